@@ -1,0 +1,2 @@
+//! Fraise
+fn main() {}

@@ -1,0 +1,24 @@
+//! The Fraise engine: a prompt becomes a picture.
+//!
+//! Start at [`pipeline`]: request → tokens → text embeddings → denoising steps → picture. Everything else is what
+//! that file calls. The crate names no JavaScript, no file system and no clock; hosts bring a [`store::Store`], a
+//! [`store::Source`] and a Burn device.
+
+pub mod autoencoder;
+pub mod blocks;
+pub mod error;
+pub mod kernels;
+pub mod loader;
+pub mod noise;
+pub mod pack;
+pub mod picture;
+pub mod pipeline;
+pub mod request;
+pub mod sampler;
+pub mod store;
+pub mod text_encoder;
+pub mod tokenizer;
+pub mod unet;
+pub mod weights;
+
+pub use error::{Error, Result};

@@ -1,0 +1,152 @@
+//! What a caller may ask for, validated before any work begins.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// Longest prompt accepted, in bytes. Far above any text encoder's context; bounds the tokenizer's work.
+pub const MAX_PROMPT_BYTES: usize = 8192;
+/// Most denoising steps accepted.
+pub const MAX_STEPS: u32 = 150;
+/// Largest guidance scale accepted.
+pub const MAX_GUIDANCE: f64 = 30.0;
+/// Largest picture side accepted, in pixels.
+pub const MAX_SIDE_PX: u32 = 2048;
+
+/// A request for one picture. Fields left out take the pack's recommendation.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Request {
+    /// What to paint.
+    pub prompt: String,
+    /// What to keep out of the picture; used only with guidance above 1.
+    pub negative: String,
+    /// Seed of the noise, the same numbers as `torch.Generator("cpu").manual_seed(seed)`.
+    pub seed: u64,
+    /// Denoising steps, 1 to [`MAX_STEPS`].
+    pub steps: Option<u32>,
+    /// Classifier-free guidance scale, 0 to [`MAX_GUIDANCE`]; at 1 or below one forward pass a step is enough.
+    pub guidance: Option<f64>,
+    /// Picture width in pixels, a multiple of the autoencoder's scale, at most [`MAX_SIDE_PX`].
+    pub width: Option<u32>,
+    /// Picture height in pixels, a multiple of the autoencoder's scale, at most [`MAX_SIDE_PX`].
+    pub height: Option<u32>,
+    /// Sampler name; the pack's own scheduler where absent.
+    pub sampler: Option<String>,
+}
+
+/// What a pack recommends and requires of a request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RequestLimits {
+    /// Steps used where the caller names none.
+    pub steps: u32,
+    /// Guidance used where the caller names none.
+    pub guidance: f64,
+    /// Width used where the caller names none, in pixels.
+    pub width_px: u32,
+    /// Height used where the caller names none, in pixels.
+    pub height_px: u32,
+    /// Pixels per latent along one side; sizes must be multiples of it.
+    pub scale_px: u32,
+}
+
+/// A request with every value decided: what the picture's metadata records.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EffectiveRequest {
+    /// What to paint.
+    pub prompt: String,
+    /// What to keep out of the picture.
+    pub negative: String,
+    /// Seed of the noise.
+    pub seed: u64,
+    /// Denoising steps.
+    pub steps: u32,
+    /// Classifier-free guidance scale.
+    pub guidance: f64,
+    /// Picture width in pixels.
+    pub width: u32,
+    /// Picture height in pixels.
+    pub height: u32,
+    /// Sampler name.
+    pub sampler: Option<String>,
+}
+
+impl Request {
+    /// Fills in what the caller left out and checks the rest.
+    ///
+    /// # Errors
+    /// [`Error::Request`] naming the field and the allowed range.
+    pub fn resolve(&self, limits: &RequestLimits) -> Result<EffectiveRequest> {
+        for (field, text) in [("prompt", &self.prompt), ("negative", &self.negative)] {
+            if text.len() > MAX_PROMPT_BYTES {
+                return Err(Error::request(
+                    field,
+                    format!("{} bytes long, at most {MAX_PROMPT_BYTES} are allowed", text.len()),
+                ));
+            }
+        }
+        let steps = self.steps.unwrap_or(limits.steps);
+        if !(1..=MAX_STEPS).contains(&steps) {
+            return Err(Error::request("steps", format!("{steps} is outside 1 to {MAX_STEPS}")));
+        }
+        let guidance = self.guidance.unwrap_or(limits.guidance);
+        if !(0.0..=MAX_GUIDANCE).contains(&guidance) {
+            return Err(Error::request("guidance", format!("{guidance} is outside 0 to {MAX_GUIDANCE}")));
+        }
+        Ok(EffectiveRequest {
+            prompt: self.prompt.clone(),
+            negative: self.negative.clone(),
+            seed: self.seed,
+            steps,
+            guidance,
+            width: side("width", self.width.unwrap_or(limits.width_px), limits.scale_px)?,
+            height: side("height", self.height.unwrap_or(limits.height_px), limits.scale_px)?,
+            sampler: self.sampler.clone(),
+        })
+    }
+}
+
+fn side(field: &str, px: u32, scale_px: u32) -> Result<u32> {
+    if px == 0 || px > MAX_SIDE_PX || !px.is_multiple_of(scale_px) {
+        return Err(Error::request(
+            field,
+            format!("{px} is not a multiple of {scale_px} between {scale_px} and {MAX_SIDE_PX}"),
+        ));
+    }
+    Ok(px)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: RequestLimits =
+        RequestLimits { steps: 12, guidance: 3.0, width_px: 128, height_px: 128, scale_px: 16 };
+
+    #[test]
+    fn fills_in_the_packs_recommendation() {
+        let request = Request { prompt: "a strawberry".into(), seed: 7, ..Request::default() };
+        let effective = request.resolve(&LIMITS).unwrap();
+        assert_eq!((effective.steps, effective.guidance, effective.width, effective.seed), (12, 3.0, 128, 7));
+    }
+
+    #[test]
+    fn names_the_field_out_of_range() {
+        let cases = [
+            (Request { steps: Some(0), ..Request::default() }, "steps"),
+            (Request { steps: Some(151), ..Request::default() }, "steps"),
+            (Request { guidance: Some(f64::NAN), ..Request::default() }, "guidance"),
+            (Request { guidance: Some(-1.0), ..Request::default() }, "guidance"),
+            (Request { width: Some(130), ..Request::default() }, "width"),
+            (Request { height: Some(4096), ..Request::default() }, "height"),
+            (Request { prompt: "x".repeat(MAX_PROMPT_BYTES + 1), ..Request::default() }, "prompt"),
+        ];
+        for (request, expected) in cases {
+            match request.resolve(&LIMITS) {
+                Err(Error::Request { field, .. }) => assert_eq!(field, expected),
+                other => panic!("{expected}: {other:?}"),
+            }
+        }
+    }
+}
