@@ -1,0 +1,305 @@
+/**
+ * The engine as a page sees it. Everything heavy happens in a worker that `Engine` owns; the page only sends messages,
+ * so its main thread never waits.
+ *
+ * Loads and runs queue: one at a time, first come first served. A caller who wants the newest request to win aborts the
+ * older one first.
+ */
+import { Connection } from "./connection";
+import { abortError, FraiseError, requestError } from "./errors";
+import type {
+  DeviceChoice,
+  DeviceInfo,
+  GenerateRequest,
+  MemoryReport,
+  PackInfo,
+  Picture,
+  Progress,
+} from "./protocol";
+
+/** How to make an engine. */
+export interface EngineOptions {
+  /** Where to compute; `auto` by default. */
+  readonly device?: DeviceChoice | undefined;
+}
+
+/** How to load. */
+export interface LoadOptions {
+  /** Aborting rejects the load with `AbortError`; pieces already stored are kept and not fetched again. */
+  readonly signal?: AbortSignal | undefined;
+  /** Called at most about ten times a second, and at each change of phase. */
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+/** How to generate. */
+export interface GenerateOptions {
+  /** Aborting rejects the iteration with `AbortError` at once and frees what the run held; the engine stays usable. */
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * Painted at every step, at the picture's size. The first run hands the canvas over to the engine for good
+   * (`transferControlToOffscreen`): the page can place and style it, and give it again to later runs of the same engine,
+   * but can neither draw on it nor set its size. It must not have a context of its own. A canvas is lost with the worker
+   * when that dies (`fault.code` is `Internal`); use a new element then.
+   */
+  readonly canvas?: HTMLCanvasElement | OffscreenCanvas | undefined;
+}
+
+/** One denoising step. */
+export class Step {
+  /** Which step this is, from 0. */
+  readonly index: number;
+  /** Steps in all. */
+  readonly total: number;
+  /** Estimated time to the last step, in milliseconds, by the steps measured so far. */
+  readonly etaMs: number;
+  readonly #image: () => Promise<ImageBitmap>;
+
+  /** @internal */
+  constructor(index: number, total: number, etaMs: number, image: () => Promise<ImageBitmap>) {
+    this.index = index;
+    this.total = total;
+    this.etaMs = etaMs;
+    this.#image = image;
+  }
+
+  /**
+   * The picture as the model imagines it at this step, decoded only when asked for. Ask before taking the next step; the
+   * last step's picture stays available until the next run. The caller closes the bitmap.
+   */
+  image(): Promise<ImageBitmap> {
+    return this.#image();
+  }
+}
+
+/** A prompt becomes a picture. Make one with {@link Engine.create}, load a pack, generate. */
+export class Engine {
+  readonly #choice: DeviceChoice;
+  #connection: Connection;
+  #device: DeviceInfo;
+  #lastJob = 0;
+  #turn: Promise<void> = Promise.resolve();
+  readonly #canvases = new CanvasRegistry();
+
+  private constructor(choice: DeviceChoice, connection: Connection, device: DeviceInfo) {
+    this.#choice = choice;
+    this.#connection = connection;
+    this.#device = device;
+  }
+
+  /**
+   * Starts the worker and its device. Downloads the engine's code, never a model.
+   *
+   * Rejects with `NoWebGpu` where `gpu` was asked for and cannot be had; `details.reason` says why.
+   */
+  static async create({ device = "auto" }: EngineOptions = {}): Promise<Engine> {
+    const connection = new Connection();
+    try {
+      return new Engine(device, connection, await connection.call("create", { device }));
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
+  }
+
+  /** Where this engine computes. */
+  get device(): DeviceInfo {
+    return this.#device;
+  }
+
+  /**
+   * Loads a pack: what is not stored yet is downloaded, verified and stored, then all of it goes to the device. A pack
+   * loaded before needs no network. Loading again after `DeviceLost` or `Internal` brings the engine back to work.
+   *
+   * @param url the pack's `manifest.json`; relative addresses are taken from the page's.
+   */
+  async load(url: string, { signal, onProgress }: LoadOptions = {}): Promise<PackInfo> {
+    const leave = await this.#enter(signal);
+    let loading: Promise<PackInfo> | null = null;
+    let stopListening: () => void = () => undefined;
+    try {
+      await this.#revive();
+      const connection = this.#connection;
+      const job = this.#nextJob();
+      if (onProgress) stopListening = connection.onProgress(job, onProgress);
+      loading = connection.call("load", { job, url: new URL(url, baseAddress()).href });
+      return await orAborted(loading, signal, () => connection.notify({ notice: "cancel", job }));
+    } finally {
+      stopListening();
+      void settled(loading).then(leave);
+    }
+  }
+
+  /**
+   * Paints a picture, giving each denoising step as it is done. Nothing starts before the first step is asked for, and
+   * no step is computed before it is asked for; leaving the loop ends the run.
+   */
+  async *generate(
+    request: GenerateRequest,
+    { signal, canvas }: GenerateOptions = {},
+  ): AsyncGenerator<Step, void, undefined> {
+    const cleaned = checkedRequest(request);
+    const leave = await this.#enter(signal);
+    const connection = this.#connection;
+    const job = this.#nextJob();
+    const cancel = () => connection.notify({ notice: "cancel", job });
+    signal?.addEventListener("abort", cancel, { once: true });
+    try {
+      const surface = canvas ? this.#canvases.idOf(canvas, connection) : null;
+      await orAborted(connection.call("generate", { job, request: cleaned, canvas: surface }), signal, cancel);
+      for (;;) {
+        const step = await orAborted(connection.call("next", { job }), signal, cancel);
+        if (step === null) return;
+        const image = () => connection.call("image", { job, index: step.index });
+        yield new Step(step.index, step.total, step.etaMs ?? 0, image);
+      }
+    } finally {
+      signal?.removeEventListener("abort", cancel);
+      // The caller need not wait until the worker has freed the run; the next in the queue does.
+      void settled(connection.call("stop", { job })).then(leave);
+    }
+  }
+
+  /**
+   * The last finished picture as a PNG that carries its settings, and the request that made it.
+   *
+   * Rejects with `Request` where no picture was finished yet.
+   */
+  last(): Promise<Picture> {
+    return this.#connection.call("last", {});
+  }
+
+  /** What the engine holds right now. */
+  memory(): Promise<MemoryReport> {
+    return this.#connection.call("memory", {});
+  }
+
+  /** Ends the worker and frees everything. Open loads and runs reject; the engine cannot be used again. */
+  close(): void {
+    this.#connection.close();
+  }
+
+  /** Waits for this caller's turn; the returned function passes it on. */
+  async #enter(signal: AbortSignal | undefined): Promise<() => void> {
+    const before = this.#turn;
+    let leave: () => void = () => undefined;
+    const mine = new Promise<void>((resolve) => {
+      leave = resolve;
+    });
+    this.#turn = before.then(() => mine);
+    try {
+      await orAborted(before, signal, () => undefined);
+    } catch (error) {
+      leave();
+      throw error;
+    }
+    return leave;
+  }
+
+  /** Starts a new worker where the old one died. */
+  async #revive(): Promise<void> {
+    if (!this.#connection.fault) return;
+    this.#connection = new Connection();
+    this.#device = await this.#connection.call("create", { device: this.#choice });
+  }
+
+  #nextJob(): number {
+    this.#lastJob += 1;
+    return this.#lastJob;
+  }
+}
+
+/** Numbers the canvases handed to a worker, so that each is transferred once. */
+class CanvasRegistry {
+  readonly #ids = new WeakMap<HTMLCanvasElement | OffscreenCanvas, { id: number; connection: Connection }>();
+  /** A canvas that the page dropped is dropped in the worker too. */
+  readonly #gone = new FinalizationRegistry<{ id: number; connection: Connection }>(({ id, connection }) =>
+    connection.notify({ notice: "release", canvas: id }),
+  );
+  #lastId = 0;
+
+  /** The canvas's number in the worker behind `connection`, transferring it there the first time. */
+  idOf(canvas: HTMLCanvasElement | OffscreenCanvas, connection: Connection): number {
+    const known = this.#ids.get(canvas);
+    if (known?.connection === connection) return known.id;
+    if (known) throw requestError("canvas", "it went down with an engine that stopped; use a new canvas element");
+    this.#lastId += 1;
+    const entry = { id: this.#lastId, connection };
+    let surface: OffscreenCanvas;
+    try {
+      surface = "transferControlToOffscreen" in canvas ? canvas.transferControlToOffscreen() : canvas;
+      connection.notify({ notice: "attach", canvas: entry.id, surface }, [surface]);
+    } catch {
+      throw requestError("canvas", "it is in use already: it has a context or was handed over elsewhere; use a new one");
+    }
+    this.#ids.set(canvas, entry);
+    this.#gone.register(canvas, entry);
+    return entry.id;
+  }
+}
+
+/** `work`, or an `AbortError` as soon as `signal` aborts; `onAbort` is called then. */
+async function orAborted<T>(work: Promise<T>, signal: AbortSignal | undefined, onAbort: () => void): Promise<T> {
+  if (!signal) return work;
+  let stopListening: () => void = () => undefined;
+  const aborted = new Promise<never>((_resolve, reject) => {
+    const abort = () => {
+      onAbort();
+      reject(abortError());
+    };
+    if (signal.aborted) abort();
+    signal.addEventListener("abort", abort, { once: true });
+    stopListening = () => signal.removeEventListener("abort", abort);
+  });
+  try {
+    return await Promise.race([aborted, work]);
+  } catch (error) {
+    // The worker's own word for an abort, should it come first.
+    throw error instanceof FraiseError && error.code === "Cancelled" ? abortError() : error;
+  } finally {
+    stopListening();
+  }
+}
+
+/** Resolves when `work` is over, whichever way. */
+function settled(work: Promise<unknown> | null): Promise<void> {
+  return Promise.resolve(work).then(
+    () => undefined,
+    () => undefined,
+  );
+}
+
+/** What relative addresses are relative to. */
+function baseAddress(): string {
+  return typeof document === "undefined" ? globalThis.location.href : document.baseURI;
+}
+
+const INTEGER_FIELDS = ["steps", "width", "height"] as const;
+const TEXT_FIELDS = ["prompt", "negative", "sampler"] as const;
+const MAX_SEED = 2n ** 64n - 1n;
+
+/** The request without absent fields. Ranges are the engine's business; types are checked here, by field. */
+function checkedRequest(request: GenerateRequest): GenerateRequest {
+  const cleaned = Object.fromEntries(
+    Object.entries(request).filter(([, value]) => value !== undefined && value !== null),
+  ) as unknown as GenerateRequest;
+  for (const field of TEXT_FIELDS) {
+    const value: unknown = cleaned[field];
+    if (value !== undefined && typeof value !== "string") throw requestError(field, "it must be text");
+  }
+  for (const field of INTEGER_FIELDS) {
+    const value: unknown = cleaned[field];
+    if (value !== undefined && !(Number.isInteger(value) && Number(value) >= 0 && Number(value) < 2 ** 32)) {
+      throw requestError(field, `${String(value)} is not a whole number`);
+    }
+  }
+  const { seed, guidance } = cleaned;
+  const seedFits = typeof seed === "bigint" ? seed >= 0n && seed <= MAX_SEED : Number.isSafeInteger(seed) && Number(seed) >= 0;
+  if (seed !== undefined && !seedFits) {
+    throw requestError("seed", `${String(seed)} is not a whole number from 0 to 2^53-1 (or to 2^64-1 as a bigint)`);
+  }
+  if (guidance !== undefined && !Number.isFinite(guidance)) {
+    throw requestError("guidance", `${String(guidance)} is not a number`);
+  }
+  return cleaned;
+}
+

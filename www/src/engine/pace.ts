@@ -1,0 +1,58 @@
+/** How fast things go and how long they will take, from measured times. Plain arithmetic; the caller brings the clock. */
+import type { Progress } from "./protocol";
+
+/** Bytes a second are measured over windows of at least this length. */
+const WINDOW_MS = 500;
+/** Weight of the newest window in the running rate. */
+const NEWEST_WEIGHT = 0.4;
+/** Progress is reported at most this often within a phase. */
+const REPORT_INTERVAL_MS = 100;
+
+/** Turns byte counts into progress reports with rate and time left. */
+export class ByteMeter {
+  #phase: Progress["phase"] | null = null;
+  #rate: number | null = null;
+  #windowStartMs = 0;
+  #windowStartBytes = 0;
+  #reportedMs = -Infinity;
+
+  /** The report to send for this count, or null where the last one was sent just before. */
+  report(phase: Progress["phase"], loadedBytes: number, totalBytes: number, nowMs: number): Progress | null {
+    const isNewPhase = phase !== this.#phase;
+    if (isNewPhase) {
+      this.#phase = phase;
+      this.#rate = null;
+      this.#windowStartMs = nowMs;
+      // What the store had already is not speed.
+      this.#windowStartBytes = loadedBytes;
+    }
+    const windowMs = nowMs - this.#windowStartMs;
+    if (windowMs >= WINDOW_MS) {
+      const rate = ((loadedBytes - this.#windowStartBytes) * 1000) / windowMs;
+      this.#rate = this.#rate === null ? rate : NEWEST_WEIGHT * rate + (1 - NEWEST_WEIGHT) * this.#rate;
+      this.#windowStartMs = nowMs;
+      this.#windowStartBytes = loadedBytes;
+    }
+    const isComplete = loadedBytes >= totalBytes;
+    if (!isNewPhase && !isComplete && nowMs - this.#reportedMs < REPORT_INTERVAL_MS) return null;
+    this.#reportedMs = nowMs;
+    const etaMs = this.#rate ? ((totalBytes - loadedBytes) * 1000) / this.#rate : null;
+    return { phase, loadedBytes, totalBytes, rate: this.#rate, etaMs: isComplete ? 0 : etaMs };
+  }
+}
+
+/** Estimates the time left in a run. The first step also compiles shaders, so it counts only while it is alone. */
+export class StepMeter {
+  #steps = 0;
+  #laterMs = 0;
+
+  /** Notes a step's duration and gives the time left for the `remaining` ones, in milliseconds. */
+  note(durationMs: number, remaining: number): number {
+    this.#steps += 1;
+    if (this.#steps === 1) {
+      return remaining * durationMs;
+    }
+    this.#laterMs += durationMs;
+    return (remaining * this.#laterMs) / (this.#steps - 1);
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * What the page and the worker say to each other.
+ *
+ * The page calls, the worker answers each call once by its `id`. Loads and runs are jobs with a number of their own, so
+ * that a cancel or a late answer can never hit the next one. Notices have no answer.
+ */
+import type { ErrorShape } from "./errors";
+
+/** Where to compute: `auto` takes the GPU where WebGPU works and the CPU elsewhere. */
+export type DeviceChoice = "gpu" | "cpu" | "auto";
+
+/** Where the engine computes. */
+export interface DeviceInfo {
+  readonly kind: "gpu" | "cpu";
+  /** The adapter as the browser names it; may be empty. */
+  readonly description: string;
+  /** Whether the GPU is emulated on the CPU by the browser. */
+  readonly isFallback: boolean;
+  /** Whether shaders may use 16-bit floats. */
+  readonly hasShaderF16: boolean;
+  /** Why `auto` did not take the GPU, or null. */
+  readonly whyNotGpu: string | null;
+}
+
+/** What a caller may ask for. Fields left out take the pack's recommendation. */
+export interface GenerateRequest {
+  /** What to paint. */
+  readonly prompt: string;
+  /** What to keep out of the picture; counts with guidance above 1. */
+  readonly negative?: string | undefined;
+  /** Seed of the noise, an integer from 0 to 2^64-1; 0 where absent. */
+  readonly seed?: number | bigint | undefined;
+  /** Denoising steps, 1 to 150. */
+  readonly steps?: number | undefined;
+  /** Classifier-free guidance scale, 0 to 30. */
+  readonly guidance?: number | undefined;
+  /** Picture width in pixels. */
+  readonly width?: number | undefined;
+  /** Picture height in pixels. */
+  readonly height?: number | undefined;
+  /** Sampler name; the pack's own where absent. */
+  readonly sampler?: string | undefined;
+}
+
+/** A request with every value decided. `seed` is a bigint only above 2^53-1. */
+export interface EffectiveRequest {
+  readonly prompt: string;
+  readonly negative: string;
+  readonly seed: number | bigint;
+  readonly steps: number;
+  readonly guidance: number;
+  readonly width: number;
+  readonly height: number;
+  readonly sampler: string | null;
+}
+
+/** How far a load is. */
+export interface Progress {
+  /** `manifest`, then `download` (skipped where everything is stored), `upload`, and `compile` where the device needs it. */
+  readonly phase: "manifest" | "download" | "upload" | "compile";
+  /** Bytes of this phase that are done. */
+  readonly loadedBytes: number;
+  /** Bytes of this phase in all; 0 where unknown. */
+  readonly totalBytes: number;
+  /** Bytes a second lately, or null where not yet measured. */
+  readonly rate: number | null;
+  /** Estimated time left in this phase, in milliseconds, or null where not yet measured. */
+  readonly etaMs: number | null;
+}
+
+/** What a loaded pack says of itself. */
+export interface PackInfo {
+  readonly name: string;
+  readonly license: string;
+  /** The licence's use restrictions, in words; null where there are none. */
+  readonly licenseRestrictions: string | null;
+  readonly source: string | null;
+  readonly recommended: {
+    readonly steps: number;
+    readonly guidance: number;
+    readonly width: number;
+    readonly height: number;
+  };
+  /** Example prompts by language. */
+  readonly examples: Readonly<Record<string, readonly string[]>>;
+  readonly totalBytes: number;
+}
+
+/** What the engine holds, for tests and for people who wonder. */
+export interface MemoryReport {
+  /** The worker's WebAssembly memory; it never shrinks, so this is also its peak. */
+  readonly wasmBytes: number;
+  /** Bytes of the loaded pack's pieces; 0 before a load. */
+  readonly packBytes: number;
+  /** Bytes of weights that the device holds. */
+  readonly deviceBytes: number;
+  /** Pieces fetched from the network since the engine was created. */
+  readonly piecesFetched: number;
+  /** Bytes fetched from the network since the engine was created. */
+  readonly bytesFetched: number;
+}
+
+/** A denoising step as the worker reports it. */
+export interface StepMessage {
+  readonly index: number;
+  readonly total: number;
+  readonly etaMs: number | null;
+}
+
+/** A finished picture: a PNG that carries its settings, and the request that made it. */
+export interface Picture {
+  readonly blob: Blob;
+  readonly request: EffectiveRequest;
+}
+
+/** Every call, with what it takes and what it gives. */
+export interface Calls {
+  create: { params: { device: DeviceChoice }; result: DeviceInfo };
+  load: { params: { job: number; url: string }; result: PackInfo };
+  /** Starts a run; its steps are then drawn one by one with `next`. */
+  generate: { params: { job: number; request: GenerateRequest; canvas: number | null }; result: EffectiveRequest };
+  /** The next step, or null after the last one. */
+  next: { params: { job: number }; result: StepMessage | null };
+  /** The picture at a step that is still held: the newest one, or the finished picture. */
+  image: { params: { job: number; index: number }; result: ImageBitmap };
+  /** Ends a run, finished or not; answered once everything that it held is free. */
+  stop: { params: { job: number }; result: null };
+  last: { params: Record<string, never>; result: Picture };
+  memory: { params: Record<string, never>; result: MemoryReport };
+}
+
+/** Name of a call. */
+export type CallName = keyof Calls;
+
+/** A call on its way to the worker. */
+export type CallMessage = { [Name in CallName]: { id: number; call: Name; params: Calls[Name]["params"] } }[CallName];
+
+/** Something the worker should know and need not answer. */
+export type NoticeMessage =
+  | { notice: "cancel"; job: number }
+  | { notice: "attach"; canvas: number; surface: OffscreenCanvas }
+  | { notice: "release"; canvas: number };
+
+/** Everything the page sends. */
+export type ToWorker = CallMessage | NoticeMessage;
+
+/** Everything the worker sends. */
+export type FromWorker =
+  | { id: number; result: Calls[CallName]["result"] }
+  | { id: number; error: ErrorShape }
+  | { job: number; progress: Progress }
+  /** The worker cannot go on; every open call fails with this. */
+  | { fatal: ErrorShape };

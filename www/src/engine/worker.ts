@@ -1,0 +1,175 @@
+/**
+ * The worker: owns the WebAssembly engine, its device and the canvases, and answers the page's calls.
+ *
+ * A panic in WebAssembly leaves its promise open for ever, so each way in which the engine can die ends in one `fatal`
+ * message, on which the page fails every open call.
+ */
+import init, { FraiseEngine, type Run } from "../wasm/fraise_web.js";
+import { internalError, isErrorShape, requestError, type ErrorShape } from "./errors";
+import { ByteMeter, StepMeter } from "./pace";
+import type { CallMessage, CallName, Calls, FromWorker, Picture, Progress, StepMessage, ToWorker } from "./protocol";
+
+interface WorkerScope {
+  postMessage(message: FromWorker, transfer?: Transferable[]): void;
+  onmessage: ((event: MessageEvent<ToWorker>) => void) | null;
+  addEventListener(type: "unhandledrejection", listener: (event: PromiseRejectionEvent) => void): void;
+}
+
+/** A load or a run under way. There is one at a time; the page queues them. */
+interface Job {
+  readonly number: number;
+  readonly controller: AbortController;
+  run: Run | null;
+  /** Settles when the call that is working on this job has ended. */
+  busy: Promise<void>;
+  readonly meter: StepMeter;
+}
+
+const scope = self as unknown as WorkerScope;
+let engine: FraiseEngine | null = null;
+let job: Job | null = null;
+/** The run that made the finished picture, and its last step. */
+let finished: { job: number; index: number } | null = null;
+
+scope.addEventListener("unhandledrejection", (event) => die(reasonOf(event.reason)));
+scope.onmessage = ({ data }) => {
+  if ("call" in data) void answer(data);
+  else if (data.notice === "cancel") cancel(data.job);
+  else if (data.notice === "attach") engine?.attach(data.canvas, data.surface);
+  else engine?.release(data.canvas);
+};
+
+/** Runs one call and sends its answer. */
+async function answer(message: CallMessage): Promise<void> {
+  const { id } = message;
+  try {
+    const result = await perform(message);
+    scope.postMessage({ id, result }, result instanceof ImageBitmap ? [result] : []);
+  } catch (error) {
+    // A trap (`unreachable`, out of memory) leaves WebAssembly in no state to go on.
+    if (error instanceof WebAssembly.RuntimeError) die(reasonOf(error));
+    else scope.postMessage({ id, error: shapeOf(error) });
+  }
+}
+
+function perform(message: CallMessage): Promise<Calls[CallName]["result"]> {
+  switch (message.call) {
+    case "create":
+      return create(message.params);
+    case "load":
+      return load(message.params);
+    case "generate":
+      return generate(message.params);
+    case "next":
+      return next(message.params);
+    case "image":
+      return image(message.params);
+    case "stop":
+      return stop(message.params);
+    case "last":
+      return last();
+    case "memory":
+      return Promise.resolve(started().memory() as Calls["memory"]["result"]);
+  }
+}
+
+async function create({ device }: Calls["create"]["params"]): Promise<Calls["create"]["result"]> {
+  await init();
+  engine = await FraiseEngine.create(device, die);
+  return engine.info() as Calls["create"]["result"];
+}
+
+async function load({ job: number, url }: Calls["load"]["params"]): Promise<Calls["load"]["result"]> {
+  const current = begin(number);
+  const meter = new ByteMeter();
+  const report = (phase: Progress["phase"], loadedBytes: number, totalBytes: number) => {
+    const progress = meter.report(phase, loadedBytes, totalBytes, performance.now());
+    if (progress) scope.postMessage({ job: number, progress });
+  };
+  try {
+    return (await started().load(url, report, current.controller.signal)) as Calls["load"]["result"];
+  } finally {
+    job = null;
+  }
+}
+
+async function generate(params: Calls["generate"]["params"]): Promise<Calls["generate"]["result"]> {
+  const current = begin(params.job);
+  finished = null;
+  const canvas = params.canvas ?? undefined;
+  current.run = await started().generate(params.request, canvas, current.controller.signal);
+  return current.run.request() as Calls["generate"]["result"];
+}
+
+async function next({ job: number }: Calls["next"]["params"]): Promise<StepMessage | null> {
+  const { run, meter } = currentRun(number);
+  const startMs = performance.now();
+  const step = (await busyWhile(run.next())) as { index: number; total: number } | undefined;
+  if (!step) return null;
+  if (step.index + 1 === step.total) finished = { job: number, index: step.index };
+  return { ...step, etaMs: meter.note(performance.now() - startMs, step.total - step.index - 1) };
+}
+
+async function image({ job: number, index }: Calls["image"]["params"]): Promise<ImageBitmap> {
+  if (finished?.job === number && finished.index === index) return createImageBitmap(started().lastImage());
+  return createImageBitmap(await busyWhile(currentRun(number).run.image(index)));
+}
+
+async function stop({ job: number }: Calls["stop"]["params"]): Promise<null> {
+  if (job?.number !== number) return null;
+  const ending = job;
+  ending.controller.abort();
+  await ending.busy;
+  ending.run?.free();
+  job = null;
+  return null;
+}
+
+function last(): Promise<Picture> {
+  const { png, request } = started().last() as { png: Uint8Array<ArrayBuffer>; request: Picture["request"] };
+  return Promise.resolve({ blob: new Blob([png], { type: "image/png" }), request });
+}
+
+function cancel(number: number): void {
+  if (job?.number === number) job.controller.abort();
+}
+
+function begin(number: number): Job {
+  job = { number, controller: new AbortController(), run: null, busy: Promise.resolve(), meter: new StepMeter() };
+  return job;
+}
+
+/** Marks the job as busy while `work` is under way, so that `stop` waits for it. */
+function busyWhile<T>(work: Promise<T>): Promise<T> {
+  if (job) job.busy = Promise.all([job.busy, work]).then(ignore, ignore);
+  return work;
+}
+
+function ignore(): void {}
+
+function started(): FraiseEngine {
+  if (!engine) throw internalError("a call came before the engine was created");
+  return engine;
+}
+
+function currentRun(number: number): { run: Run; meter: StepMeter } {
+  if (job?.number !== number || !job.run) throw requestError("step", "its run has ended, so it is no longer held");
+  return { run: job.run, meter: job.meter };
+}
+
+/** Tells the page that this worker cannot go on. */
+function die(reason: string): void {
+  scope.postMessage({ fatal: plain(internalError(reason)) });
+}
+
+function shapeOf(error: unknown): ErrorShape {
+  return isErrorShape(error) ? plain(error) : plain(internalError(reasonOf(error)));
+}
+
+function plain({ code, message, details }: ErrorShape): ErrorShape {
+  return { code, message, details };
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+}
