@@ -1,0 +1,283 @@
+//! Makes a component of a pack: tensors in, pieces of one safetensors file out, a few megabytes at a time.
+//!
+//! The result depends on names, shapes and numbers alone, so packing twice gives the same bytes.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use safetensors::Dtype;
+use safetensors::tensor::TensorInfo as FileTensorInfo;
+use sha2::{Digest, Sha256};
+
+use super::header::{QUANTIZATION, TensorInfo};
+use super::layout::Layout;
+use super::manifest::{MAX_PIECE_BYTES, Piece};
+use super::quantize::{self, BLOCK};
+use crate::store::hex;
+use crate::weights::Scheme;
+use crate::{Error, Result};
+
+/// Numbers converted at once; a multiple of the block size.
+const CHUNK_ELEMENTS: usize = 1 << 18;
+
+/// Reads the tensors that are to be packed.
+#[expect(async_fn_in_trait, reason = "hosts are single-threaded; futures need not be Send")]
+pub trait TensorSource {
+    /// Bytes `range` of tensor `index` of the list given to [`write_component`].
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    async fn read(&mut self, index: usize, range: Range<usize>) -> Result<Vec<u8>>;
+}
+
+/// Keeps the pieces that come out.
+#[expect(async_fn_in_trait, reason = "hosts are single-threaded; futures need not be Send")]
+pub trait PieceSink {
+    /// Keeps one piece under its name.
+    ///
+    /// # Errors
+    /// Where there is no room for it.
+    async fn put(&mut self, piece: &Piece, bytes: &[u8]) -> Result<()>;
+}
+
+/// What the packer is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackOptions {
+    /// How weights are stored where [`Layout`] allows it.
+    pub scheme: Scheme,
+    /// Length of every piece but a component's last, 1 to [`MAX_PIECE_BYTES`].
+    pub piece_bytes: u64,
+}
+
+/// A component as it was written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Written {
+    /// The pieces in order.
+    pub pieces: Vec<Piece>,
+    /// Their total length.
+    pub bytes: u64,
+    /// What became of each tensor, in the order of the list given.
+    pub tensors: Vec<TensorReport>,
+}
+
+/// What became of one tensor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TensorReport {
+    /// Its name in the pack.
+    pub name: String,
+    /// How it is stored; `None` for bytes that are no weights.
+    pub scheme: Option<Scheme>,
+    /// Its number of elements.
+    pub elements: usize,
+    /// Root mean square of the rounding over that of the weight.
+    pub relative_error: f64,
+}
+
+/// Writes one component from `tensors`, whose contents `source` reads; U8 tensors are files and stay as they are.
+///
+/// # Errors
+/// [`Error::Manifest`] naming a tensor that holds no finite floats; whatever `source` and `sink` report.
+pub async fn write_component(
+    component: &str,
+    options: PackOptions,
+    tensors: &[TensorInfo],
+    source: &mut impl TensorSource,
+    sink: &mut impl PieceSink,
+) -> Result<Written> {
+    if options.piece_bytes == 0 || options.piece_bytes > MAX_PIECE_BYTES {
+        return Err(Error::request("shard-mib", format!("pieces hold 1 to {MAX_PIECE_BYTES} bytes")));
+    }
+    let plan = plan(tensors, options.scheme);
+    let mut reports: Vec<TensorReport> = tensors
+        .iter()
+        .map(|tensor| TensorReport {
+            name: tensor.name.clone(),
+            scheme: None,
+            elements: tensor.shape.iter().product(),
+            relative_error: 0.0,
+        })
+        .collect();
+    let mut cutter = Cutter { piece_bytes: options.piece_bytes as usize, buffer: Vec::new(), pieces: Vec::new(), sink };
+    cutter.write(&header_bytes(&plan)?).await?;
+    for part in &plan {
+        let tensor = &tensors[part.source];
+        let mut squares = Squares::default();
+        for range in chunks(tensor) {
+            let bytes = source.read(part.source, range).await?;
+            let converted =
+                part.convert(&format!("{component}.{}", tensor.name), tensor.dtype, &bytes, &mut squares)?;
+            cutter.write(&converted).await?;
+        }
+        if let Content::Weights(scheme) = part.content {
+            let report = &mut reports[part.source];
+            (report.scheme, report.relative_error) = (Some(scheme), squares.relative_error());
+        }
+    }
+    let pieces = cutter.finish().await?;
+    Ok(Written { bytes: pieces.iter().map(|piece| piece.bytes).sum(), pieces, tensors: reports })
+}
+
+/// One tensor of the file that is written.
+struct Part {
+    source: usize,
+    content: Content,
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// Bytes as they are.
+    File,
+    /// Numbers, or the integers of quantized ones.
+    Weights(Scheme),
+    /// The scales that belong to quantized integers.
+    Scales(Scheme),
+}
+
+impl Part {
+    fn convert(&self, name: &str, dtype: Dtype, bytes: &[u8], squares: &mut Squares) -> Result<Vec<u8>> {
+        let (scheme, is_scales) = match self.content {
+            Content::File => return Ok(bytes.to_vec()),
+            Content::Weights(scheme) => (scheme, false),
+            Content::Scales(scheme) => (scheme, true),
+        };
+        let values = quantize::decode(name, dtype, bytes)?;
+        if is_scales {
+            return quantize::scales(name, scheme, &values);
+        }
+        let encoded = quantize::encode(name, scheme, &values)?;
+        let scales = if scheme.is_quantized() { quantize::scales(name, scheme, &values)? } else { Vec::new() };
+        squares.add(&values, &quantize::decode_scheme(scheme, &encoded, &scales));
+        Ok(encoded)
+    }
+}
+
+/// The tensors of the new file in its order: by type, widest first, then by name, as the `safetensors` crate sorts.
+fn plan(tensors: &[TensorInfo], wanted: Scheme) -> Vec<Part> {
+    let layout = Layout::new(tensors, wanted);
+    let mut parts = Vec::with_capacity(tensors.len());
+    for (source, tensor) in tensors.iter().enumerate() {
+        let name = tensor.name.clone();
+        let mut part = |content, name, dtype, shape: Vec<usize>| {
+            let bytes = shape.iter().product::<usize>() * dtype_bytes(dtype);
+            parts.push(Part { source, content, name, dtype, shape, bytes });
+        };
+        if tensor.dtype == Dtype::U8 {
+            part(Content::File, name, Dtype::U8, tensor.shape.clone());
+            continue;
+        }
+        let scheme = layout.scheme(tensor);
+        let content = Content::Weights(scheme);
+        let rows = tensor.shape.first().copied().unwrap_or(1);
+        let columns: usize = tensor.shape.iter().skip(1).product();
+        if scheme.is_quantized() {
+            part(Content::Scales(scheme), format!("{name}.scales"), Dtype::F16, vec![rows, columns / BLOCK]);
+        }
+        match scheme {
+            Scheme::F32 => part(content, name, Dtype::F32, tensor.shape.clone()),
+            Scheme::F16 => part(content, name, Dtype::F16, tensor.shape.clone()),
+            Scheme::Q8 => part(content, name, Dtype::I8, tensor.shape.clone()),
+            Scheme::Q4 => part(content, name, Dtype::U8, vec![rows, columns / 2]),
+        }
+    }
+    parts.sort_by(|left, right| right.dtype.cmp(&left.dtype).then_with(|| left.name.cmp(&right.name)));
+    parts
+}
+
+fn dtype_bytes(dtype: Dtype) -> usize {
+    dtype.bitsize() / 8
+}
+
+/// The header with its length in front. Written here because the crate's own keeps metadata in a map without order.
+fn header_bytes(plan: &[Part]) -> Result<Vec<u8>> {
+    let quantization: BTreeMap<&str, &str> = plan
+        .iter()
+        .filter_map(|part| match part.content {
+            Content::Weights(Scheme::Q8) => Some((part.name.as_str(), "q8")),
+            Content::Weights(Scheme::Q4) => Some((part.name.as_str(), "q4")),
+            _ => None,
+        })
+        .collect();
+    let json = |value: serde_json::Result<String>| value.map_err(|error| Error::manifest("header", error.to_string()));
+    let quantization = json(serde_json::to_string(&quantization))?;
+    let metadata = BTreeMap::from([("format", "pt"), (QUANTIZATION, &quantization)]);
+    let mut header = format!("{{\"__metadata__\":{}", json(serde_json::to_string(&metadata))?);
+    let mut offset = 0;
+    for part in plan {
+        let data_offsets = (offset, offset + part.bytes);
+        let info = FileTensorInfo { dtype: part.dtype, shape: part.shape.clone(), data_offsets };
+        let entry = format!(",{}:{}", json(serde_json::to_string(&part.name))?, json(serde_json::to_string(&info))?);
+        header.push_str(&entry);
+        offset += part.bytes;
+    }
+    header.push('}');
+    let padded = header.len().next_multiple_of(8);
+    Ok([&(padded as u64).to_le_bytes(), header.as_bytes(), &vec![b' '; padded - header.len()]].concat())
+}
+
+/// Byte ranges of a tensor, each a whole number of blocks but the last.
+fn chunks(tensor: &TensorInfo) -> impl Iterator<Item = Range<usize>> {
+    let step = CHUNK_ELEMENTS * dtype_bytes(tensor.dtype).max(1);
+    let bytes = tensor.bytes;
+    (0..bytes).step_by(step).map(move |start| start..(start + step).min(bytes))
+}
+
+/// Sums for a tensor's relative error.
+#[derive(Default)]
+struct Squares {
+    difference: f64,
+    original: f64,
+}
+
+impl Squares {
+    fn add(&mut self, values: &[f32], stored: &[f32]) {
+        for (&value, &stored) in values.iter().zip(stored) {
+            self.difference += (f64::from(value) - f64::from(stored)).powi(2);
+            self.original += f64::from(value).powi(2);
+        }
+    }
+
+    fn relative_error(&self) -> f64 {
+        if self.original == 0.0 { 0.0 } else { (self.difference / self.original).sqrt() }
+    }
+}
+
+/// Cuts a stream of bytes into pieces.
+struct Cutter<'a, S> {
+    piece_bytes: usize,
+    buffer: Vec<u8>,
+    pieces: Vec<Piece>,
+    sink: &'a mut S,
+}
+
+impl<S: PieceSink> Cutter<'_, S> {
+    async fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let (taken, rest) = bytes.split_at(bytes.len().min(self.piece_bytes - self.buffer.len()));
+            self.buffer.extend_from_slice(taken);
+            bytes = rest;
+            if self.buffer.len() == self.piece_bytes {
+                self.cut().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn cut(&mut self) -> Result<()> {
+        let piece = Piece { sha256: hex(&Sha256::digest(&self.buffer).into()), bytes: self.buffer.len() as u64 };
+        self.sink.put(&piece, &self.buffer).await?;
+        self.pieces.push(piece);
+        self.buffer.clear();
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<Vec<Piece>> {
+        if !self.buffer.is_empty() {
+            self.cut().await?;
+        }
+        Ok(self.pieces)
+    }
+}
