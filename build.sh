@@ -1,0 +1,203 @@
+#!/usr/bin/env bash
+# The one script of Fraise. Needs Rust (rustup), Node 20.19 or later, and Python; installs everything else itself.
+# CARGO=/path/to/cargo replaces cargo; PORT sets the port of `serve`.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+CARGO="${CARGO:-cargo}"
+PORT="${PORT:-8080}"
+WASM_TARGET=wasm32-unknown-unknown
+WASM_FILE="target/$WASM_TARGET/release/fraise_web.wasm"
+LOGS=target/check
+export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
+
+help() {
+  cat <<'TEXT'
+usage: ./build.sh COMMAND
+
+  serve    build if needed, then serve dist/ on http://localhost:8080/ (PORT=… for another port)
+  build    wasm, page and the default model into dist/
+  test     native tests, then browser tests in Chromium and Firefox
+  check    everything: format, lints, types, tests; ends with "N passed, N failed, N skipped"
+  bench    time a picture and measure sizes in Chromium; writes tests/bench/results/latest.json
+  doctor   say what is installed and install what is missing
+TEXT
+}
+
+# ---------------------------------------------------------------------------------------------- tools
+
+say() { printf '\033[1m» %s\033[0m\n' "$*"; }
+die() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
+
+ensure_commands() {
+  local name
+  for name in rustc node npm python3; do
+    command -v "$name" >/dev/null || die "$name is missing; install Rust (https://rustup.rs), Node 20.19+ and Python 3"
+  done
+}
+
+ensure_rust() {
+  local sysroot
+  sysroot=$(rustc --print sysroot)
+  if [[ ! -d "$sysroot/lib/rustlib/$WASM_TARGET" ]]; then
+    command -v rustup >/dev/null || die "Rust has no $WASM_TARGET target and rustup is missing; install from https://rustup.rs"
+    rustup target add "$WASM_TARGET"
+  fi
+}
+
+ensure_lint_tools() {
+  [[ -x "$(rustc --print sysroot)/bin/clippy-driver" && -x "$(rustc --print sysroot)/bin/rustfmt" ]] && return
+  command -v rustup >/dev/null || die "clippy and rustfmt are missing; install them with Rust's installer"
+  rustup component add clippy rustfmt
+}
+
+# The command line tool must have the very version of the library in Cargo.lock.
+ensure_wasm_bindgen() {
+  local wanted
+  wanted=$(awk '$0 == "name = \"wasm-bindgen\"" { getline; gsub(/[" ]|version|=/, ""); print; exit }' Cargo.lock)
+  [[ "$(.tools/bin/wasm-bindgen --version 2>/dev/null)" == "wasm-bindgen $wanted" ]] && return
+  say "installing wasm-bindgen-cli $wanted into .tools"
+  # Its own lock file first; registries that lag behind may lack one of the versions named there.
+  "$CARGO" install --locked --root .tools --force "wasm-bindgen-cli@$wanted" ||
+    "$CARGO" install --root .tools --force "wasm-bindgen-cli@$wanted"
+}
+
+ensure_node_modules() {
+  local done=www/node_modules/.package-lock.json
+  [[ -f $done && ! www/package-lock.json -nt $done ]] && return
+  say "installing npm packages into www/node_modules"
+  (cd www && npm ci --no-audit --no-fund && touch node_modules/.package-lock.json)
+}
+
+# Chromium, Firefox, a software GPU driver for Firefox, and a font for Chinese; Debian's packages.
+ensure_browsers() {
+  local missing=()
+  [[ -x "${CHROMIUM:-/usr/bin/chromium}" ]] || missing+=(chromium)
+  [[ -x "${FIREFOX:-/usr/bin/firefox-esr}" ]] || missing+=(firefox-esr)
+  compgen -G '/usr/share/vulkan/icd.d/lvp_icd*.json' >/dev/null || missing+=(mesa-vulkan-drivers)
+  [[ -d /usr/share/fonts/opentype/noto ]] || missing+=(fonts-noto-cjk)
+  ((${#missing[@]})) || return 0
+  say "installing Debian packages: ${missing[*]}"
+  command -v apt-get >/dev/null || die "install ${missing[*]} (or set CHROMIUM and FIREFOX to the browsers' paths)"
+  ((EUID == 0)) || die "missing packages; run: sudo apt-get install --yes ${missing[*]}"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends "${missing[@]}"
+}
+
+doctor() {
+  ensure_commands
+  ensure_rust
+  ensure_lint_tools
+  ensure_node_modules
+  ensure_wasm_bindgen
+  ensure_browsers
+  rustc --version
+  printf 'node %s, npm %s, %s\n' "$(node --version)" "$(npm --version 2>/dev/null)" "$(python3 --version)"
+  .tools/bin/wasm-bindgen --version
+}
+
+# ---------------------------------------------------------------------------------------------- build
+
+build_wasm() {
+  ensure_commands
+  ensure_rust
+  ensure_wasm_bindgen
+  "$CARGO" build --locked --release --target "$WASM_TARGET" -p fraise-web
+  .tools/bin/wasm-bindgen --target web --out-name fraise_web --out-dir www/src/wasm "$WASM_FILE"
+}
+
+build_page() {
+  ensure_node_modules
+  (cd www && npx --no-install vite build)
+}
+
+build() {
+  build_wasm
+  build_page
+  node www/scripts/sizes.mjs dist
+}
+
+# dist/ is stale when any source is newer than the page in it.
+is_built() {
+  [[ -f dist/index.html ]] && [[ -z "$(find crate www/src www/public www/index.html www/vite.config.ts models \
+    Cargo.lock -newer dist/index.html -type f -not -path 'models/training/*' -not -path 'www/src/wasm/*' -print -quit)" ]]
+}
+
+serve() {
+  is_built || build
+  exec node www/scripts/serve.mjs dist "$PORT"
+}
+
+# ---------------------------------------------------------------------------------------------- tests
+
+test_native() { "$CARGO" test --locked --workspace "$@"; }
+
+test_browser() {
+  ensure_browsers
+  is_built || build
+  node --test --test-reporter=spec --test-concurrency=1 tests/browser/*.test.mjs
+}
+
+test() {
+  ensure_commands
+  test_native
+  test_browser
+}
+
+lint_wasm() {
+  # clippy-driver as the workspace's compiler lints our crates on the build's own artefacts of Burn: nothing compiles twice.
+  CLIPPY_ARGS='-Dwarnings' RUSTC_WORKSPACE_WRAPPER="$(rustc --print sysroot)/bin/clippy-driver" \
+    "$CARGO" build --locked --release --target "$WASM_TARGET" -p fraise-web
+}
+
+check_types() { (cd www && npx --no-install tsc --noEmit); }
+
+# Runs one stage, keeps its output in a log, shows it only where it failed, and prints one line.
+stage() {
+  local name=$1 log="$LOGS/$1.log" start=$SECONDS status=ok code
+  shift
+  set +e # not `( … ) || status=…`: bash would then ignore errors inside the stage too
+  ( set -e; "$@" ) >"$log" 2>&1 </dev/null
+  code=$?
+  set -e
+  if ((code)); then
+    status=FAILED
+    failed_stages=$((failed_stages + 1))
+    tail -n 200 "$log"
+  fi
+  printf '%-14s %-7s %4d s\n' "$name" "$status" "$((SECONDS - start))"
+}
+
+# Adds up cargo's and node's closing lines over all logs; a failed stage without failed tests counts as one failure.
+summary() {
+  node www/scripts/summary.mjs "$failed_stages" "$LOGS"/*.log
+}
+
+check() {
+  ensure_commands
+  failed_stages=0
+  rm -rf "$LOGS"
+  mkdir -p "$LOGS"
+  stage tools doctor
+  stage format "$CARGO" fmt --all --check
+  stage lint "$CARGO" clippy --locked --workspace --all-targets -- -D warnings
+  stage native test_native
+  stage lint-wasm lint_wasm
+  stage build build
+  stage types check_types
+  stage browser test_browser
+  summary
+}
+
+bench() {
+  ensure_browsers
+  is_built || build
+  node tests/bench/bench.mjs
+}
+
+command=${1:-help}
+[[ $# -gt 0 ]] && shift
+case $command in
+  help | serve | build | test | check | bench | doctor) "$command" "$@" ;;
+  *) help >&2; die "unknown command: $command" ;;
+esac

@@ -1,0 +1,62 @@
+// A plain static file server, as any host would be: no special headers, no routing. The tests build on it.
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
+import { createServer } from "node:http";
+import { extname, join, normalize, resolve, sep } from "node:path";
+
+const TYPES = {
+  ".bin": "application/octet-stream",
+  ".css": "text/css; charset=utf-8",
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript; charset=utf-8",
+  ".json": "application/json; charset=utf-8",
+  ".mjs": "text/javascript; charset=utf-8",
+  ".png": "image/png",
+  ".svg": "image/svg+xml",
+  ".txt": "text/plain; charset=utf-8",
+  ".wasm": "application/wasm",
+  ".webmanifest": "application/manifest+json",
+};
+
+/** The file that a request path names inside `root`, or null where there is none. */
+async function locate(root, path) {
+  let file = normalize(join(root, decodeURIComponent(path)));
+  if (file !== root && !file.startsWith(root + sep)) return null;
+  let found = await stat(file).catch(() => null);
+  if (found?.isDirectory()) {
+    file = join(file, "index.html");
+    found = await stat(file).catch(() => null);
+  }
+  return found?.isFile() ? { file, bytes: found.size } : null;
+}
+
+/**
+ * Serves `root` on `port` (0: any free one).
+ *
+ * `intercept(request, response, path)`, if given, sees every request first and returns true when it has answered it.
+ */
+export async function serveFolder(root, port, intercept = () => false) {
+  const folder = resolve(root);
+  const server = createServer(async (request, response) => {
+    try {
+      const path = new URL(request.url, "http://localhost").pathname;
+      if (await intercept(request, response, path)) return;
+      const found = await locate(folder, path);
+      if (!found) {
+        response.writeHead(404, { "content-type": "text/plain" }).end("not found\n");
+        return;
+      }
+      response.writeHead(200, {
+        "content-type": TYPES[extname(found.file)] ?? "application/octet-stream",
+        "content-length": found.bytes,
+        "cache-control": "no-cache",
+      });
+      if (request.method === "HEAD") response.end();
+      else createReadStream(found.file).pipe(response);
+    } catch {
+      response.writeHead(400).end();
+    }
+  });
+  await new Promise((ready, failed) => server.once("error", failed).listen(port, ready));
+  return server;
+}

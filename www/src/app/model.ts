@@ -1,0 +1,57 @@
+/** The model as the page introduces it before anything is downloaded: the small part of its manifest that people read. */
+
+/** Where the default model is, relative to the page. */
+export const MODEL_URL = "models/fraise-1/manifest.json";
+
+/** What a person wants to know before a download. */
+export interface ModelCard {
+  readonly name: string;
+  readonly license: string;
+  /** Empty where the licence restricts no use. */
+  readonly licenseRestrictions: string;
+  readonly totalBytes: number;
+  readonly steps: number;
+  readonly guidance: number;
+  /** Example prompts by language. */
+  readonly examples: Readonly<Record<string, readonly string[]>>;
+}
+
+/** Reads the manifest at `url`. The engine checks it again, and more strictly, before it loads anything. */
+export async function fetchModelCard(url: string): Promise<ModelCard> {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url}: status ${response.status}`);
+  return toModelCard(await response.json());
+}
+
+/** The card in a manifest; the manifest is untrusted, so whatever is not of the right type is left out. */
+export function toModelCard(manifest: unknown): ModelCard {
+  const root = asRecord(manifest);
+  const recommended = asRecord(root["recommended"]);
+  return {
+    name: asText(root["name"]) || "?",
+    license: asText(root["license"]),
+    licenseRestrictions: asText(root["license_restrictions"]),
+    totalBytes: asNumber(root["total_bytes"], 0),
+    steps: asNumber(recommended["steps"], 20),
+    guidance: asNumber(recommended["guidance"], 4),
+    examples: Object.fromEntries(
+      Object.entries(asRecord(root["examples"])).map(([language, prompts]) => [language, asTexts(prompts)]),
+    ),
+  };
+}
+
+function asRecord(value: unknown): Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
+}
+
+function asText(value: unknown): string {
+  return typeof value === "string" ? value.slice(0, 2000) : "";
+}
+
+function asTexts(value: unknown): string[] {
+  return Array.isArray(value) ? value.map(asText).filter((text) => text !== "") : [];
+}
+
+function asNumber(value: unknown, otherwise: number): number {
+  return typeof value === "number" && Number.isFinite(value) && value >= 0 ? value : otherwise;
+}

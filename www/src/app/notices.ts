@@ -1,0 +1,84 @@
+/** What went wrong or is missing, why, and what to do about it. */
+import { css, html, nothing, type TemplateResult } from "lit";
+import { StudioElement } from "./studio-element";
+import { canGenerate, needsChoice } from "./state";
+
+/** `<fraise-notices>` */
+export class Notices extends StudioElement {
+  static override styles = [
+    StudioElement.styles,
+    css`
+      .notice {
+        margin-bottom: 1rem;
+        padding: 1rem 1.1rem;
+        border: 1px solid var(--line-strong);
+        border-inline-start: 4px solid var(--berry);
+        border-radius: var(--round);
+        background: var(--surface);
+      }
+      h2 {
+        margin: 0 0 0.3rem;
+        font-size: 1rem;
+      }
+      p {
+        margin: 0 0 0.6rem;
+        overflow-wrap: anywhere;
+      }
+      .fact {
+        color: var(--ink-soft);
+        font-size: 0.85rem;
+      }
+      code {
+        font-size: 0.95em;
+        color: var(--berry);
+      }
+      .update {
+        display: flex;
+        align-items: center;
+        justify-content: space-between;
+        gap: 1rem;
+      }
+      .update p {
+        margin: 0;
+      }
+    `,
+  ];
+
+  protected override render(): TemplateResult {
+    return html`${this.#noGpu()}${this.#failure()}${this.#update()}`;
+  }
+
+  #noGpu(): TemplateResult | typeof nothing {
+    const { words, state } = this;
+    if (!needsChoice(state) || state.gpu?.isAvailable !== false) return nothing;
+    return html`<div class="notice" id="no-gpu" role="alert">
+      <h2>${words.noGpuTitle}</h2>
+      <p>${words.noGpuReasons[state.gpu.reason]}</p>
+      <p>${words.noGpuCpu}</p>
+      <button id="use-cpu" class="primary" @click=${() => this.studio.chooseDevice("cpu")}>${words.useCpu}</button>
+    </div>`;
+  }
+
+  #failure(): TemplateResult | typeof nothing {
+    const { words, state } = this;
+    const { activity } = state;
+    if (activity.kind !== "failed") return nothing;
+    return html`<div class="notice" id="failure" role="alert">
+      <h2>${words.failedTitle}</h2>
+      <p>${words.failures[activity.code] ?? ""}</p>
+      <p class="fact"><code id="failure-code">${activity.code}</code> ${activity.message}</p>
+      <button id="retry" ?disabled=${!canGenerate(state)} @click=${() => void this.studio.generate()}>
+        ${words.tryAgain}
+      </button>
+    </div>`;
+  }
+
+  #update(): TemplateResult | typeof nothing {
+    const { words, state } = this;
+    if (!state.isUpdateWaiting) return nothing;
+    return html`<div class="notice update" id="update" role="status">
+      <p>${words.updateReady}</p>
+      <button @click=${() => this.studio.acceptUpdate()}>${words.updateNow}</button>
+    </div>`;
+  }
+}

@@ -1,0 +1,183 @@
+/** What is happening, how far it is, and how long it will take; for eyes and for screen readers. */
+import { css, html, nothing, type PropertyValues, type TemplateResult } from "lit";
+import type { Progress } from "../engine/index";
+import type { Words } from "../locales/index";
+import { formatBytes, formatDuration } from "./format";
+import { StudioElement } from "./studio-element";
+import type { Activity } from "./state";
+
+const TICK_MS = 500;
+
+/** One line of text and how much of the work is done, from 0 to 1; null where that is not known. */
+interface Line {
+  readonly text: string;
+  readonly detail: string;
+  readonly fraction: number | null;
+}
+
+/** `<fraise-progress>` */
+export class ProgressView extends StudioElement {
+  static override styles = [
+    StudioElement.styles,
+    css`
+      :host {
+        max-width: var(--stage-max, 100%);
+        margin: 0.9rem auto 0;
+      }
+      .line {
+        display: flex;
+        flex-wrap: wrap;
+        justify-content: space-between;
+        gap: 0 1rem;
+        min-height: 1.5rem;
+        font-variant-numeric: tabular-nums;
+      }
+      .line span:first-child {
+        font-weight: 600;
+      }
+      .detail {
+        color: var(--ink-soft);
+      }
+      progress {
+        display: block;
+        width: 100%;
+        height: 0.5rem;
+        margin-top: 0.45rem;
+        border: 0;
+        border-radius: 999px;
+        overflow: hidden;
+        appearance: none;
+        background: var(--line);
+        accent-color: var(--berry);
+      }
+      progress::-webkit-progress-bar {
+        background: var(--line);
+      }
+      progress::-webkit-progress-value {
+        border-radius: 999px;
+        background: var(--berry);
+        transition: inline-size 200ms;
+      }
+      progress::-moz-progress-bar {
+        border-radius: 999px;
+        background: var(--berry);
+      }
+      progress:indeterminate {
+        background: linear-gradient(90deg, var(--line) 30%, var(--berry) 50%, var(--line) 70%) 0 0 / 200% 100%;
+        animation: sweep 1.6s linear infinite;
+      }
+      progress:indeterminate::-webkit-progress-bar {
+        background: transparent;
+      }
+      progress:indeterminate::-moz-progress-bar {
+        background: transparent;
+      }
+      @keyframes sweep {
+        from {
+          background-position: 100% 0;
+        }
+        to {
+          background-position: -100% 0;
+        }
+      }
+    `,
+  ];
+
+  #ticking: ReturnType<typeof setInterval> | null = null;
+
+  override disconnectedCallback(): void {
+    this.#tick(false);
+    super.disconnectedCallback();
+  }
+
+  protected override render(): TemplateResult {
+    const { activity } = this.state;
+    const line = describe(activity, this.words, performance.now());
+    return html`
+      <div class="visually-hidden" role="status" aria-live="polite">${announce(activity, this.words)}</div>
+      ${line
+        ? html`<div class="line" id="progress-line">
+              <span id="progress-text">${line.text}</span><span class="detail" id="progress-detail">${line.detail}</span>
+            </div>
+            ${isOver(activity)
+              ? nothing
+              : line.fraction === null
+                ? html`<progress aria-label=${line.text}></progress>`
+                : html`<progress aria-label=${line.text} max="1" .value=${line.fraction}></progress>`}`
+        : nothing}
+    `;
+  }
+
+  protected override updated(_changes: PropertyValues): void {
+    this.#tick(this.state.activity.kind === "painting");
+  }
+
+  /** Lets the time left run down between steps. */
+  #tick(isOn: boolean): void {
+    if (isOn && this.#ticking === null) this.#ticking = setInterval(() => this.requestUpdate(), TICK_MS);
+    if (!isOn && this.#ticking !== null) {
+      clearInterval(this.#ticking);
+      this.#ticking = null;
+    }
+  }
+}
+
+function isOver({ kind }: Activity): boolean {
+  return kind === "finished" || kind === "cancelled";
+}
+
+function describe(activity: Activity, words: Words, nowMs: number): Line | null {
+  switch (activity.kind) {
+    case "idle":
+    case "failed":
+      return null;
+    case "starting":
+      return { text: words.starting, detail: "", fraction: null };
+    case "loading":
+      return describeLoad(activity.progress, words);
+    case "painting":
+      return describePainting(activity, words, nowMs);
+    case "finished":
+      return { text: words.finished(formatDuration(activity.elapsedMs, words, true)), detail: "", fraction: 1 };
+    case "cancelled":
+      return { text: words.cancelled, detail: "", fraction: null };
+  }
+}
+
+function describePainting(activity: Activity & { kind: "painting" }, words: Words, nowMs: number): Line {
+  const { done, total, endsAtMs } = activity;
+  if (endsAtMs === null) return { text: words.firstStep(total), detail: "", fraction: null };
+  const detail = done < total ? words.timeLeft(formatDuration(endsAtMs - nowMs, words)) : words.finishing;
+  return { text: words.stepOf(done, total), detail, fraction: done / total };
+}
+
+function describeLoad({ phase, loadedBytes, totalBytes, rate, etaMs }: Progress, words: Words): Line {
+  const fraction = totalBytes > 0 ? loadedBytes / totalBytes : null;
+  if (phase !== "download") return { text: loadText(phase, words), detail: "", fraction };
+  const parts = [words.bytesOf(formatBytes(loadedBytes), formatBytes(totalBytes))];
+  if (rate !== null) parts.push(words.perSecond(formatBytes(rate)));
+  if (etaMs !== null) parts.push(words.timeLeft(formatDuration(etaMs, words)));
+  return { text: words.downloading, detail: parts.join(" · "), fraction };
+}
+
+function loadText(phase: Progress["phase"], words: Words): string {
+  return { manifest: words.reading, download: words.downloading, upload: words.uploading, compile: words.compiling }[phase];
+}
+
+/** What a screen reader says: each phase once, and every quarter of the steps. */
+function announce(activity: Activity, words: Words): string {
+  switch (activity.kind) {
+    case "idle":
+    case "failed":
+      return "";
+    case "loading":
+      return loadText(activity.progress.phase, words);
+    case "painting": {
+      const { done, total } = activity;
+      const quarter = Math.floor((4 * done) / total);
+      return done === 0 ? words.firstStep(total) : words.stepOf(Math.max(1, Math.ceil((quarter * total) / 4)), total);
+    }
+    default:
+      return describe(activity, words, 0)?.text ?? "";
+  }
+}

@@ -1,0 +1,191 @@
+/** Everything that can be set and need not be. */
+import { css, html, nothing, type TemplateResult } from "lit";
+import type { DeviceChoice } from "../engine/index";
+import { StudioElement } from "./studio-element";
+import { isBusy, parseSeed } from "./state";
+import { recommendedSteps } from "./store";
+
+const MAX_SLIDER_STEPS = 50;
+const MAX_SLIDER_GUIDANCE = 15;
+
+/** `<fraise-settings>` */
+export class SettingsPanel extends StudioElement {
+  static override styles = [
+    StudioElement.styles,
+    css`
+      summary {
+        min-height: 2.75rem;
+        display: flex;
+        align-items: center;
+        gap: 0.5rem;
+        border-radius: var(--round);
+        font-weight: 600;
+        cursor: pointer;
+        list-style: none;
+      }
+      summary::-webkit-details-marker {
+        display: none;
+      }
+      summary::before {
+        content: "";
+        width: 0.5rem;
+        height: 0.5rem;
+        border: solid var(--ink-soft);
+        border-width: 0 2px 2px 0;
+        transform: rotate(-45deg);
+        transition: transform 120ms;
+      }
+      details[open] > summary::before {
+        transform: rotate(45deg);
+      }
+      .fields {
+        display: grid;
+        gap: 1.1rem;
+        padding: 0.5rem 0 0.25rem;
+      }
+      .value {
+        float: inline-end;
+        color: var(--berry);
+        font-weight: 600;
+        font-variant-numeric: tabular-nums;
+      }
+      .seed {
+        display: flex;
+        gap: 0.5rem;
+      }
+      .seed button {
+        flex: none;
+        width: 2.75rem;
+        padding: 0;
+        display: grid;
+        place-items: center;
+      }
+      .invalid {
+        color: var(--berry);
+      }
+    `,
+  ];
+
+  protected override render(): TemplateResult {
+    return html`<details>
+      <summary>${this.words.settings}</summary>
+      <div class="fields">${this.#seed()} ${this.#steps()} ${this.#guidance()} ${this.#negative()} ${this.#device()}</div>
+    </details>`;
+  }
+
+  #seed(): TemplateResult {
+    const { words, state } = this;
+    const isInvalid = state.seed.trim() !== "" && parseSeed(state.seed) === null;
+    return html`<div>
+      <label for="seed">${words.seed}</label>
+      <div class="seed">
+        <input
+          id="seed"
+          type="text"
+          inputmode="numeric"
+          autocomplete="off"
+          aria-describedby="seed-hint"
+          aria-invalid=${isInvalid ? "true" : "false"}
+          placeholder=${words.seedPlaceholder}
+          .value=${state.seed}
+          @input=${(event: InputEvent) => this.studio.change({ seed: valueOf(event) })}
+        />
+        <button id="roll" title=${words.rollSeed} aria-label=${words.rollSeed} @click=${() => this.studio.rollSeed()}>
+          ${DICE}
+        </button>
+      </div>
+      <p class="hint ${isInvalid ? "invalid" : ""}" id="seed-hint">${isInvalid ? words.seedInvalid : words.seedHint}</p>
+    </div>`;
+  }
+
+  #steps(): TemplateResult {
+    const { words } = this;
+    const steps = this.state.steps ?? recommendedSteps(this.state);
+    return html`<div>
+      <output class="value" for="steps">${steps}</output>
+      <label for="steps">${words.steps}</label>
+      <input
+        id="steps"
+        type="range"
+        min="1"
+        max=${MAX_SLIDER_STEPS}
+        step="1"
+        aria-describedby="steps-hint"
+        .value=${String(steps)}
+        @input=${(event: InputEvent) => this.studio.change({ steps: Number(valueOf(event)) })}
+      />
+      <p class="hint" id="steps-hint">${words.stepsHint}</p>
+    </div>`;
+  }
+
+  #guidance(): TemplateResult | typeof nothing {
+    const { words, state } = this;
+    const { model } = state;
+    const guidance = state.guidance ?? (model && model !== "unreadable" ? model.guidance : null);
+    if (guidance === null) return nothing;
+    return html`<div>
+      <output class="value" for="guidance">${guidance.toFixed(1)}</output>
+      <label for="guidance">${words.guidance}</label>
+      <input
+        id="guidance"
+        type="range"
+        min="1"
+        max=${MAX_SLIDER_GUIDANCE}
+        step="0.5"
+        aria-describedby="guidance-hint"
+        .value=${String(guidance)}
+        @input=${(event: InputEvent) => this.studio.change({ guidance: Number(valueOf(event)) })}
+      />
+      <p class="hint" id="guidance-hint">${words.guidanceHint}</p>
+    </div>`;
+  }
+
+  #negative(): TemplateResult {
+    const { words, state } = this;
+    return html`<div>
+      <label for="negative">${words.negative}</label>
+      <input
+        id="negative"
+        type="text"
+        maxlength="2000"
+        placeholder=${words.negativePlaceholder}
+        .value=${state.negative}
+        @input=${(event: InputEvent) => this.studio.change({ negative: valueOf(event) })}
+      />
+    </div>`;
+  }
+
+  #device(): TemplateResult {
+    const { words, state } = this;
+    const choices: ReadonlyArray<readonly [DeviceChoice, string]> = [
+      ["auto", words.deviceAuto],
+      ["gpu", words.deviceGpu],
+      ["cpu", words.deviceCpu],
+    ];
+    return html`<div>
+      <label for="device">${words.device}</label>
+      <select
+        id="device"
+        ?disabled=${isBusy(state)}
+        @change=${(event: Event) => this.studio.chooseDevice(valueOf(event) as DeviceChoice)}
+      >
+        ${choices.map(
+          ([choice, label]) => html`<option value=${choice} .selected=${choice === state.device}>${label}</option>`,
+        )}
+      </select>
+    </div>`;
+  }
+}
+
+function valueOf(event: Event): string {
+  return (event.target as HTMLInputElement | HTMLSelectElement).value;
+}
+
+const DICE = html`<svg width="20" height="20" viewBox="0 0 20 20" aria-hidden="true" fill="currentColor">
+  <rect x="2" y="2" width="16" height="16" rx="4" fill="none" stroke="currentColor" stroke-width="1.6" />
+  <circle cx="6.6" cy="6.6" r="1.5" />
+  <circle cx="13.4" cy="6.6" r="1.5" />
+  <circle cx="10" cy="10" r="1.5" />
+  <circle cx="6.6" cy="13.4" r="1.5" />
+  <circle cx="13.4" cy="13.4" r="1.5" />
+</svg>`;

@@ -1,0 +1,210 @@
+/** The studio's one store: holds the state, drives the engine, tells whoever listens. Components only read and call. */
+import { Engine, FraiseError, isAbortError, type DeviceChoice, type GenerateRequest } from "../engine/index";
+import { preferredLanguage, type Language } from "../locales/index";
+import { detectGpu } from "./environment";
+import { fetchModelCard, MODEL_URL } from "./model";
+import { canGenerate, isBusy, parseSeed, randomSeed, type Activity, type StudioState } from "./state";
+
+const LANGUAGE_KEY = "fraise.language";
+
+/** Settings that a visitor changes by hand. */
+export type Settings = Pick<StudioState, "prompt" | "negative" | "seed" | "steps" | "guidance">;
+
+/** Fires `change` after every change of {@link Studio.state}. */
+export class Studio extends EventTarget {
+  #state: StudioState = {
+    language: initialLanguage(),
+    prompt: "",
+    negative: "",
+    seed: "",
+    steps: null,
+    guidance: null,
+    device: "auto",
+    gpu: null,
+    model: null,
+    isModelLoaded: false,
+    runsOn: null,
+    activity: { kind: "idle" },
+    result: null,
+    engineNumber: 0,
+    isUpdateWaiting: false,
+  };
+  #engine: Engine | null = null;
+  #run: AbortController | null = null;
+  #canvas: HTMLCanvasElement | null = null;
+  #update: () => void = () => undefined;
+
+  /** What there is to show. */
+  get state(): StudioState {
+    return this.#state;
+  }
+
+  /** Looks around: the GPU and the model's description. Downloads nothing else. */
+  async open(): Promise<void> {
+    await Promise.all([
+      detectGpu().then((gpu) => this.#set({ gpu })),
+      fetchModelCard(MODEL_URL).then(
+        (model) => this.#set({ model }),
+        () => this.#set({ model: "unreadable" }),
+      ),
+    ]);
+  }
+
+  /** Takes over what the visitor typed or moved. */
+  change(settings: Partial<Settings>): void {
+    this.#set(settings);
+  }
+
+  /** Draws a seed and writes it into the field. */
+  rollSeed(): void {
+    this.#set({ seed: String(randomSeed()) });
+  }
+
+  /** Writes the shown picture's seed into the field, to vary the words and keep the rest. */
+  keepSeed(): void {
+    const { result } = this.#state;
+    if (result) this.#set({ seed: String(result.request.seed) });
+  }
+
+  /** Speaks another language and remembers it. */
+  speak(language: Language): void {
+    this.#set({ language });
+    try {
+      localStorage.setItem(LANGUAGE_KEY, language);
+    } catch {
+      // Storage may be off; the choice then lasts for this visit.
+    }
+  }
+
+  /** Paints elsewhere from now on; the engine starts anew. */
+  chooseDevice(device: DeviceChoice): void {
+    if (device === this.#state.device || isBusy(this.#state)) return;
+    this.#engine?.close();
+    this.#engine = null;
+    this.#set({ device, isModelLoaded: false, runsOn: null, activity: { kind: "idle" }, result: null });
+  }
+
+  /** The element to paint on; a new one for each {@link StudioState.engineNumber}. */
+  useCanvas(canvas: HTMLCanvasElement): void {
+    this.#canvas = canvas;
+  }
+
+  /** Hears from the service worker that a newer version waits; `update` switches to it. */
+  offerUpdate(update: () => void): void {
+    this.#update = update;
+    this.#set({ isUpdateWaiting: true });
+  }
+
+  /** Switches to the newer version. */
+  acceptUpdate(): void {
+    this.#update();
+  }
+
+  /** Stops the download or the picture. */
+  cancel(): void {
+    this.#run?.abort();
+  }
+
+  /** Loads the model if need be and paints a picture. Never rejects: how it ended is in the state. */
+  async generate(): Promise<void> {
+    if (!canGenerate(this.#state)) return;
+    const run = new AbortController();
+    this.#run = run;
+    this.#do({ kind: "starting" });
+    try {
+      const engine = await this.#ensureEngine(run.signal);
+      await this.#ensureModel(engine, run.signal);
+      await this.#paint(engine, run.signal);
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#run = null;
+    }
+  }
+
+  async #ensureEngine(signal: AbortSignal): Promise<Engine> {
+    const engine = this.#engine ?? (await Engine.create({ device: this.#state.device }));
+    if (this.#engine !== engine) {
+      this.#engine = engine;
+      this.#set({ runsOn: engine.device.kind, engineNumber: this.#state.engineNumber + 1 });
+    }
+    signal.throwIfAborted();
+    return engine;
+  }
+
+  async #ensureModel(engine: Engine, signal: AbortSignal): Promise<void> {
+    if (this.#state.isModelLoaded) return;
+    await engine.load(MODEL_URL, { signal, onProgress: (progress) => this.#do({ kind: "loading", progress }) });
+    this.#set({ isModelLoaded: true });
+  }
+
+  async #paint(engine: Engine, signal: AbortSignal): Promise<void> {
+    const startMs = performance.now();
+    const request = this.#request();
+    const total = request.steps ?? recommendedSteps(this.#state);
+    this.#set({ result: null, activity: { kind: "painting", done: 0, total, endsAtMs: null } });
+    const canvas = this.#canvas ?? undefined;
+    for await (const step of engine.generate(request, { signal, canvas })) {
+      this.#do({ kind: "painting", done: step.index + 1, total: step.total, endsAtMs: performance.now() + step.etaMs });
+    }
+    const { blob, request: effective } = await engine.last();
+    this.#set({
+      result: { png: blob, request: effective },
+      activity: { kind: "finished", elapsedMs: performance.now() - startMs },
+    });
+  }
+
+  #request(): GenerateRequest {
+    const { prompt, negative, seed, steps, guidance } = this.#state;
+    return {
+      prompt: prompt.trim(),
+      negative: negative.trim() || undefined,
+      seed: parseSeed(seed) ?? randomSeed(),
+      steps: steps ?? undefined,
+      guidance: guidance ?? undefined,
+    };
+  }
+
+  #fail(error: unknown): void {
+    if (isAbortError(error)) {
+      this.#do({ kind: "cancelled" });
+      return;
+    }
+    const code = error instanceof FraiseError ? error.code : "Internal";
+    const message = error instanceof Error ? error.message : String(error);
+    if (code === "Internal") {
+      // The worker is gone and the canvas with it; the next picture starts with new ones.
+      this.#engine?.close();
+      this.#engine = null;
+    }
+    const isModelLoaded = this.#state.isModelLoaded && code === "Request";
+    this.#set({ isModelLoaded, activity: { kind: "failed", code, message } });
+  }
+
+  #do(activity: Activity): void {
+    this.#set({ activity });
+  }
+
+  #set(changes: Partial<StudioState>): void {
+    this.#state = { ...this.#state, ...changes };
+    this.dispatchEvent(new Event("change"));
+  }
+}
+
+/** The steps that the loaded model recommends. */
+export function recommendedSteps({ model }: StudioState): number {
+  return model && model !== "unreadable" ? model.steps : 20;
+}
+
+function initialLanguage(): Language {
+  let stored: string | null = null;
+  try {
+    stored = localStorage.getItem(LANGUAGE_KEY);
+  } catch {
+    // Storage may be off.
+  }
+  return preferredLanguage([...(stored ? [stored] : []), ...navigator.languages]);
+}
+
+/** The page's store. */
+export const studio = new Studio();

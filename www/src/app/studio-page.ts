@@ -1,0 +1,135 @@
+/** The page: where its parts stand, its keys, and its language. */
+import { css, html, type PropertyValues, type TemplateResult } from "lit";
+import { LANGUAGES } from "../locales/index";
+import { StudioElement } from "./studio-element";
+import { isBusy } from "./state";
+
+/** `<fraise-studio>` */
+export class StudioPage extends StudioElement {
+  static override styles = [
+    StudioElement.styles,
+    css`
+      :host {
+        max-width: 76rem;
+        margin: 0 auto;
+        padding: 0 clamp(0.9rem, 3vw, 2rem) 2.5rem;
+      }
+      header {
+        display: flex;
+        align-items: center;
+        justify-content: space-between;
+        gap: 0.75rem;
+        padding: 1rem 0;
+      }
+      .brand {
+        display: flex;
+        align-items: center;
+        gap: 0.7rem;
+        min-width: 0;
+      }
+      .brand img {
+        flex: none;
+        width: 2.5rem;
+        height: 2.5rem;
+      }
+      h1 {
+        margin: 0;
+        font-family: var(--serif);
+        font-size: 1.6rem;
+        font-weight: 600;
+        line-height: 1.1;
+        letter-spacing: 0.01em;
+      }
+      .tagline {
+        margin: 0;
+        color: var(--ink-soft);
+        font-size: 0.88rem;
+      }
+      main {
+        display: grid;
+        gap: 1.25rem;
+        --stage-max: min(100%, 58vh);
+      }
+      .side {
+        display: grid;
+        gap: 1.1rem;
+        align-content: start;
+      }
+      @media (max-width: 30rem) {
+        .tagline {
+          display: none;
+        }
+      }
+      @media (min-width: 56rem) {
+        main {
+          grid-template-columns: minmax(20rem, 25rem) minmax(0, 1fr);
+          gap: clamp(1.5rem, 4vw, 3.5rem);
+          padding-top: 0.75rem;
+          --stage-max: min(100%, calc(100vh - 13rem));
+        }
+        .picture {
+          position: sticky;
+          top: 1rem;
+          align-self: start;
+        }
+      }
+    `,
+  ];
+
+  readonly #onKey = (event: KeyboardEvent) => {
+    if (event.isComposing) return;
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      void this.studio.generate();
+    } else if (event.key === "Escape" && isBusy(this.state)) {
+      event.preventDefault();
+      this.studio.cancel();
+    }
+  };
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    document.addEventListener("keydown", this.#onKey);
+    void this.studio.open();
+  }
+
+  override disconnectedCallback(): void {
+    document.removeEventListener("keydown", this.#onKey);
+    super.disconnectedCallback();
+  }
+
+  protected override render(): TemplateResult {
+    return html`
+      <header>
+        <div class="brand">
+          <img src="icon.svg" alt="" width="40" height="40" />
+          <div>
+            <h1>Fraise</h1>
+            <p class="tagline">${this.words.tagline}</p>
+          </div>
+        </div>
+        <fraise-language></fraise-language>
+      </header>
+      <main>
+        <div class="side">
+          <div>
+            <fraise-notices></fraise-notices>
+            <fraise-prompt></fraise-prompt>
+          </div>
+          <fraise-settings></fraise-settings>
+          <fraise-model-note></fraise-model-note>
+        </div>
+        <div class="picture">
+          <fraise-stage></fraise-stage>
+          <fraise-progress></fraise-progress>
+        </div>
+      </main>
+    `;
+  }
+
+  protected override updated(_changes: PropertyValues): void {
+    const { language } = this.state;
+    document.documentElement.lang = LANGUAGES.find((known) => known.language === language)?.tag ?? "en";
+    document.title = this.words.title;
+  }
+}

@@ -1,0 +1,3 @@
+/** The `fraise` package: the engine and the element's class. Importing it starts nothing and registers nothing. */
+export * from "./engine/index";
+export { FraisePainter } from "./painter";

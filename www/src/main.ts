@@ -1,0 +1,31 @@
+/** The studio page's entry. */
+import "./app/theme.css";
+import * as fraise from "./engine/index";
+import { CanvasStage } from "./app/canvas-stage";
+import { LanguageSwitch } from "./app/language-switch";
+import { ModelNote } from "./app/model-note";
+import { Notices } from "./app/notices";
+import { keepForOffline } from "./app/offline";
+import { ProgressView } from "./app/progress-view";
+import { PromptBox } from "./app/prompt-box";
+import { SettingsPanel } from "./app/settings-panel";
+import { StudioPage } from "./app/studio-page";
+import { studio } from "./app/store";
+
+declare global {
+  interface Window {
+    /** What `import … from "fraise"` gives, for the console and for scripts. */
+    fraise: typeof fraise;
+  }
+}
+
+window.fraise = fraise;
+customElements.define("fraise-language", LanguageSwitch);
+customElements.define("fraise-notices", Notices);
+customElements.define("fraise-prompt", PromptBox);
+customElements.define("fraise-settings", SettingsPanel);
+customElements.define("fraise-model-note", ModelNote);
+customElements.define("fraise-stage", CanvasStage);
+customElements.define("fraise-progress", ProgressView);
+customElements.define("fraise-studio", StudioPage);
+void keepForOffline(studio);

@@ -1,0 +1,55 @@
+import { cp } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { defineConfig, type Plugin } from "vite";
+import { VitePWA } from "vite-plugin-pwa";
+
+const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
+const outDir = path("../dist");
+
+/** Copies the default model into the build before the service worker lists the shell's files. */
+function defaultModel(name: string): Plugin {
+  return {
+    name: "fraise-default-model",
+    apply: "build",
+    writeBundle: () => cp(path(`../models/${name}`), `${outDir}/models/${name}`, { recursive: true }),
+  };
+}
+
+export default defineConfig({
+  base: "./", // any sub-path of any static host
+  build: {
+    outDir,
+    emptyOutDir: true,
+    target: "es2022",
+    assetsInlineLimit: 0, // the content security policy allows no data: scripts, and small files cost nothing here
+    modulePreload: { polyfill: false },
+    chunkSizeWarningLimit: 1024,
+    rolldownOptions: {
+      input: { index: path("index.html"), fraise: path("src/index.ts"), painter: path("src/define.ts") },
+      preserveEntrySignatures: "strict",
+      // Site owners link to these two by name; everything else carries its hash.
+      output: {
+        entryFileNames: ({ name }) => (name === "index" ? "assets/[name]-[hash].js" : "[name].js"),
+      },
+    },
+  },
+  worker: { format: "es" },
+  plugins: [
+    defaultModel("fraise-1"),
+    VitePWA({
+      registerType: "prompt",
+      injectRegister: false, // src/app/offline.ts registers it
+      manifest: false, // public/manifest.webmanifest is the app's own
+      workbox: {
+        // The shell as one versioned set. Model pieces live in IndexedDB; only the small model manifest is listed here.
+        globPatterns: ["**/*.{html,js,css,wasm,svg,png,webmanifest}", "models/*/manifest.json"],
+        maximumFileSizeToCacheInBytes: 64 * 1024 * 1024,
+        cleanupOutdatedCaches: true,
+        clientsClaim: true,
+        navigateFallback: "index.html",
+        inlineWorkboxRuntime: true,
+        sourcemap: false,
+      },
+    }),
+  ],
+});
