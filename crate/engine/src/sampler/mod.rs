@@ -1,1 +1,238 @@
-//! (to come)
+//! Samplers: from noise to a picture's latents in a few steps, number for number as diffusers' schedulers.
+//!
+//! A [`Sampler`] is a table of per-step numbers, made once from the pack's `scheduler_config.json`, and a `step` that
+//! applies one row of it to tensors. The numbers are single precision where torch's are, and tensor operations come in
+//! diffusers' order, so that results differ by rounding only.
+//!
+//! Source: diffusers 0.42.1, `schedulers/`.
+
+mod config;
+mod ddim;
+mod euler;
+mod flow_euler;
+mod lcm;
+mod schedule;
+
+use burn::tensor::Tensor;
+
+pub use config::SchedulerConfig;
+
+use crate::{Error, Result};
+
+/// Names that [`from_config`] knows.
+pub const NAMES: [&str; SAMPLERS.len()] = {
+    let mut names = [""; SAMPLERS.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = SAMPLERS[index].name;
+        index += 1;
+    }
+    names
+};
+
+/// One way to denoise.
+struct Entry {
+    name: &'static str,
+    /// diffusers' class of that name in `scheduler_config.json`.
+    class_name: &'static str,
+    build: fn(&SchedulerConfig, usize) -> Result<Box<dyn Sampler>>,
+}
+
+const SAMPLERS: [Entry; 4] = [
+    Entry { name: "ddim", class_name: "DDIMScheduler", build: ddim::build },
+    Entry { name: "euler", class_name: "EulerDiscreteScheduler", build: euler::build },
+    Entry { name: "lcm", class_name: "LCMScheduler", build: lcm::build },
+    Entry { name: "flow_euler", class_name: "FlowMatchEulerDiscreteScheduler", build: flow_euler::build },
+];
+
+/// Draws one tensor ~ N(0, 1) of the sample's shape, from the stream that made the initial latents.
+pub type DrawNoise<'a> = dyn FnMut() -> Tensor<4> + 'a;
+
+/// What one step gives.
+#[derive(Debug, Clone)]
+pub struct Stepped {
+    /// The less noisy sample, input of the next step. `[1, C, h, w]`
+    pub prev_sample: Tensor<4>,
+    /// The sampler's present estimate of the noise-free sample, for previews. `[1, C, h, w]`
+    pub pred_original_sample: Tensor<4>,
+}
+
+/// A denoising schedule of a given number of steps.
+///
+/// ```text
+/// sample = N(0, 1) · init_noise_sigma
+/// for index in 0..timesteps.len():
+///     model_output = unet(scale_model_input(sample, index), timesteps[index])
+///     sample = step(model_output, index, sample).prev_sample
+/// ```
+pub trait Sampler {
+    /// The time that the model is told at each step. Its length is the number of model evaluations, which for some
+    /// samplers is not the number of steps asked for.
+    fn timesteps(&self) -> &[f64];
+
+    /// Standard deviation of the initial sample.
+    fn init_noise_sigma(&self) -> f64;
+
+    /// The sample as the model wants to see it at step `index`. Shape unchanged.
+    ///
+    /// # Panics
+    /// Where `index` is not below `timesteps().len()`.
+    fn scale_model_input(&self, sample: Tensor<4>, index: usize) -> Tensor<4>;
+
+    /// Takes step `index`, in order from 0. `model_output` and `sample` have one shape, `sample` is not scaled. `noise`
+    /// is called exactly when diffusers draws noise, so that one stream of numbers serves a whole run.
+    ///
+    /// # Panics
+    /// Where `index` is not below `timesteps().len()`.
+    fn step(&mut self, model_output: Tensor<4>, index: usize, sample: Tensor<4>, noise: &mut DrawNoise<'_>) -> Stepped;
+}
+
+/// Makes the sampler called `name`, or where there is no name the one of the pack's own configuration, for `steps`
+/// steps. A name means what `Scheduler.from_config(the pack's scheduler config)` gives in diffusers: fields that the
+/// file has and the class knows are taken over, all others have the class's default.
+///
+/// # Errors
+/// [`Error::Request`] for an unknown name or a number of steps that the schedule cannot be divided into,
+/// [`Error::Manifest`] for a configuration out of bounds or of a class that is not among [`NAMES`].
+pub fn from_config(name: Option<&str>, config: &SchedulerConfig, steps: usize) -> Result<Box<dyn Sampler>> {
+    let known = || NAMES.join(", ");
+    let entry = match name {
+        Some(name) => SAMPLERS.iter().find(|entry| entry.name == name).ok_or_else(|| {
+            Error::request("sampler", format!("`{name}` is not a sampler; the samplers are {}", known()))
+        })?,
+        None => {
+            let class_name = config.class_name().unwrap_or("none");
+            SAMPLERS.iter().find(|entry| entry.class_name == class_name).ok_or_else(|| {
+                let reason = format!("`{class_name}` is not supported; name a sampler instead: {}", known());
+                Error::manifest("scheduler._class_name", reason)
+            })?
+        }
+    };
+    let num_train_timesteps = config.num_train_timesteps()?;
+    if !(1..=num_train_timesteps).contains(&steps) {
+        return Err(Error::request("steps", format!("{steps} is outside 1 to {num_train_timesteps}")));
+    }
+    (entry.build)(config, steps)
+}
+
+/// What the model's output stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Prediction {
+    /// The noise in the sample.
+    Epsilon,
+    /// The noise-free sample.
+    Sample,
+    /// Velocity: √ᾱ·noise − √(1−ᾱ)·sample.
+    VPrediction,
+}
+
+impl Prediction {
+    fn from_config(config: &SchedulerConfig) -> Result<Self> {
+        let choices = [("epsilon", Self::Epsilon), ("sample", Self::Sample), ("v_prediction", Self::VPrediction)];
+        config.choice("prediction_type", "epsilon", &choices)
+    }
+
+    /// The noise-free sample that the model's output implies where `alpha_prod_t` of the variance is signal.
+    fn original_sample(self, model_output: Tensor<4>, sample: Tensor<4>, alpha_prod_t: f32) -> Tensor<4> {
+        let (sqrt_alpha, sqrt_beta) = (alpha_prod_t.sqrt(), (1.0 - alpha_prod_t).sqrt());
+        match self {
+            Self::Epsilon => (sample - model_output.mul_scalar(sqrt_beta)).div_scalar(sqrt_alpha),
+            Self::Sample => model_output,
+            Self::VPrediction => sample.mul_scalar(sqrt_alpha) - model_output.mul_scalar(sqrt_beta),
+        }
+    }
+}
+
+/// Largest magnitude of the predicted noise-free sample, where the configuration clips it.
+fn clip_range(config: &SchedulerConfig, clips_by_default: bool) -> Result<Option<f32>> {
+    config.unsupported("thresholding", "dynamic thresholding is not for latent diffusion and not supported")?;
+    let range = config.number("clip_sample_range", 1.0, 1e-3..=1e3)?;
+    Ok(config.flag("clip_sample", clips_by_default)?.then_some(range as f32))
+}
+
+fn clip(sample: Tensor<4>, range: Option<f32>) -> Tensor<4> {
+    match range {
+        Some(range) => sample.clamp(-range, range),
+        None => sample,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(json: serde_json::Value) -> SchedulerConfig {
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn error_of(name: Option<&str>, json: serde_json::Value, steps: usize) -> Error {
+        match from_config(name, &config(json.clone()), steps) {
+            Err(error) => error,
+            Ok(_) => panic!("{name:?} {json} {steps} was accepted"),
+        }
+    }
+
+    #[test]
+    fn unknown_names_list_the_known_ones() {
+        let error = error_of(Some("plms"), serde_json::json!({}), 10);
+        assert!(
+            matches!(&error, Error::Request { field, reason } if field == "sampler" && reason.contains("flow_euler"))
+        );
+        for class in [serde_json::json!({}), serde_json::json!({"_class_name": "PNDMScheduler"})] {
+            let error = error_of(None, class, 10);
+            assert!(matches!(&error, Error::Manifest { field, .. } if field == "scheduler._class_name"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn steps_stay_inside_the_training_schedule() {
+        for name in NAMES {
+            for steps in [0, 1001, usize::MAX] {
+                let error = error_of(Some(name), serde_json::json!({}), steps);
+                assert!(
+                    matches!(&error, Error::Request { field, .. } if field == "steps"),
+                    "{name} {steps}: {error:?}"
+                );
+            }
+            let sampler = from_config(Some(name), &SchedulerConfig::default(), 4).unwrap();
+            assert_eq!(sampler.timesteps().len(), 4, "{name}");
+        }
+        let error = error_of(Some("lcm"), serde_json::json!({"original_inference_steps": 50}), 51);
+        assert!(matches!(&error, Error::Request { field, .. } if field == "steps"), "{error:?}");
+    }
+
+    #[test]
+    fn numbers_out_of_bounds_are_named() {
+        let cases = [
+            ("ddim", "num_train_timesteps", serde_json::json!(0)),
+            ("ddim", "num_train_timesteps", serde_json::json!(4_000_000_000_u64)),
+            ("ddim", "num_train_timesteps", serde_json::json!(-1)),
+            ("ddim", "num_train_timesteps", serde_json::json!(1000.5)),
+            ("ddim", "beta_start", serde_json::json!(0.0)),
+            ("ddim", "beta_end", serde_json::json!(1.0)),
+            ("ddim", "beta_end", serde_json::json!("0.02")),
+            ("ddim", "beta_schedule", serde_json::json!("sigmoid")),
+            ("ddim", "trained_betas", serde_json::json!([0.1, 0.2])),
+            ("ddim", "trained_betas", serde_json::json!(vec![2.0; 1000])),
+            ("ddim", "prediction_type", serde_json::json!("flow")),
+            ("ddim", "timestep_spacing", serde_json::json!(7)),
+            ("ddim", "steps_offset", serde_json::json!(900)),
+            ("ddim", "clip_sample_range", serde_json::json!(-1.0)),
+            ("ddim", "clip_sample", serde_json::json!("yes")),
+            ("ddim", "thresholding", serde_json::json!(true)),
+            ("euler", "use_beta_sigmas", serde_json::json!(true)),
+            ("euler", "interpolation_type", serde_json::json!("cubic")),
+            ("euler", "sigma_max", serde_json::json!(1e300)),
+            ("lcm", "original_inference_steps", serde_json::json!(1001)),
+            ("lcm", "timestep_scaling", serde_json::json!(0.0)),
+            ("flow_euler", "shift", serde_json::json!(0.0)),
+            ("flow_euler", "shift_terminal", serde_json::json!(1.0)),
+            ("flow_euler", "use_dynamic_shifting", serde_json::json!(true)),
+        ];
+        for (name, field, value) in cases {
+            let error = error_of(Some(name), serde_json::json!({ field: value }), 4);
+            let expected = format!("scheduler.{field}");
+            assert!(matches!(&error, Error::Manifest { field, .. } if *field == expected), "{name} {field}: {error:?}");
+        }
+    }
+}

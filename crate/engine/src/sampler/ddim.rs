@@ -1,0 +1,72 @@
+//! `ddim`: deterministic denoising (η = 0).
+//!
+//! Source: Song et al., *Denoising Diffusion Implicit Models* (2021), equation 12; diffusers 0.42.1 `DDIMScheduler`.
+
+use burn::tensor::Tensor;
+
+use super::config::SchedulerConfig;
+use super::schedule::{BetaDefaults, Spacing, alphas_cumprod, train_indices};
+use super::{DrawNoise, Prediction, Sampler, Stepped, clip, clip_range};
+use crate::Result;
+
+struct Ddim {
+    timesteps: Vec<f64>,
+    /// ᾱ at each step and at the one after it.
+    alpha_prods: Vec<(f32, f32)>,
+    prediction: Prediction,
+    clip_range: Option<f32>,
+}
+
+pub(super) fn build(config: &SchedulerConfig, steps: usize) -> Result<Box<dyn Sampler>> {
+    let defaults = BetaDefaults { beta_start: 0.0001, beta_end: 0.02, beta_schedule: "linear" };
+    let alphas = alphas_cumprod(config, defaults)?;
+    let timesteps = Spacing::from_config(config, "leading")?.timesteps(config, steps)?;
+    let timesteps: Vec<f64> = timesteps.into_iter().map(f64::round_ties_even).collect();
+    let final_alpha = if config.flag("set_alpha_to_one", true)? { 1.0 } else { alphas[0] };
+    // Not the next timestep but a fixed stride below this one, whatever the spacing.
+    let stride = alphas.len() / steps;
+    let indices = train_indices(&timesteps, config)?;
+    let pair = |&t: &usize| (alphas[t], t.checked_sub(stride).map_or(final_alpha, |prev| alphas[prev]));
+    Ok(Box::new(Ddim {
+        alpha_prods: indices.iter().map(pair).collect(),
+        timesteps,
+        prediction: Prediction::from_config(config)?,
+        clip_range: clip_range(config, true)?,
+    }))
+}
+
+impl Sampler for Ddim {
+    fn timesteps(&self) -> &[f64] {
+        &self.timesteps
+    }
+
+    fn init_noise_sigma(&self) -> f64 {
+        1.0
+    }
+
+    fn scale_model_input(&self, sample: Tensor<4>, _index: usize) -> Tensor<4> {
+        sample
+    }
+
+    fn step(
+        &mut self,
+        model_output: Tensor<4>,
+        index: usize,
+        sample: Tensor<4>,
+        _noise: &mut DrawNoise<'_>,
+    ) -> Stepped {
+        let (alpha_prod_t, alpha_prod_t_prev) = self.alpha_prods[index];
+        let (sqrt_alpha, sqrt_beta) = (alpha_prod_t.sqrt(), (1.0 - alpha_prod_t).sqrt());
+        let original = self.prediction.original_sample(model_output.clone(), sample.clone(), alpha_prod_t);
+        let epsilon = match self.prediction {
+            Prediction::Epsilon => model_output,
+            Prediction::Sample => (sample - model_output.mul_scalar(sqrt_alpha)).div_scalar(sqrt_beta),
+            Prediction::VPrediction => model_output.mul_scalar(sqrt_alpha) + sample.mul_scalar(sqrt_beta),
+        };
+        // The noise is not corrected for the clipping: diffusers' pipelines do not ask for it.
+        let pred_original_sample = clip(original, self.clip_range);
+        let direction = epsilon.mul_scalar((1.0 - alpha_prod_t_prev).sqrt());
+        let prev_sample = pred_original_sample.clone().mul_scalar(alpha_prod_t_prev.sqrt()) + direction;
+        Stepped { prev_sample, pred_original_sample }
+    }
+}

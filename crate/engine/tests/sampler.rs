@@ -1,0 +1,121 @@
+//! The samplers against diffusers' schedulers; goldens by `tests/parity/make_sampler.py`.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use fraise_engine::sampler::{self, SchedulerConfig};
+use safetensors::SafeTensors;
+
+/// Largest difference accepted, relative to the largest magnitude in the compared tensor. Runs go on from their own
+/// results, so this holds for a whole run's accumulated rounding, not for one step's.
+const TOLERANCE: f64 = 1e-5;
+
+#[derive(serde::Deserialize)]
+struct Case {
+    name: String,
+    sampler: Option<String>,
+    config: SchedulerConfig,
+    steps: usize,
+    init_noise_sigma: f64,
+}
+
+struct Golden<'a> {
+    tensors: SafeTensors<'a>,
+    case: &'a str,
+}
+
+impl Golden<'_> {
+    fn numbers(&self, key: &str) -> Vec<f64> {
+        let Ok(view) = self.tensors.tensor(&format!("{}.{key}", self.case)) else { return Vec::new() };
+        let data = view.data();
+        match view.dtype() {
+            safetensors::Dtype::F32 => {
+                data.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect()
+            }
+            safetensors::Dtype::F64 => {
+                data.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
+            }
+            other => panic!("{key} is {other:?}"),
+        }
+    }
+
+    /// A list of tensors of the sample's shape.
+    fn tensors(&self, key: &str) -> Vec<Tensor<4>> {
+        let device = Device::flex();
+        let numbers: Vec<f32> = self.numbers(key).into_iter().map(|number| number as f32).collect();
+        let tensor = |chunk: &[f32]| Tensor::from_data(TensorData::new(chunk.to_vec(), [1, 2, 4, 4]), &device);
+        numbers.chunks_exact(32).map(tensor).collect()
+    }
+}
+
+fn numbers(tensor: &Tensor<4>) -> Vec<f64> {
+    tensor.clone().into_data().into_vec::<f32>().unwrap().into_iter().map(f64::from).collect()
+}
+
+/// Relative difference in the largest norm.
+fn difference(found: &[f64], expected: &[f64]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let largest = expected.iter().fold(1e-30, |max: f64, value| max.max(value.abs()));
+    let distance =
+        |(found, expected): (&f64, &f64)| if found.is_finite() { (found - expected).abs() } else { f64::NAN };
+    found
+        .iter()
+        .zip(expected)
+        .map(distance)
+        .fold(0.0, |max, value| if value > max || value.is_nan() { value } else { max })
+        / largest
+}
+
+/// Runs a case on its own results and gives the largest difference seen, with its place.
+fn compare(case: &Case, golden: &Golden) -> (f64, String) {
+    let mut sampler = sampler::from_config(case.sampler.as_deref(), &case.config, case.steps).unwrap();
+    let timesteps = golden.numbers("timesteps");
+    assert_eq!(sampler.timesteps().len(), timesteps.len(), "{}", case.name);
+    let mut worst = (0.0, String::from("nowhere"));
+    let mut note = |found: &[f64], expected: &[f64], place: String| {
+        let difference = difference(found, expected);
+        if difference > worst.0 || difference.is_nan() {
+            worst = (difference, place);
+        }
+    };
+    note(sampler.timesteps(), &timesteps, "timesteps".into());
+    note(&[sampler.init_noise_sigma()], &[case.init_noise_sigma], "init_noise_sigma".into());
+    let (scaled, outputs) = (golden.tensors("scaled"), golden.tensors("model_outputs"));
+    let (prevs, originals) = (golden.tensors("prev_samples"), golden.tensors("pred_original_samples"));
+    let noise = golden.tensors("noise");
+    let mut draws = noise.iter();
+    let mut sample = golden.tensors("sample").remove(0);
+    for (index, output) in outputs.into_iter().enumerate() {
+        note(
+            &numbers(&sampler.scale_model_input(sample.clone(), index)),
+            &numbers(&scaled[index]),
+            format!("scaled {index}"),
+        );
+        let mut draw = || draws.next().expect("more noise than diffusers draws").clone();
+        let stepped = sampler.step(output, index, sample, &mut draw);
+        note(&numbers(&stepped.prev_sample), &numbers(&prevs[index]), format!("prev_sample {index}"));
+        note(&numbers(&stepped.pred_original_sample), &numbers(&originals[index]), format!("original {index}"));
+        sample = stepped.prev_sample;
+    }
+    assert_eq!(draws.len(), 0, "{}: less noise than diffusers draws", case.name);
+    worst
+}
+
+#[test]
+fn equals_diffusers() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/parity/goldens/sampler_steps.safetensors");
+    let bytes = std::fs::read(path).unwrap();
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+    let cases: Vec<Case> = serde_json::from_str(&metadata.metadata().as_ref().unwrap()["cases"]).unwrap();
+    for name in sampler::NAMES {
+        assert!(cases.iter().filter(|case| case.name.starts_with(name)).count() >= 5, "few cases of {name}");
+    }
+    let mut failures = Vec::new();
+    for case in &cases {
+        let golden = Golden { tensors: SafeTensors::deserialize(&bytes).unwrap(), case: &case.name };
+        let (difference, place) = compare(case, &golden);
+        println!("{:32} {difference:.1e} at {place}", case.name);
+        if difference.is_nan() || difference > TOLERANCE {
+            failures.push(format!("{}: {difference:.2e} at {place}", case.name));
+        }
+    }
+    assert!(failures.is_empty(), "{} of {} runs differ:\n{}", failures.len(), cases.len(), failures.join("\n"));
+}
