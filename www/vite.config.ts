@@ -46,7 +46,8 @@ export default defineConfig({
         maximumFileSizeToCacheInBytes: 64 * 1024 * 1024,
         cleanupOutdatedCaches: true,
         clientsClaim: true,
-        navigateFallback: "index.html",
+        navigateFallback: null, // one page, listed itself; other pages beside it are none of its business
+        ignoreURLParametersMatching: [/./],
         inlineWorkboxRuntime: true,
         sourcemap: false,
       },

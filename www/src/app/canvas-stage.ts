@@ -1,10 +1,7 @@
-/** The canvas, what stands there before the first picture, and what can be done with a finished one. */
+/** The canvas, and what stands there before the first picture. */
 import { css, html, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { keyed } from "lit/directives/keyed.js";
 import { StudioElement } from "./studio-element";
-import type { Result } from "./state";
-
-const RELEASE_URL_AFTER_MS = 60_000;
 
 /** `<fraise-stage>` */
 export class CanvasStage extends StudioElement {
@@ -51,27 +48,12 @@ export class CanvasStage extends StudioElement {
         font-size: 0.9rem;
         opacity: 0.9;
       }
-      .result {
-        display: flex;
-        flex-wrap: wrap;
-        align-items: center;
-        gap: 0.6rem;
-        max-width: var(--stage-max, 100%);
-        margin: 0.8rem auto 0;
-      }
-      .result p {
-        flex: 1 1 12rem;
-        margin: 0;
-        color: var(--ink-soft);
-        font-size: 0.88rem;
-        overflow-wrap: anywhere;
-      }
     `,
   ];
 
   protected override render(): TemplateResult {
-    const { words, state } = this;
-    const { activity, engineNumber, result } = state;
+    const { words } = this;
+    const { activity, engineNumber, result } = this.state;
     const hasPaint = result !== null || activity.kind === "painting";
     return html`
       <div class="frame">
@@ -87,7 +69,6 @@ export class CanvasStage extends StudioElement {
                 <p>${words.emptyText}</p>
               </div>`}
       </div>
-      ${result ? this.#resultBar(result) : nothing}
     `;
   }
 
@@ -100,27 +81,9 @@ export class CanvasStage extends StudioElement {
     const { result } = this.state;
     return result ? `${this.words.canvas}: ${result.request.prompt}` : this.words.canvas;
   }
-
-  #resultBar({ png, request }: Result): TemplateResult {
-    const { words } = this;
-    const size = `${request.width} × ${request.height}`;
-    return html`<div class="result">
-      <p id="made-with">${words.madeWith(String(request.seed), request.steps, request.guidance.toFixed(1), size)}</p>
-      <button id="keep-seed" @click=${() => this.studio.keepSeed()}>${words.keepSeed}</button>
-      <button id="save" @click=${() => save(png, `fraise-${request.seed}.png`)}>${words.savePng}</button>
-    </div>`;
-  }
 }
 
 /** Before the first step the canvas still shows the last picture or nothing: the poster covers it. */
 function isWaitingForPaint(activity: { readonly kind: string; readonly done?: number }): boolean {
   return activity.kind === "painting" && activity.done === 0;
-}
-
-function save(png: Blob, name: string): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(png);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), RELEASE_URL_AFTER_MS);
 }

@@ -6,10 +6,17 @@ export type GpuSupport =
   /** `insecure`: the page is not on https or localhost. `missing`: no WebGPU here. `blocked`: WebGPU, but no adapter. */
   | { readonly isAvailable: false; readonly reason: "insecure" | "missing" | "blocked" };
 
+/** A GPU process that is just starting, or starting again, answers with no adapter; so a few questions are asked. */
+const ADAPTER_TRIES = 3;
+const ADAPTER_PAUSE_MS = 400;
+
 /** Asks the browser for a WebGPU adapter. */
 export async function detectGpu(): Promise<GpuSupport> {
   if (!globalThis.isSecureContext) return { isAvailable: false, reason: "insecure" };
   if (!("gpu" in navigator)) return { isAvailable: false, reason: "missing" };
-  const adapter = await navigator.gpu.requestAdapter().catch(() => null);
-  return adapter ? { isAvailable: true } : { isAvailable: false, reason: "blocked" };
+  for (let tried = 0; tried < ADAPTER_TRIES; tried += 1) {
+    if (tried > 0) await new Promise((resolve) => setTimeout(resolve, ADAPTER_PAUSE_MS));
+    if (await navigator.gpu.requestAdapter().catch(() => null)) return { isAvailable: true };
+  }
+  return { isAvailable: false, reason: "blocked" };
 }

@@ -1,7 +1,7 @@
 /** The prompt, examples to start from, and the one button that matters. */
 import { css, html, nothing, type TemplateResult } from "lit";
 import { StudioElement } from "./studio-element";
-import { canGenerate, isBusy } from "./state";
+import { canGenerate, examples, isBusy, suggestion } from "./state";
 
 const EXAMPLES_SHOWN = 5;
 
@@ -63,6 +63,21 @@ export class PromptBox extends StudioElement {
           display: none;
         }
       }
+      @media (max-width: 56rem) {
+        textarea {
+          min-height: 4.2rem;
+        }
+        .chips {
+          flex-wrap: nowrap;
+          margin-inline: -0.9rem;
+          padding: 0.2rem 0.9rem 0.4rem;
+          overflow-x: auto;
+          scrollbar-width: none;
+        }
+        .chips button {
+          white-space: nowrap;
+        }
+      }
     `,
   ];
 
@@ -72,9 +87,9 @@ export class PromptBox extends StudioElement {
       <label class="prompt" for="prompt">${words.prompt}</label>
       <textarea
         id="prompt"
-        rows="3"
+        rows="2"
         maxlength="2000"
-        placeholder=${words.promptPlaceholder}
+        placeholder=${suggestion(state, words)}
         .value=${state.prompt}
         @input=${(event: InputEvent) => this.studio.change({ prompt: (event.target as HTMLTextAreaElement).value })}
       ></textarea>
@@ -104,8 +119,7 @@ export class PromptBox extends StudioElement {
   }
 
   #examples(): TemplateResult | typeof nothing {
-    const { model, language } = this.state;
-    const prompts = model && model !== "unreadable" ? (model.examples[language] ?? model.examples["en"] ?? []) : [];
+    const prompts = examples(this.state);
     if (prompts.length === 0) return nothing;
     return html`<div class="examples" role="group" aria-labelledby="examples">
       <span id="examples" class="hint">${this.words.examples}</span>

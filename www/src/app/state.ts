@@ -1,6 +1,6 @@
 /** Everything the studio shows, as one plain value, and the rules that need no engine. */
 import type { DeviceChoice, EffectiveRequest, Progress } from "../engine/index";
-import type { Language } from "../locales/index";
+import type { Language, Words } from "../locales/index";
 import type { GpuSupport } from "./environment";
 import type { ModelCard } from "./model";
 
@@ -60,12 +60,23 @@ export function isBusy({ activity }: StudioState): boolean {
 
 /** Whether pressing Generate would start one. */
 export function canGenerate(state: StudioState): boolean {
-  return !isBusy(state) && state.prompt.trim() !== "" && state.gpu !== null && !needsChoice(state);
+  return !isBusy(state) && state.gpu !== null && !needsChoice(state);
 }
 
 /** Whether there is no GPU and the visitor has not yet agreed to paint on the processor. */
 export function needsChoice({ gpu, device }: StudioState): boolean {
   return gpu?.isAvailable === false && device !== "cpu";
+}
+
+/** The model's example prompts in the visitor's language, or in English where it has none. */
+export function examples({ model, language }: StudioState): readonly string[] {
+  if (!model || model === "unreadable") return [];
+  return model.examples[language] ?? model.examples["en"] ?? [];
+}
+
+/** What is painted where the visitor asks for nothing in particular. */
+export function suggestion(state: StudioState, words: Words): string {
+  return examples(state)[0] ?? words.promptPlaceholder;
 }
 
 /** The seed that the text stands for, or null where a new one is wanted or the text is no seed. */

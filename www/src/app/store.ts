@@ -1,9 +1,9 @@
 /** The studio's one store: holds the state, drives the engine, tells whoever listens. Components only read and call. */
 import { Engine, FraiseError, isAbortError, type DeviceChoice, type GenerateRequest } from "../engine/index";
-import { preferredLanguage, type Language } from "../locales/index";
+import { preferredLanguage, wordsOf, type Language } from "../locales/index";
 import { detectGpu } from "./environment";
 import { fetchModelCard, MODEL_URL } from "./model";
-import { canGenerate, isBusy, parseSeed, randomSeed, type Activity, type StudioState } from "./state";
+import { canGenerate, isBusy, parseSeed, randomSeed, suggestion, type Activity, type StudioState } from "./state";
 
 const LANGUAGE_KEY = "fraise.language";
 
@@ -110,7 +110,8 @@ export class Studio extends EventTarget {
     if (!canGenerate(this.#state)) return;
     const run = new AbortController();
     this.#run = run;
-    this.#do({ kind: "starting" });
+    const prompt = this.#state.prompt.trim() || suggestion(this.#state, wordsOf(this.#state.language));
+    this.#set({ prompt, activity: { kind: "starting" } });
     try {
       const engine = await this.#ensureEngine(run.signal);
       await this.#ensureModel(engine, run.signal);

@@ -48,12 +48,10 @@ export class StudioPage extends StudioElement {
       main {
         display: grid;
         gap: 1.25rem;
-        --stage-max: min(100%, 58vh);
+        --stage-max: min(100%, 56vh);
       }
-      .side {
-        display: grid;
-        gap: 1.1rem;
-        align-content: start;
+      main > * {
+        min-width: 0;
       }
       @media (max-width: 30rem) {
         .tagline {
@@ -62,12 +60,13 @@ export class StudioPage extends StudioElement {
       }
       @media (min-width: 56rem) {
         main {
-          grid-template-columns: minmax(20rem, 25rem) minmax(0, 1fr);
-          gap: clamp(1.5rem, 4vw, 3.5rem);
+          grid-template: "prompt picture" auto "settings picture" auto "model picture" 1fr / minmax(20rem, 25rem) minmax(0, 1fr);
+          column-gap: clamp(1.5rem, 4vw, 3.5rem);
           padding-top: 0.75rem;
           --stage-max: min(100%, calc(100vh - 13rem));
         }
         .picture {
+          grid-area: picture;
           position: sticky;
           top: 1rem;
           align-self: start;
@@ -111,18 +110,17 @@ export class StudioPage extends StudioElement {
         <fraise-language></fraise-language>
       </header>
       <main>
-        <div class="side">
-          <div>
-            <fraise-notices></fraise-notices>
-            <fraise-prompt></fraise-prompt>
-          </div>
-          <fraise-settings></fraise-settings>
-          <fraise-model-note></fraise-model-note>
+        <div>
+          <fraise-notices></fraise-notices>
+          <fraise-prompt></fraise-prompt>
         </div>
         <div class="picture">
           <fraise-stage></fraise-stage>
           <fraise-progress></fraise-progress>
+          <fraise-result></fraise-result>
         </div>
+        <fraise-settings></fraise-settings>
+        <fraise-model-note></fraise-model-note>
       </main>
     `;
   }

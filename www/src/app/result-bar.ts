@@ -1,0 +1,58 @@
+/** What made the finished picture, and what can be done with it. */
+import { css, html, nothing, type TemplateResult } from "lit";
+import { StudioElement } from "./studio-element";
+
+const RELEASE_URL_AFTER_MS = 60_000;
+
+/** `<fraise-result>` */
+export class ResultBar extends StudioElement {
+  static override styles = [
+    StudioElement.styles,
+    css`
+      div {
+        display: flex;
+        flex-wrap: wrap;
+        align-items: center;
+        gap: 0.6rem;
+        max-width: var(--stage-max, 100%);
+        margin: 0.5rem auto 0;
+      }
+      p {
+        flex: 1 1 11rem;
+        margin: 0;
+        color: var(--ink-soft);
+        font-size: 0.88rem;
+        overflow-wrap: anywhere;
+      }
+      @media (max-width: 30rem) {
+        p {
+          flex-basis: 100%;
+        }
+        button {
+          flex: 1;
+        }
+      }
+    `,
+  ];
+
+  protected override render(): TemplateResult | typeof nothing {
+    const { words } = this;
+    const { result } = this.state;
+    if (!result) return nothing;
+    const { png, request } = result;
+    const size = `${request.width}\u00a0×\u00a0${request.height}`;
+    return html`<div>
+      <p id="made-with">${words.madeWith(String(request.seed), request.steps, request.guidance.toFixed(1), size)}</p>
+      <button id="keep-seed" @click=${() => this.studio.keepSeed()}>${words.keepSeed}</button>
+      <button id="save" @click=${() => save(png, `fraise-${request.seed}.png`)}>${words.savePng}</button>
+    </div>`;
+  }
+}
+
+function save(png: Blob, name: string): void {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(png);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), RELEASE_URL_AFTER_MS);
+}
