@@ -1,1 +1,275 @@
-//! Fraise
+//! Fraise in a browser's worker: what JavaScript calls, and the browser's side of the engine's seams.
+//!
+//! [`FraiseEngine`] owns the device, the store and the loaded pipeline; [`Run`] is one picture in the making. The
+//! TypeScript beside it (`www/src/engine`) is its only caller: it queues, counts and talks to the page. Errors arrive
+//! there as `{code, message, details}` (see [`error`]).
+#![cfg(target_arch = "wasm32")]
+
+pub mod cancel;
+pub mod device;
+pub mod digest;
+pub mod error;
+pub mod fetch;
+pub mod indexed_db;
+pub mod presenter;
+pub mod run;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use fraise_engine::loader::{Phase, Progress, download};
+use fraise_engine::pack::Manifest;
+use fraise_engine::picture::Picture;
+use fraise_engine::pipeline::Pipeline;
+use fraise_engine::request::{EffectiveRequest, Request};
+use fraise_engine::{Error, Result};
+use js_sys::{Function, Object, Uint8Array};
+use serde::Serialize;
+use wasm_bindgen::prelude::*;
+use web_sys::{AbortSignal, ImageData, OffscreenCanvas, WorkerGlobalScope};
+
+use crate::cancel::until_aborted;
+use crate::device::ComputeDevice;
+use crate::digest::WebDigest;
+use crate::error::{serialize_or_throw, set, to_js};
+use crate::fetch::{FetchSource, NetworkCount};
+use crate::indexed_db::IndexedDbStore;
+use crate::presenter::{Presenter, image_data};
+use crate::run::Run;
+
+/// The engine of one worker.
+#[wasm_bindgen]
+pub struct FraiseEngine {
+    scope: WorkerGlobalScope,
+    device_kind: String,
+    compute: RefCell<Rc<ComputeDevice>>,
+    store: IndexedDbStore,
+    digest: WebDigest,
+    network: Rc<NetworkCount>,
+    loaded: RefCell<Option<Loaded>>,
+    presenters: RefCell<BTreeMap<u32, Rc<Presenter>>>,
+    finished: Rc<RefCell<Option<Finished>>>,
+}
+
+/// A pack on the device.
+#[derive(Clone)]
+pub(crate) struct Loaded {
+    pipeline: Rc<Pipeline>,
+    name: String,
+}
+
+/// The last finished picture.
+pub(crate) struct Finished {
+    picture: Picture,
+    request: EffectiveRequest,
+    model: String,
+}
+
+/// What a loaded pack says of itself.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PackInfo<'a> {
+    name: &'a str,
+    license: &'a str,
+    license_restrictions: Option<&'a str>,
+    source: Option<&'a str>,
+    recommended: fraise_engine::pack::Recommended,
+    examples: &'a fraise_engine::pack::Examples,
+    total_bytes: u64,
+}
+
+/// What the engine holds.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MemoryReport {
+    wasm_bytes: u64,
+    pack_bytes: u64,
+    device_bytes: u64,
+    pieces_fetched: u32,
+    bytes_fetched: u64,
+}
+
+#[wasm_bindgen]
+impl FraiseEngine {
+    /// Opens the device of that kind (`gpu`, `cpu` or `auto`). `on_panic` is told why, should the engine ever stop: its
+    /// open promises then never settle.
+    ///
+    /// # Errors
+    /// `NoWebGpu`, or `Request` for another kind.
+    pub async fn create(device: String, on_panic: Function) -> Result<FraiseEngine, JsValue> {
+        report_panics_to(on_panic);
+        let scope: WorkerGlobalScope = js_sys::global().unchecked_into();
+        let compute = ComputeDevice::open(&device).await.map_err(|error| to_js(&error))?;
+        Ok(Self {
+            store: IndexedDbStore::new(scope.clone()),
+            digest: WebDigest::new(&scope),
+            scope,
+            device_kind: device,
+            compute: RefCell::new(Rc::new(compute)),
+            network: Rc::default(),
+            loaded: RefCell::default(),
+            presenters: RefCell::default(),
+            finished: Rc::default(),
+        })
+    }
+
+    /// What is computed on.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn info(&self) -> Result<JsValue, JsValue> {
+        serialize_or_throw(&self.compute().info())
+    }
+
+    /// Loads the pack whose manifest is at `url`, absolute; resolves to what the pack says of itself.
+    ///
+    /// `on_progress(phase, loadedBytes, totalBytes)` is called for every chunk.
+    ///
+    /// # Errors
+    /// Whatever can go wrong on the way; `Cancelled` once `signal` aborts.
+    pub async fn load(&self, url: String, on_progress: Function, signal: AbortSignal) -> Result<JsValue, JsValue> {
+        let loading = until_aborted(&signal, self.load_pack(url, on_progress));
+        let manifest = loading.await.map_err(|error| to_js(&error))?;
+        let unless_empty = |text| Some(text).filter(|text: &&str| !text.is_empty());
+        serialize_or_throw(&PackInfo {
+            name: &manifest.name,
+            license: &manifest.license,
+            license_restrictions: unless_empty(&manifest.license_restrictions),
+            source: unless_empty(&manifest.source),
+            recommended: manifest.recommended,
+            examples: &manifest.examples,
+            total_bytes: manifest.total_bytes,
+        })
+    }
+
+    /// Takes over a canvas, to be named by `canvas` from now on.
+    pub fn attach(&self, canvas: u32, surface: OffscreenCanvas) {
+        self.presenters.borrow_mut().insert(canvas, Rc::new(Presenter::new(surface)));
+    }
+
+    /// Lets go of a canvas.
+    pub fn release(&self, canvas: u32) {
+        self.presenters.borrow_mut().remove(&canvas);
+    }
+
+    /// Begins a picture; nothing is computed before its first step is asked for.
+    ///
+    /// # Errors
+    /// `Request` naming the field that is out of range, or that no pack is loaded; the device's own.
+    pub fn generate(&self, request: JsValue, canvas: Option<u32>, signal: AbortSignal) -> Result<Run, JsValue> {
+        self.begin(request, canvas, signal).map_err(|error| to_js(&error))
+    }
+
+    /// The last finished picture: `{png: Uint8Array, request}`.
+    ///
+    /// # Errors
+    /// `Request` where there is none yet.
+    pub fn last(&self) -> Result<JsValue, JsValue> {
+        let finished = self.finished.borrow();
+        let finished = finished.as_ref().ok_or_else(|| to_js(&no_picture()))?;
+        let png = finished.picture.to_png(&finished.request, &finished.model).map_err(|error| to_js(&error))?;
+        let result = Object::new();
+        set(&result, "png", &Uint8Array::from(png.as_slice()));
+        set(&result, "request", &run::request_to_js(&finished.request)?);
+        Ok(result.into())
+    }
+
+    /// The last finished picture as pixels.
+    ///
+    /// # Errors
+    /// `Request` where there is none yet.
+    #[wasm_bindgen(js_name = lastImage)]
+    pub fn last_image(&self) -> Result<ImageData, JsValue> {
+        let finished = self.finished.borrow();
+        let finished = finished.as_ref().ok_or_else(|| to_js(&no_picture()))?;
+        image_data(&finished.picture).map_err(|error| to_js(&error))
+    }
+
+    /// What is held right now.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn memory(&self) -> Result<JsValue, JsValue> {
+        let held = self.loaded.borrow().as_ref().map(|loaded| loaded.pipeline.memory());
+        serialize_or_throw(&MemoryReport {
+            wasm_bytes: core::arch::wasm32::memory_size::<0>() as u64 * 65_536,
+            pack_bytes: held.map_or(0, |held| held.pack_bytes),
+            device_bytes: held.map_or(0, |held| held.device_bytes),
+            pieces_fetched: self.network.pieces.get(),
+            bytes_fetched: self.network.bytes.get(),
+        })
+    }
+}
+
+impl FraiseEngine {
+    fn compute(&self) -> Rc<ComputeDevice> {
+        self.compute.borrow().clone()
+    }
+
+    async fn load_pack(&self, url: String, on_progress: Function) -> Result<Manifest> {
+        // The old pipeline goes first, so that two never share the device.
+        self.loaded.take();
+        if self.compute().check().is_err() {
+            let fresh = ComputeDevice::open(&self.device_kind).await?;
+            self.compute.replace(Rc::new(fresh));
+        }
+        let compute = self.compute();
+        compute.device.memory_cleanup();
+        let source = FetchSource::new(self.scope.clone(), url, self.network.clone());
+        let mut report = |progress: Progress| {
+            let phase = match progress.phase {
+                Phase::Manifest => "manifest",
+                Phase::Download => "download",
+                Phase::Upload => "upload",
+            };
+            let (loaded, total) = (progress.loaded_bytes as f64, progress.total_bytes as f64);
+            let _ = on_progress.call3(&JsValue::NULL, &phase.into(), &loaded.into(), &total.into());
+        };
+        let manifest = download(&source, &self.store, &self.digest, &mut report).await?;
+        let pipeline = Pipeline::load(&manifest, &self.store, &compute.device, &mut report).await?;
+        compute.finish().await?;
+        self.loaded.replace(Some(Loaded { pipeline: Rc::new(pipeline), name: manifest.name.clone() }));
+        Ok(manifest)
+    }
+
+    fn begin(&self, request: JsValue, canvas: Option<u32>, signal: AbortSignal) -> Result<Run> {
+        let compute = self.compute();
+        compute.check()?;
+        let loaded = self.loaded.borrow().clone();
+        let loaded = loaded.ok_or_else(|| Error::request("model", "no pack is loaded; load one first"))?;
+        let request: Request =
+            serde_wasm_bindgen::from_value(request).map_err(|error| Error::request("request", error.to_string()))?;
+        let request = loaded.pipeline.resolve(&request)?;
+        let presenter = match canvas {
+            Some(canvas) => {
+                let presenter = self.presenters.borrow().get(&canvas).cloned();
+                Some(presenter.ok_or_else(|| Error::request("canvas", "it was never handed over"))?)
+            }
+            None => None,
+        };
+        Ok(Run::new(loaded, compute, request, run::Outlet { presenter, signal, finished: self.finished.clone() }))
+    }
+}
+
+fn no_picture() -> Error {
+    Error::request("picture", "none is finished yet; generate one first")
+}
+
+/// A panic in WebAssembly ends in a trap that no promise hears of; this tells JavaScript the reason while it can.
+fn report_panics_to(on_panic: Function) {
+    thread_local! {
+        static LISTENER: RefCell<Option<Function>> = const { RefCell::new(None) };
+        static IS_PANICKING: Cell<bool> = const { Cell::new(false) };
+    }
+    LISTENER.set(Some(on_panic));
+    std::panic::set_hook(Box::new(|info| {
+        if IS_PANICKING.replace(true) {
+            return;
+        }
+        console_error_panic_hook::hook(info);
+        if let Some(listener) = LISTENER.take() {
+            let _ = listener.call1(&JsValue::NULL, &info.to_string().into());
+        }
+    }));
+}

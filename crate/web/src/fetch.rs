@@ -1,0 +1,138 @@
+//! A pack on a static host, read with `fetch`.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use fraise_engine::pack::MAX_MANIFEST_BYTES;
+use fraise_engine::store::Source;
+use fraise_engine::{Error, Result};
+use js_sys::{Reflect, Uint8Array};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{
+    AbortController, ReadableStreamDefaultReader, RequestCache, RequestInit, Response, Url, WorkerGlobalScope,
+};
+
+/// What came over the network, for reports and for tests that expect nothing.
+#[derive(Debug, Default)]
+pub struct NetworkCount {
+    /// Pieces whose body arrived.
+    pub pieces: Cell<u32>,
+    /// Bytes of all bodies.
+    pub bytes: Cell<u64>,
+}
+
+/// A pack behind the URL of its manifest; its pieces lie beside it.
+pub struct FetchSource {
+    scope: WorkerGlobalScope,
+    manifest_url: String,
+    count: Rc<NetworkCount>,
+}
+
+impl FetchSource {
+    /// A source for the manifest at `manifest_url`, an absolute address.
+    pub fn new(scope: WorkerGlobalScope, manifest_url: String, count: Rc<NetworkCount>) -> Self {
+        Self { scope, manifest_url, count }
+    }
+
+    /// Fetches `url`, reading at most one chunk beyond `limit_bytes`. Dropping the future ends the request.
+    async fn get(
+        &self,
+        url: &str,
+        cache: RequestCache,
+        limit_bytes: u64,
+        on_bytes: &mut dyn FnMut(u64),
+    ) -> Result<Vec<u8>> {
+        let request = OpenRequest::new(url)?;
+        let init = RequestInit::new();
+        init.set_cache(cache);
+        init.set_signal(Some(&request.controller.signal()));
+        let fetching = JsFuture::from(self.scope.fetch_with_str_and_init(url, &init));
+        // A `TypeError` says no more than that there was no answer: offline, unknown host, or CORS.
+        let response: Response = fetching.await.map_err(|_| network(url, 0))?.unchecked_into();
+        // Hosts that answer every address with their start page do so with status 200.
+        let is_page =
+            response.headers().get("content-type").ok().flatten().is_some_and(|kind| kind.starts_with("text/html"));
+        if !response.ok() || is_page {
+            return Err(network(url, response.status()));
+        }
+        let body = response.body().ok_or_else(|| network(url, response.status()))?;
+        let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = next_chunk(&reader).await.map_err(|_| network(url, response.status()))? {
+            let start = bytes.len();
+            if start == 0 {
+                bytes.reserve_exact(limit_bytes as usize);
+            }
+            let arrived = start as u64 + u64::from(chunk.length());
+            self.count.bytes.set(self.count.bytes.get() + u64::from(chunk.length()));
+            if arrived > limit_bytes {
+                // One byte too many is enough for the caller to refuse it; the rest is not read.
+                bytes.resize(limit_bytes as usize + 1, 0);
+                return Ok(bytes);
+            }
+            bytes.resize(arrived as usize, 0);
+            chunk.copy_to(&mut bytes[start..]);
+            on_bytes(arrived);
+        }
+        request.finish();
+        Ok(bytes)
+    }
+}
+
+impl Source for FetchSource {
+    fn address(&self) -> &str {
+        &self.manifest_url
+    }
+
+    async fn manifest(&self) -> Result<Vec<u8>> {
+        self.get(&self.manifest_url, RequestCache::NoCache, MAX_MANIFEST_BYTES as u64, &mut |_| {}).await
+    }
+
+    async fn piece(&self, sha256: &str, bytes: u64, on_bytes: &mut dyn FnMut(u64)) -> Result<Vec<u8>> {
+        let name = format!("{sha256}.bin");
+        let url = Url::new_with_base(&name, &self.manifest_url).map_err(|_| network(&self.manifest_url, 0))?.href();
+        // The store keeps it; a second copy in the browser's cache would only take room.
+        let piece = self.get(&url, RequestCache::NoStore, bytes, on_bytes).await?;
+        self.count.pieces.set(self.count.pieces.get() + 1);
+        Ok(piece)
+    }
+}
+
+/// A request that is aborted when dropped before its end.
+struct OpenRequest {
+    controller: AbortController,
+    is_finished: Cell<bool>,
+}
+
+impl OpenRequest {
+    fn new(url: &str) -> Result<Self> {
+        let controller = AbortController::new().map_err(|_| network(url, 0))?;
+        Ok(Self { controller, is_finished: Cell::new(false) })
+    }
+
+    fn finish(&self) {
+        self.is_finished.set(true);
+    }
+}
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        if !self.is_finished.get() {
+            self.controller.abort();
+        }
+    }
+}
+
+/// The body's next chunk, or `None` at its end.
+async fn next_chunk(reader: &ReadableStreamDefaultReader) -> std::result::Result<Option<Uint8Array>, JsValue> {
+    let result = JsFuture::from(reader.read()).await?;
+    if Reflect::get(&result, &"done".into())?.is_truthy() {
+        return Ok(None);
+    }
+    Reflect::get(&result, &"value".into())?.dyn_into().map(Some)
+}
+
+fn network(url: &str, status: u16) -> Error {
+    Error::Network { url: url.to_owned(), status }
+}

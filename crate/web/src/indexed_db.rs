@@ -1,0 +1,177 @@
+//! Pieces and completion records in the browser's IndexedDB.
+//!
+//! Database `fraise`, schema version 1: object store `pieces` (key: SHA-256, value: `Uint8Array`) and `packs` (key: the
+//! manifest's address, value: `{manifestSha256, manifest: Uint8Array}`).
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use fraise_engine::store::{Completion, Store};
+use fraise_engine::{Error, Result};
+use indexed_db_futures::database::Database;
+use indexed_db_futures::error::{DomException, Error as IdbError, OpenDbError, UnexpectedDataError};
+use indexed_db_futures::prelude::*;
+use indexed_db_futures::transaction::TransactionMode;
+use js_sys::{Object, Reflect, Uint8Array};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{StorageEstimate, WorkerGlobalScope};
+
+use crate::error::{name, reason, set};
+
+const DATABASE: &str = "fraise";
+const SCHEMA_VERSION: u8 = 1;
+const PIECES: &str = "pieces";
+const PACKS: &str = "packs";
+
+/// A store that outlives the visit.
+pub struct IndexedDbStore {
+    scope: WorkerGlobalScope,
+    /// Empty until first used, and again after the browser closed the connection.
+    database: RefCell<Option<Database>>,
+}
+
+impl IndexedDbStore {
+    /// A store for this origin; the database is opened when first used.
+    pub fn new(scope: WorkerGlobalScope) -> Self {
+        Self { scope, database: RefCell::new(None) }
+    }
+
+    /// Does `work` with the database, and once more on a new connection where the browser had closed the old one.
+    async fn with_database<T>(
+        &self,
+        operation: &str,
+        needed_bytes: usize,
+        work: impl AsyncFn(&Database) -> std::result::Result<T, IdbError>,
+    ) -> Result<T> {
+        let database = self.database().await?;
+        let outcome = match work(&database).await {
+            Err(IdbError::DomException(DomException::InvalidStateError(_))) => {
+                self.database.take();
+                work(&self.database().await?).await
+            }
+            outcome => outcome,
+        };
+        match outcome {
+            Ok(value) => Ok(value),
+            Err(error) => Err(self.explain(operation, needed_bytes as u64, &error).await),
+        }
+    }
+
+    async fn database(&self) -> Result<Database> {
+        if let Some(database) = self.database.borrow().as_ref() {
+            return Ok(database.clone());
+        }
+        let opened = Database::open(DATABASE).with_version(SCHEMA_VERSION).with_on_upgrade_needed(|event, database| {
+            if event.old_version() < 1.0 {
+                database.create_object_store(PIECES).build()?;
+                database.create_object_store(PACKS).build()?;
+            }
+            Ok(())
+        });
+        let database = opened.await.map_err(|error| Error::Storage {
+            operation: "opening the database".to_owned(),
+            reason: match &error {
+                OpenDbError::Base(IdbError::DomException(exception)) => reason(exception.as_ref()),
+                other => other.to_string(),
+            },
+        })?;
+        self.database.replace(Some(database.clone()));
+        Ok(database)
+    }
+
+    /// An IndexedDB error in the engine's words; asks the browser for its free space where that is the reason.
+    async fn explain(&self, operation: &str, needed_bytes: u64, error: &IdbError) -> Error {
+        let (is_quota, reason) = match error {
+            IdbError::DomException(exception) => {
+                (name(exception.as_ref()).as_deref() == Some("QuotaExceededError"), reason(exception.as_ref()))
+            }
+            other => (false, other.to_string()),
+        };
+        // A write that fails for lack of room only when it is committed aborts its transaction without saying why.
+        let may_be_quota = is_quota || matches!(error, IdbError::MissingData(UnexpectedDataError::TransactionAborted));
+        if may_be_quota && needed_bytes > 0 {
+            let available_bytes = self.available_bytes().await;
+            if is_quota || available_bytes < needed_bytes {
+                return Error::Quota { needed_bytes, available_bytes };
+            }
+        }
+        Error::Storage { operation: operation.to_owned(), reason }
+    }
+
+    /// Bytes that the browser would still grant; 0 where it does not say.
+    async fn available_bytes(&self) -> u64 {
+        let Ok(estimating) = self.scope.navigator().storage().estimate() else { return 0 };
+        let Ok(estimate) = JsFuture::from(estimating).await else { return 0 };
+        let estimate: StorageEstimate = estimate.unchecked_into();
+        (estimate.get_quota().unwrap_or(0.0) - estimate.get_usage().unwrap_or(0.0)).max(0.0) as u64
+    }
+
+    async fn read(&self, operation: &str, store: &str, key: &str) -> Result<Option<JsValue>> {
+        self.with_database(operation, 0, async |database| {
+            let transaction = database.transaction(store).build()?;
+            let value: Option<JsValue> = transaction.object_store(store)?.get(key.to_owned()).await?;
+            Ok(value)
+        })
+        .await
+    }
+
+    async fn write(&self, operation: &str, store: &str, key: &str, value: &JsValue, bytes: usize) -> Result<()> {
+        self.with_database(operation, bytes, async |database| {
+            let transaction = database.transaction(store).with_mode(TransactionMode::Readwrite).build()?;
+            transaction.object_store(store)?.put(value.clone()).with_key(key.to_owned()).await?;
+            transaction.commit().await
+        })
+        .await
+    }
+}
+
+impl Store for IndexedDbStore {
+    async fn get(&self, sha256: &str) -> Result<Option<Vec<u8>>> {
+        let value = self.read("reading a piece from the store", PIECES, sha256).await?;
+        Ok(value.and_then(|value| value.dyn_into::<Uint8Array>().ok()).map(|bytes| bytes.to_vec()))
+    }
+
+    async fn put(&self, sha256: &str, bytes: Vec<u8>) -> Result<()> {
+        let length = bytes.len();
+        let array = Uint8Array::from(bytes.as_slice());
+        drop(bytes); // before waiting: only JavaScript's copy is needed
+        self.write("storing a piece", PIECES, sha256, &array, length).await
+    }
+
+    async fn present(&self) -> Result<BTreeSet<String>> {
+        self.with_database("listing the stored pieces", 0, async |database| {
+            let transaction = database.transaction(PIECES).build()?;
+            let keys = transaction.object_store(PIECES)?.get_all_keys::<String>().await?;
+            keys.collect::<std::result::Result<_, _>>()
+        })
+        .await
+    }
+
+    async fn remove(&self, sha256: &str) -> Result<()> {
+        self.with_database("removing a piece from the store", 0, async |database| {
+            let transaction = database.transaction(PIECES).with_mode(TransactionMode::Readwrite).build()?;
+            transaction.object_store(PIECES)?.delete(sha256.to_owned()).await?;
+            transaction.commit().await
+        })
+        .await
+    }
+
+    async fn completion(&self, address: &str) -> Result<Option<Completion>> {
+        let Some(record) = self.read("reading a pack's record", PACKS, address).await? else { return Ok(None) };
+        let field = |name: &str| Reflect::get(&record, &name.into()).ok();
+        let manifest_sha256 = field("manifestSha256").and_then(|value| value.as_string());
+        let manifest = field("manifest").and_then(|value| value.dyn_into::<Uint8Array>().ok());
+        // A record that is not ours to read counts as absent: the pack is then checked and filed again.
+        Ok(manifest_sha256
+            .zip(manifest)
+            .map(|(manifest_sha256, manifest)| Completion { manifest_sha256, manifest: manifest.to_vec() }))
+    }
+
+    async fn complete(&self, address: &str, completion: Completion) -> Result<()> {
+        let record = Object::new();
+        set(&record, "manifestSha256", &completion.manifest_sha256.as_str().into());
+        set(&record, "manifest", &Uint8Array::from(completion.manifest.as_slice()));
+        self.write("filing a pack's record", PACKS, address, &record, completion.manifest.len()).await
+    }
+}

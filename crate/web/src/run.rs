@@ -1,0 +1,154 @@
+//! One picture in the making, drawn step by step by JavaScript.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use burn::tensor::Tensor;
+use fraise_engine::picture::Picture;
+use fraise_engine::pipeline::Step;
+use fraise_engine::request::EffectiveRequest;
+use fraise_engine::{Error, Result};
+use futures::{Stream, StreamExt};
+use serde::Serialize;
+use wasm_bindgen::prelude::*;
+use web_sys::{AbortSignal, ImageData};
+
+use crate::cancel::until_aborted;
+use crate::device::ComputeDevice;
+use crate::error::{serialize_or_throw, set, to_js};
+use crate::presenter::{Presenter, image_data};
+use crate::{Finished, Loaded};
+
+type Steps = Pin<Box<dyn Stream<Item = Result<Step>>>>;
+
+/// A run. Freeing it, or aborting its signal, drops everything that it holds on the device.
+#[wasm_bindgen]
+pub struct Run {
+    loaded: Loaded,
+    compute: Rc<ComputeDevice>,
+    request: EffectiveRequest,
+    outlet: Outlet,
+    /// `None` once the run is over, and while a step is being computed.
+    steps: RefCell<Option<Steps>>,
+    newest: RefCell<Option<HeldStep>>,
+}
+
+/// Where a run's pictures go, and what ends it early.
+pub(crate) struct Outlet {
+    pub presenter: Option<Rc<Presenter>>,
+    pub signal: AbortSignal,
+    pub finished: Rc<RefCell<Option<Finished>>>,
+}
+
+/// The newest step, kept until the next one so that its picture can be asked for.
+#[derive(Clone)]
+struct HeldStep {
+    index: u32,
+    /// What to decode: the sampler's guess of the finished latents.
+    latents: Tensor<4>,
+    /// [1, 3, height, width] in [0, 1], once decoded.
+    image: Option<Tensor<4>>,
+}
+
+/// A step as JavaScript sees it.
+#[derive(Serialize)]
+struct StepInfo {
+    index: u32,
+    total: u32,
+}
+
+#[wasm_bindgen]
+impl Run {
+    /// The request with every value decided.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn request(&self) -> Result<JsValue, JsValue> {
+        request_to_js(&self.request)
+    }
+
+    /// Computes the next step and paints it where there is a canvas: `{index, total}`, or undefined after the last.
+    ///
+    /// # Errors
+    /// `Cancelled` once the signal aborts; the device's own.
+    pub async fn next(&self) -> Result<JsValue, JsValue> {
+        // Taken out: if the signal aborts, the race drops it.
+        let Some(steps) = self.steps.take() else { return Ok(JsValue::UNDEFINED) };
+        match until_aborted(&self.outlet.signal, self.advance(steps)).await {
+            Ok(Some(step)) => serialize_or_throw(&step),
+            Ok(None) => Ok(JsValue::UNDEFINED),
+            Err(error) => {
+                self.newest.take();
+                Err(to_js(&error))
+            }
+        }
+    }
+
+    /// The picture as the model imagines it at step `index`, which must be the newest.
+    ///
+    /// # Errors
+    /// `Request` where another step is the newest; `Cancelled` once the signal aborts; the device's own.
+    pub async fn image(&self, index: u32) -> Result<ImageData, JsValue> {
+        let reading = async {
+            let image = self.newest_image(index)?;
+            let picture = Picture::read(image).await?;
+            self.compute.check()?;
+            image_data(&picture)
+        };
+        until_aborted(&self.outlet.signal, reading).await.map_err(|error| to_js(&error))
+    }
+}
+
+impl Run {
+    pub(crate) fn new(loaded: Loaded, compute: Rc<ComputeDevice>, request: EffectiveRequest, outlet: Outlet) -> Self {
+        let steps: Steps = Box::pin(loaded.pipeline.generate(request.clone()));
+        Self { loaded, compute, request, outlet, steps: RefCell::new(Some(steps)), newest: RefCell::new(None) }
+    }
+
+    async fn advance(&self, mut steps: Steps) -> Result<Option<StepInfo>> {
+        let Some(step) = steps.next().await.transpose()? else { return Ok(None) };
+        let info = StepInfo { index: step.index, total: step.total };
+        let is_last = step.index + 1 == step.total;
+        let latents = if is_last { step.latents } else { step.denoised };
+        self.newest.replace(Some(HeldStep { index: info.index, latents, image: None }));
+        if let Some(presenter) = &self.outlet.presenter {
+            presenter.present(&self.compute, self.newest_image(info.index)?).await?;
+        }
+        // Waiting here keeps the queue short, so that cancelling takes effect within a step and times are true.
+        self.compute.finish().await?;
+        if is_last {
+            let picture = Picture::read(self.newest_image(info.index)?).await?;
+            self.compute.check()?;
+            let model = self.loaded.name.clone();
+            self.outlet.finished.replace(Some(Finished { picture, request: self.request.clone(), model }));
+        } else {
+            self.steps.replace(Some(steps));
+        }
+        Ok(Some(info))
+    }
+
+    /// The newest step's picture on the device, decoded at most once.
+    fn newest_image(&self, index: u32) -> Result<Tensor<4>> {
+        let mut newest = self.newest.borrow_mut();
+        let step = newest
+            .as_mut()
+            .filter(|step| step.index == index)
+            .ok_or_else(|| Error::request("step", format!("step {index} is no longer held")))?;
+        let image = match step.image.take() {
+            Some(image) => image,
+            None => self.loaded.pipeline.decode(step.latents.clone()),
+        };
+        step.image = Some(image.clone());
+        Ok(image)
+    }
+}
+
+/// A request as JavaScript sees it; its seed is a bigint only where a number cannot hold it.
+pub(crate) fn request_to_js(request: &EffectiveRequest) -> Result<JsValue, JsValue> {
+    const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
+    let object = serialize_or_throw(&EffectiveRequest { seed: 0, ..request.clone() })?;
+    let seed = request.seed;
+    set(&object, "seed", &if seed <= MAX_SAFE_INTEGER { JsValue::from(seed as f64) } else { JsValue::from(seed) });
+    Ok(object)
+}
