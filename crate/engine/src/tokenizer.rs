@@ -5,114 +5,23 @@
 //! of Rare Words with Subword Units* (2016). Letters and numbers are those of Unicode 18, where that version of
 //! tokenizers knows Unicode 16.
 
+mod config;
+mod words;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 
-use serde::Deserialize;
-use unicode_normalization::UnicodeNormalization;
-use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
-
+use self::config::CONFIG_FIELD;
+pub use self::config::{AddedToken, TokenizerConfig};
+use self::words::{normalize, words};
 use crate::{Error, Result};
 
 const VOCAB_FIELD: &str = "components.tokenizer.vocab.json";
 const MERGES_FIELD: &str = "components.tokenizer.merges.txt";
-const CONFIG_FIELD: &str = "components.tokenizer.config";
-/// Longest sequence accepted, in tokens; CLIP's is 77.
-const MAX_LENGTH: usize = 4096;
 /// Most added tokens accepted.
 const MAX_ADDED_TOKENS: usize = 1024;
 /// Appended to a word's last symbol.
 const END_OF_WORD: &str = "</w>";
-
-/// What the tokenizer needs of `tokenizer_config.json`; every field has transformers' default.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default)]
-pub struct TokenizerConfig {
-    /// Tokens of a full sequence, start and end included. Some files give an absurd 1e30, see [`TokenizerConfig::capped`].
-    pub model_max_length: f64,
-    /// Starts every sequence.
-    pub bos_token: Option<AddedToken>,
-    /// Ends every sequence.
-    pub eos_token: Option<AddedToken>,
-    /// Stands for what the vocabulary lacks.
-    pub unk_token: Option<AddedToken>,
-    /// Fills a sequence up to its full length: `<|endoftext|>` in Stable Diffusion 1, `!` in 2.
-    pub pad_token: Option<AddedToken>,
-    /// Further tokens found in text as they stand, by id; textual inversion adds its own here.
-    pub added_tokens_decoder: BTreeMap<u32, AddedToken>,
-}
-
-/// A token that is found in the text as it stands, before words are split.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(from = "AddedTokenForm")]
-pub struct AddedToken {
-    /// The token's text.
-    pub content: String,
-    /// Whether it is looked for in the normalized (lower-case) text rather than in the text as given.
-    pub normalized: bool,
-}
-
-/// The two forms in which the file may write a token.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum AddedTokenForm {
-    Text(String),
-    Object {
-        content: String,
-        normalized: Option<bool>,
-        #[serde(default)]
-        special: bool,
-    },
-}
-
-impl From<AddedTokenForm> for AddedToken {
-    fn from(form: AddedTokenForm) -> Self {
-        match form {
-            AddedTokenForm::Text(content) => Self { content, normalized: false },
-            AddedTokenForm::Object { content, normalized, special } => {
-                Self { content, normalized: normalized.unwrap_or(!special) }
-            }
-        }
-    }
-}
-
-impl Default for TokenizerConfig {
-    fn default() -> Self {
-        Self {
-            model_max_length: 1e30,
-            bos_token: None,
-            eos_token: None,
-            unk_token: None,
-            pad_token: None,
-            added_tokens_decoder: BTreeMap::new(),
-        }
-    }
-}
-
-impl TokenizerConfig {
-    /// Reads the file's JSON.
-    ///
-    /// # Errors
-    /// [`Error::Manifest`] where a field has the wrong type.
-    pub fn from_json(json: &serde_json::Value) -> Result<Self> {
-        Self::deserialize(json).map_err(|error| Error::manifest(CONFIG_FIELD, error.to_string()))
-    }
-
-    /// Caps the sequence length at what the text encoder has positions for.
-    pub fn capped(mut self, max_position_embeddings: usize) -> Self {
-        self.model_max_length = self.model_max_length.min(max_position_embeddings as f64);
-        self
-    }
-
-    fn max_length(&self) -> Result<usize> {
-        let length = self.model_max_length;
-        if !(2.0..=MAX_LENGTH as f64).contains(&length) {
-            let reason = format!("{length} tokens, a sequence has 2 to {MAX_LENGTH}");
-            return Err(Error::manifest(format!("{CONFIG_FIELD}.model_max_length"), reason));
-        }
-        Ok(length as usize)
-    }
-}
 
 /// A sequence of full length.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -350,12 +259,6 @@ fn symbol_of_byte(byte: u8) -> char {
     char::from_u32(0x100 + unprintable_before as u32).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
-/// Canonical composition and lower case, character by character (a final Σ stays σ). transformers also makes one space
-/// of each run of whitespace, which changes no id: words are split at any whitespace and none of it is kept.
-fn normalize(text: &str) -> String {
-    text.nfc().flat_map(char::to_lowercase).collect()
-}
-
 enum Piece<'a> {
     Text(&'a str),
     Token(u32),
@@ -381,100 +284,14 @@ fn split_at_tokens<'a>(text: &'a str, tokens: &[(String, u32)]) -> Vec<Piece<'a>
     pieces
 }
 
-/// Splits normalized text into words: contractions, runs of letters, single digits, and runs of anything else. The
-/// text of CLIP's own special tokens, where [`split_at_tokens`] left it standing, does not run on into what follows.
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    const SPECIAL: [&str; 2] = ["<|startoftext|>", "<|endoftext|>"];
-    let mut rest = text;
-    let mut special_bytes_left = 0;
-    core::iter::from_fn(move || {
-        if special_bytes_left == 0 {
-            rest = rest.trim_start();
-            special_bytes_left = SPECIAL.iter().find(|token| rest.starts_with(**token)).map_or(0, |token| token.len());
-        }
-        let scope = if special_bytes_left > 0 { special_bytes_left } else { rest.len() };
-        let length = word_length(&rest[..scope])?;
-        special_bytes_left = special_bytes_left.saturating_sub(length);
-        let (word, after) = rest.split_at(length);
-        rest = after;
-        Some(word)
-    })
-}
-
-/// Bytes of the word at the start of `text`, which does not start with whitespace; `None` at the text's end.
-fn word_length(text: &str) -> Option<usize> {
-    const CONTRACTIONS: [&str; 7] = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d"];
-    let first = text.chars().next()?;
-    if let Some(contraction) = CONTRACTIONS.iter().find(|contraction| text.starts_with(**contraction)) {
-        return Some(contraction.len());
-    }
-    let kind = Kind::of(first);
-    if kind == Kind::Number {
-        return Some(first.len_utf8());
-    }
-    Some(text.find(|c| Kind::of(c) != kind).unwrap_or(text.len()))
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Letter,
-    Number,
-    Space,
-    Other,
-}
-
-impl Kind {
-    fn of(c: char) -> Self {
-        if c.is_whitespace() {
-            return Self::Space;
-        }
-        match c.general_category_group() {
-            GeneralCategoryGroup::Letter => Self::Letter,
-            GeneralCategoryGroup::Number => Self::Number,
-            _ => Self::Other,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn splits_words_as_clip_does() {
-        let cases: [(&str, &[&str]); 7] = [
-            ("it's a cat!", &["it", "'s", "a", "cat", "!"]),
-            ("  1024px ", &["1", "0", "2", "4", "px"]),
-            ("don't!!'s", &["don", "'t", "!!'", "s"]),
-            ("一只猫,two", &["一只猫", ",", "two"]),
-            ("नमस्ते", &["नमस", "्", "त", "े"]),
-            ("!!<|endoftext|>, <|endoftext|>,", &["!!<|", "endoftext", "|>,", "<|", "endoftext", "|>", ","]),
-            (" \t\u{a0}\u{3000}", &[]),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(words(text).collect::<Vec<_>>(), expected, "{text}");
-        }
-    }
 
     #[test]
     fn every_byte_has_its_own_symbol() {
         let symbols: std::collections::HashSet<char> = (0..=255).map(symbol_of_byte).collect();
         assert_eq!(symbols.len(), 256);
         assert_eq!((symbol_of_byte(b'a'), symbol_of_byte(b' '), symbol_of_byte(0xad)), ('a', 'Ġ', 'Ń'));
-    }
-
-    #[test]
-    fn reads_both_forms_of_a_token_and_absurd_lengths() {
-        let json = serde_json::json!({
-            "model_max_length": 1e30,
-            "bos_token": {"__type": "AddedToken", "content": "<s>", "normalized": true, "lstrip": false},
-            "pad_token": "!",
-            "tokenizer_class": "CLIPTokenizer",
-        });
-        let config = TokenizerConfig::from_json(&json).unwrap();
-        assert_eq!(config.bos_token, Some(AddedToken { content: "<s>".into(), normalized: true }));
-        assert_eq!(config.pad_token, Some(AddedToken { content: "!".into(), normalized: false }));
-        assert!(config.max_length().is_err());
-        assert_eq!(config.capped(77).max_length(), Ok(77));
     }
 }

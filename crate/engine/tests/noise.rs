@@ -1,5 +1,7 @@
 //! The noise stream against `torch.Generator("cpu")`; goldens by `tests/parity/make_noise.py`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where a golden is malformed")]
+
 use fraise_engine::noise::NoiseStream;
 use safetensors::SafeTensors;
 

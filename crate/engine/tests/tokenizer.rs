@@ -1,5 +1,7 @@
 //! The tokenizer against transformers' `CLIPTokenizer`; goldens by `tests/parity/make_tokenizer.py`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where a golden is malformed")]
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -92,9 +94,8 @@ fn equals_transformers() {
 fn equals_transformers_on_the_whole_clip_vocabulary() {
     let folder = std::env::var("FRAISE_CLIP_GOLDENS").unwrap();
     let (compared, differing) = differences(Path::new(&folder));
-    assert!(compared > 10_000, "{compared} texts");
-    // Strings of 64 code points each; those with characters newer than tokenizers' Unicode 16 may differ.
-    assert!(differing.len() <= 16, "{} of {compared} differ:\n{}", differing.len(), differing.join("\n"));
+    assert!(compared > 6_000, "{compared} texts");
+    assert!(differing.is_empty(), "{} of {compared} differ:\n{}", differing.len(), differing.join("\n"));
 }
 
 #[test]

@@ -88,15 +88,15 @@ fn cumprod(values: impl Iterator<Item = f32>) -> Vec<f32> {
     values.scan(1.0, multiply).collect()
 }
 
-/// `torch.linspace` in single precision: each half counts from its own end.
+/// `torch.linspace` in single precision: each half counts from its own end, and multiplies and adds with one rounding.
 pub(super) fn torch_linspace(start: f32, end: f32, len: usize) -> Vec<f32> {
     if len == 1 {
         return vec![start];
     }
-    let step = (end - start) / (len - 1) as f32;
+    let step = f64::from((end - start) / (len - 1) as f32);
     let value = |index: usize| match index < len / 2 {
-        true => start + step * index as f32,
-        false => end - step * (len - 1 - index) as f32,
+        true => (f64::from(start) + step * index as f64) as f32,
+        false => (f64::from(end) - step * (len - 1 - index) as f64) as f32,
     };
     (0..len).map(value).collect()
 }
@@ -167,6 +167,9 @@ impl SigmaSpread {
     /// The spread that the configuration switches on, if any.
     pub fn from_config(config: &SchedulerConfig) -> Result<Option<Self>> {
         config.unsupported("use_beta_sigmas", "beta-distributed noise levels are not supported")?;
+        for field in ["sigma_min", "sigma_max"] {
+            config.optional_number(field, SIGMA_RANGE)?;
+        }
         match (config.flag("use_karras_sigmas", false)?, config.flag("use_exponential_sigmas", false)?) {
             (true, true) => Err(invalid("use_karras_sigmas", "excludes use_exponential_sigmas")),
             (true, false) => Ok(Some(Self::Karras)),
