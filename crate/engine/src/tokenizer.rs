@@ -183,7 +183,7 @@ impl ClipTokenizer {
         while let Some(Reverse((_, left, id))) = queue.pop() {
             // A candidate is stale when one of its halves has been merged away since.
             let right = next[left];
-            if !candidate(&symbols, left, right).is_some_and(|Reverse((_, _, current))| current == id) {
+            if candidate(&symbols, left, right).is_none_or(|Reverse((_, _, current))| current != id) {
                 continue;
             }
             symbols[left] = Some(id);

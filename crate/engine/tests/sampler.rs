@@ -49,7 +49,7 @@ impl Golden<'_> {
 }
 
 fn numbers(tensor: &Tensor<4>) -> Vec<f64> {
-    tensor.clone().into_data().into_vec::<f32>().unwrap().into_iter().map(f64::from).collect()
+    tensor.clone().into_data().try_into_vec::<f32>().unwrap().into_iter().map(f64::from).collect()
 }
 
 /// Largest difference beyond what one rounding of the initial sample explains, relative to the largest magnitude.
