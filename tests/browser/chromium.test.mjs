@@ -1,0 +1,198 @@
+// What a visitor does, in real Chromium on its software GPU.
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { after, before, test } from "node:test";
+import { launchChromium } from "./browsers.mjs";
+import { readPng } from "./png.mjs";
+import { openSite, piecesIn } from "./site.mjs";
+import { StudioDriver } from "./studio.mjs";
+
+const TIMEOUT = { timeout: 400_000 };
+let site;
+let browser;
+
+before(async () => {
+  site = await openSite();
+  browser = await launchChromium();
+});
+after(async () => {
+  await browser?.close();
+  await site?.close();
+});
+
+test("a first visit: introduced, downloaded with progress, painted step by step, saved", TIMEOUT, async (t) => {
+  site.log.length = 0;
+  const studio = await StudioDriver.open(browser, site.url);
+  await studio.settings({ seed: 42, steps: 4 });
+  await studio.until(() => window.tools.text("#model")?.includes("MB"));
+  assert.deepEqual(piecesIn(site.log), [], "nothing of the model is fetched before Generate");
+
+  await studio.watchSteps();
+  await studio.generate();
+  const seen = await studio.seen();
+  for (let step = 1; step <= 4; step += 1) assert.ok(seen.lines.includes(`Step ${step} of 4`), `step ${step}: ${seen.lines}`);
+  assert.ok(seen.prints >= 4, `the canvas changed ${seen.prints} times in 4 steps`);
+  assert.ok(seen.details.some((detail) => /of .*B/.test(detail)), `download in bytes: ${seen.details}`);
+  assert.ok(piecesIn(site.log).length > 0);
+  assert.equal(new Set(piecesIn(site.log)).size, piecesIn(site.log).length, "no piece is fetched twice");
+  t.diagnostic(`progress texts: ${seen.details.length}, paints: ${seen.prints}`);
+
+  const [download] = await Promise.all([studio.page.waitForEvent("download"), studio.find("#save").click()]);
+  assert.equal(download.suggestedFilename(), "fraise-42.png");
+  const png = readPng(await readFile(await download.path()));
+  assert.match(png.texts.parameters, /^a strawberry on a beach\n/);
+  assert.match(png.texts.parameters, /Steps: 4, .*Seed: 42/);
+  assert.match(png.texts["XML:com.adobe.xmp"], /digitalSourceType.*trainedAlgorithmicMedia/s);
+  assert.match(await studio.text("#made-with"), new RegExp(`${png.width}\\s×\\s${png.height}`));
+  assert.deepEqual([...studio.hosts], [new URL(site.url).host], "no request leaves the origin");
+  await studio.close();
+});
+
+test("the same seed paints the same picture, another seed another", TIMEOUT, async () => {
+  const studio = await StudioDriver.open(browser, site.url);
+  const pictures = [];
+  for (const seed of [7, 7, 8]) {
+    await studio.settings({ seed, steps: 2 });
+    await studio.generate();
+    pictures.push(await studio.pixels(await studio.savedPng()));
+    await studio.page.evaluate(() => delete window.savedBlob);
+  }
+  assert.deepEqual(pictures[0], pictures[1]);
+  assert.notDeepEqual(pictures[0].rgba, pictures[2].rgba);
+  const levels = new Set(pictures[0].rgba);
+  assert.ok(levels.size > 8, `a picture, not a plain colour: ${levels.size} levels`);
+  await studio.close();
+});
+
+test("offline after the first visit: reloads and paints without one request", TIMEOUT, async () => {
+  const studio = await StudioDriver.open(browser, site.url);
+  await studio.settings({ steps: 1 });
+  await studio.generate();
+  await studio.page.evaluate(async () => {
+    await navigator.serviceWorker.ready;
+  });
+  await studio.setOffline(true);
+  site.log.length = 0;
+  await studio.page.reload();
+  await studio.installTools();
+  await studio.settings({ steps: 1 });
+  await studio.generate();
+  // The browser's own look for a newer service worker gets past the emulated offline state; nothing else may.
+  assert.deepEqual(site.log.filter((path) => path !== "/sw.js"), []);
+  await studio.close();
+});
+
+test("cancelled in the middle, the engine paints the next picture", TIMEOUT, async () => {
+  const studio = await StudioDriver.open(browser, site.url);
+  await studio.settings({ steps: 40 });
+  await studio.press();
+  await studio.until(() => /^Step [1-9]\d* of 40/.test(window.tools.text("#progress-text") ?? ""), null, 200_000);
+  await studio.page.keyboard.press("Escape");
+  await studio.until(() => window.tools.text("#progress-text") === "Cancelled");
+  await studio.settings({ steps: 2 });
+  await studio.generate();
+  assert.deepEqual(studio.problems, []);
+  await studio.close();
+});
+
+test("cancelled while downloading, only the missing pieces are fetched later", TIMEOUT, async () => {
+  const studio = await StudioDriver.open(browser, site.url, { serviceWorkers: "block" });
+  let served = 0;
+  site.answer = async (path) => {
+    if (!path.endsWith(".bin")) return null;
+    served += 1;
+    if (served > 1) await new Promise((resolve) => setTimeout(resolve, 60_000).unref());
+    return null;
+  };
+  await studio.settings({ steps: 1 });
+  await studio.press();
+  const countStored = async () => {
+    const names = (await indexedDB.databases()).map(({ name }) => name);
+    for (const name of names) {
+      const db = await new Promise((resolve) => (indexedDB.open(name).onsuccess = (event) => resolve(event.target.result)));
+      let count = 0;
+      for (const store of db.objectStoreNames) {
+        count += await new Promise((resolve) => {
+          db.transaction(store).objectStore(store).count().onsuccess = (event) => resolve(event.target.result);
+        });
+      }
+      db.close();
+      if (count > 0) return count;
+    }
+    return 0;
+  };
+  await studio.until(countStored, null, 60_000);
+  await studio.find("#cancel").click();
+  await studio.until(() => window.tools.text("#progress-text") === "Cancelled");
+  const first = piecesIn(site.log).at(0) && served;
+  site.answer = null;
+  site.log.length = 0;
+  await studio.generate();
+  const { pieces } = await manifestPieces(studio);
+  assert.ok(first > 0 && piecesIn(site.log).length < pieces, `${piecesIn(site.log).length} of ${pieces} fetched again`);
+  await studio.close();
+});
+
+test("without WebGPU it says why, fetches nothing, and offers the processor", TIMEOUT, async () => {
+  const plain = await launchChromium({ hasGpu: false });
+  try {
+    site.log.length = 0;
+    const studio = await StudioDriver.open(plain, site.url);
+    await studio.until(() => window.tools.has("#no-gpu"));
+    assert.match(await studio.text("#no-gpu"), /WebGPU/);
+    assert.equal(await studio.page.evaluate(() => window.tools.find("#generate").disabled), true);
+    assert.deepEqual(piecesIn(site.log), []);
+    await studio.find("#use-cpu").click();
+    await studio.settings({ steps: 1, device: "cpu" });
+    await studio.generate();
+    assert.match(await studio.text("#model"), /processor/);
+    await studio.close();
+  } finally {
+    await plain.close();
+  }
+});
+
+test("Chinese: the page changes its language and remembers it", TIMEOUT, async () => {
+  const studio = await StudioDriver.open(browser, site.url);
+  await studio.until(() => window.tools.has('button[lang="zh-Hans"]'));
+  await studio.find('button[lang="zh-Hans"]').click();
+  await studio.until(() => window.tools.text("#generate")?.startsWith("开始画"));
+  await studio.page.reload();
+  await studio.installTools();
+  await studio.until(() => window.tools.text("#generate")?.startsWith("开始画"));
+  assert.equal(await studio.page.evaluate(() => document.documentElement.lang), "zh-Hans");
+  await studio.close();
+});
+
+test("a painter element downloads nothing before the click and tells what it does", TIMEOUT, async () => {
+  site.log.length = 0;
+  const { page, problems, close } = await browser.newPage({ serviceWorkers: "block" });
+  await page.goto(`${site.url}widget.html`);
+  await page.waitForFunction(() => document.querySelector("fraise-painter")?.shadowRoot?.textContent.includes("MB"));
+  assert.deepEqual(site.log.filter((path) => /\.(bin|wasm)$/.test(path)), []);
+  await page.evaluate(() => {
+    window.heard = [];
+    for (const name of ["progress", "step", "result", "error"]) {
+      document.addEventListener(`fraise-${name}`, (event) => {
+        window.heard.push(name);
+        if (name === "result") window.resultBytes = event.detail.blob.size;
+      });
+    }
+  });
+  await page.locator("fraise-painter button").click();
+  await page.waitForFunction(() => window.heard.includes("result") || window.heard.includes("error"), null, { timeout: 300_000 });
+  const heard = await page.evaluate(() => window.heard);
+  assert.deepEqual([...new Set(heard)], ["progress", "step", "result"]);
+  assert.equal(heard.filter((name) => name === "step").length, 2);
+  assert.ok((await page.evaluate(() => window.resultBytes)) > 1000);
+  assert.deepEqual(problems, []);
+  await close();
+});
+
+function manifestPieces(studio) {
+  return studio.page.evaluate(async () => {
+    const { components } = await (await fetch("models/fraise-1/manifest.json")).json();
+    const names = Object.values(components).flatMap((component) => (component.optional ? [] : component.pieces));
+    return { pieces: new Set(names.map(({ sha256 }) => sha256)).size };
+  });
+}

@@ -1,0 +1,51 @@
+// The main path in real Firefox: another WebGPU, with 16-bit shaders and small binding limits.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { launchFirefox } from "./browsers.mjs";
+import { readPng } from "./png.mjs";
+import { openSite, piecesIn } from "./site.mjs";
+import { StudioDriver } from "./studio.mjs";
+
+const TIMEOUT = { timeout: 400_000 };
+let site;
+let browser;
+
+before(async () => {
+  site = await openSite();
+  browser = await launchFirefox();
+});
+after(async () => {
+  await browser?.close();
+  await site?.close();
+});
+
+test("a first visit paints every step and saves a PNG", TIMEOUT, async () => {
+  const studio = await StudioDriver.open(browser, site.url);
+  await studio.settings({ seed: 42, steps: 4 });
+  assert.deepEqual(piecesIn(site.log), []);
+  await studio.watchSteps();
+  await studio.generate();
+  const seen = await studio.seen();
+  for (let step = 1; step <= 4; step += 1) assert.ok(seen.lines.includes(`Step ${step} of 4`), `step ${step}: ${seen.lines}`);
+  assert.ok(seen.prints >= 4, `the canvas changed ${seen.prints} times in 4 steps`);
+  const bytes = await studio.savedPng();
+  const png = readPng(bytes);
+  assert.match(png.texts.parameters, /Steps: 4, .*Seed: 42/);
+  assert.match(png.texts["XML:com.adobe.xmp"], /trainedAlgorithmicMedia/);
+  const { rgba } = await studio.pixels(bytes);
+  assert.ok(new Set(rgba).size > 8, "a picture, not a plain colour");
+  assert.deepEqual([...studio.hosts], [new URL(site.url).host]);
+  await studio.close();
+});
+
+test("cancelled in the middle, the engine paints the next picture", TIMEOUT, async () => {
+  const studio = await StudioDriver.open(browser, site.url);
+  await studio.settings({ steps: 40 });
+  await studio.press();
+  await studio.until(() => /^Step [1-9]\d* of 40/.test(window.tools.text("#progress-text") ?? ""), null, 200_000);
+  await studio.page.keyboard.press("Escape");
+  await studio.until(() => window.tools.text("#progress-text") === "Cancelled");
+  await studio.settings({ steps: 2 });
+  await studio.generate();
+  await studio.close();
+});

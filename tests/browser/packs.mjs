@@ -1,0 +1,73 @@
+// Broken packs, made from the default model's own files: well-formed in every respect but one.
+import { createHash } from "node:crypto";
+import { modelFile } from "./site.mjs";
+
+const PIECE_BYTES = 16 * 1024 * 1024;
+
+/** The tensors of a safetensors file, in file order, each with its bytes; and the file's metadata. */
+function parseSafetensors(file) {
+  const headerBytes = Number(file.readBigUInt64LE(0));
+  const { __metadata__: metadata, ...header } = JSON.parse(file.toString("utf8", 8, 8 + headerBytes));
+  const tensors = Object.entries(header)
+    .sort(([, a], [, b]) => a.data_offsets[0] - b.data_offsets[0])
+    .map(([name, { dtype, shape, data_offsets: [start, end] }]) => {
+      return { name, dtype, shape, data: file.subarray(8 + headerBytes + start, 8 + headerBytes + end) };
+    });
+  return { metadata, tensors };
+}
+
+function writeSafetensors({ metadata, tensors }) {
+  const header = metadata ? { __metadata__: metadata } : {};
+  let offset = 0;
+  for (const { name, dtype, shape, data } of tensors) {
+    header[name] = { dtype, shape, data_offsets: [offset, offset + data.length] };
+    offset += data.length;
+  }
+  let json = JSON.stringify(header);
+  json = json.padEnd(Math.ceil(json.length / 8) * 8, " ");
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(Buffer.byteLength(json)));
+  return Buffer.concat([length, Buffer.from(json), ...tensors.map(({ data }) => data)]);
+}
+
+/**
+ * The default model with one component's tensors changed by `edit(tensors) -> tensors`, hashes and sizes put right.
+ * Gives an `answer` for {@link openSite}.
+ */
+export async function editedPack(component, edit) {
+  const manifest = JSON.parse(await modelFile("manifest.json"));
+  const entry = manifest.components[component];
+  const old = Buffer.concat(await Promise.all(entry.pieces.map(({ sha256 }) => modelFile(`${sha256}.bin`))));
+  const parsed = parseSafetensors(old);
+  const file = writeSafetensors({ ...parsed, tensors: edit(parsed.tensors) });
+  const pieces = new Map();
+  for (let at = 0; at < file.length; at += PIECE_BYTES) {
+    const bytes = file.subarray(at, at + PIECE_BYTES);
+    pieces.set(createHash("sha256").update(bytes).digest("hex"), bytes);
+  }
+  entry.pieces = [...pieces].map(([sha256, bytes]) => ({ sha256, bytes: bytes.length }));
+  manifest.total_bytes += file.length - old.length;
+  entry.bytes = file.length;
+  return (path) => {
+    if (path.endsWith("/manifest.json")) return json(manifest);
+    const bytes = pieces.get(path.match(/([0-9a-f]{64})\.bin$/)?.[1]);
+    return bytes ? { body: bytes } : null;
+  };
+}
+
+/** The default model's manifest changed by `edit(manifest)`. */
+export async function editedManifest(edit) {
+  const manifest = JSON.parse(await modelFile("manifest.json"));
+  edit(manifest);
+  return (path) => (path.endsWith("/manifest.json") ? json(manifest) : null);
+}
+
+/** Every piece changed by `edit(bytes) -> bytes` on its way. */
+export function editedPieces(edit) {
+  return async (path) => {
+    const name = path.match(/[0-9a-f]{64}\.bin$/)?.[0];
+    return name ? { body: edit(await modelFile(name)) } : null;
+  };
+}
+
+const json = (value) => ({ body: JSON.stringify(value), headers: { "content-type": "application/json" } });
