@@ -24,8 +24,13 @@ export class LanguageSwitch extends StudioElement {
         font-size: 0.88rem;
         white-space: nowrap;
       }
+      @media (max-width: 22rem) {
+        button {
+          padding: 0 0.5rem;
+        }
+      }
       button[aria-pressed="true"] {
-        background: var(--surface);
+        background: var(--selected);
         font-weight: 600;
         box-shadow: 0 1px 3px rgb(30 10 40 / 18%);
       }

@@ -58,6 +58,18 @@ export class StudioPage extends StudioElement {
           display: none;
         }
       }
+      @media (max-width: 22rem) {
+        .brand {
+          gap: 0.45rem;
+        }
+        .brand img {
+          width: 1.9rem;
+          height: 1.9rem;
+        }
+        h1 {
+          font-size: 1.4rem;
+        }
+      }
       @media (min-width: 56rem) {
         main {
           grid-template: "prompt picture" auto "settings picture" auto "model picture" 1fr / minmax(20rem, 25rem) minmax(0, 1fr);
