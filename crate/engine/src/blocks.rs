@@ -1,1 +1,263 @@
-//! (to come)
+//! The UNet's and the KL autoencoder's building blocks, one type per diffusers class.
+//!
+//! Source: diffusers 0.42.1 `models/resnet.py`, `models/attention.py`, `models/transformers/transformer_2d.py`,
+//! `models/unets/unet_2d_blocks.py`.
+
+use burn::tensor::{Tensor, activation};
+
+use crate::{
+    Result,
+    kernels::{self, AttentionShape, Conv2dShape, GroupNorm},
+    layers::{Conv2d, LayerNorm, Linear, group_norm, upsample_nearest},
+    weights::Scope,
+};
+
+/// Group count and epsilon of a model's resnets.
+#[derive(Debug, Clone, Copy)]
+pub struct ResnetNorm {
+    /// Groups of the group norms.
+    pub groups: usize,
+    /// Added to their variances.
+    pub eps: f64,
+}
+
+/// Norm, SiLU, convolution, twice, with the time embedding added between, plus a shortcut.
+#[derive(Debug)]
+pub struct ResnetBlock2D {
+    norm1: GroupNorm,
+    conv1: Conv2d,
+    time_emb_proj: Option<Linear>,
+    norm2: GroupNorm,
+    conv2: Conv2d,
+    conv_shortcut: Option<Conv2d>,
+}
+
+impl ResnetBlock2D {
+    /// `time_channels` is `None` in autoencoders.
+    ///
+    /// # Errors
+    /// As [`Scope::weight`].
+    pub fn init(
+        s: &mut Scope,
+        channels: (usize, usize),
+        time_channels: Option<usize>,
+        norm: ResnetNorm,
+    ) -> Result<Self> {
+        let (inputs, outputs) = channels;
+        let time_emb_proj = match time_channels {
+            Some(time) => Some(Linear::init(&mut s.sub("time_emb_proj"), time, outputs, true)?),
+            None => None,
+        };
+        let conv_shortcut = match inputs == outputs {
+            true => None,
+            false => Some(Conv2d::init(&mut s.sub("conv_shortcut"), inputs, outputs, Conv2dShape::POINTWISE)?),
+        };
+        Ok(Self {
+            norm1: group_norm(&mut s.sub("norm1"), inputs, norm.groups, norm.eps)?,
+            conv1: Conv2d::init(&mut s.sub("conv1"), inputs, outputs, Conv2dShape::SAME)?,
+            time_emb_proj,
+            norm2: group_norm(&mut s.sub("norm2"), outputs, norm.groups, norm.eps)?,
+            conv2: Conv2d::init(&mut s.sub("conv2"), outputs, outputs, Conv2dShape::SAME)?,
+            conv_shortcut,
+        })
+    }
+
+    /// # Shapes
+    /// `x` [B, inputs, H, W], `time` [1 or B, time_channels] already activated → [B, outputs, H, W].
+    pub fn forward(&self, x: Tensor<4>, time: Option<&Tensor<2>>) -> Tensor<4> {
+        let mut hidden = self.conv1.forward(kernels::group_norm(x.clone(), &self.norm1, true));
+        if let (Some(projection), Some(time)) = (&self.time_emb_proj, time) {
+            let shift = projection.forward(time.clone());
+            let [batch, channels] = shift.dims();
+            hidden = hidden + shift.reshape([batch, channels, 1, 1]);
+        }
+        let hidden = self.conv2.forward(kernels::group_norm(hidden, &self.norm2, true));
+        match &self.conv_shortcut {
+            Some(shortcut) => shortcut.forward(x) + hidden,
+            None => x + hidden,
+        }
+    }
+}
+
+/// Multi-head attention from one sequence to another, or to itself.
+#[derive(Debug)]
+pub struct Attention {
+    to_q: Linear,
+    to_k: Linear,
+    to_v: Linear,
+    to_out: Linear,
+    shape: AttentionShape,
+}
+
+impl Attention {
+    /// `channels` of the queries, `context` of the keys and values; `bias` on the three projections.
+    ///
+    /// # Errors
+    /// As [`Scope::weight`].
+    pub fn init(s: &mut Scope, channels: usize, context: usize, heads: usize, bias: bool) -> Result<Self> {
+        Ok(Self {
+            to_q: Linear::init(&mut s.sub("to_q"), channels, channels, bias)?,
+            to_k: Linear::init(&mut s.sub("to_k"), context, channels, bias)?,
+            to_v: Linear::init(&mut s.sub("to_v"), context, channels, bias)?,
+            to_out: Linear::init(&mut s.sub("to_out").sub(0), channels, channels, true)?,
+            shape: AttentionShape { heads, causal: false },
+        })
+    }
+
+    /// # Shapes
+    /// `x` [B, N, channels], `context` [B, M, context] → [B, N, channels].
+    pub fn forward(&self, x: Tensor<3>, context: Tensor<3>) -> Tensor<3> {
+        let (q, k, v) = (self.to_q.forward(x), self.to_k.forward(context.clone()), self.to_v.forward(context));
+        self.to_out.forward(kernels::attention(q, k, v, self.shape))
+    }
+}
+
+/// Self-attention, cross-attention and a GEGLU feed-forward, each on a normalized residual.
+#[derive(Debug)]
+struct BasicTransformerBlock {
+    norm1: LayerNorm,
+    attn1: Attention,
+    norm2: LayerNorm,
+    attn2: Attention,
+    norm3: LayerNorm,
+    ff_proj: Linear,
+    ff_out: Linear,
+}
+
+impl BasicTransformerBlock {
+    fn init(s: &mut Scope, shape: &TransformerShape) -> Result<Self> {
+        const EPS: f64 = 1e-5;
+        let TransformerShape { channels, context, heads, .. } = *shape;
+        let self_context = if shape.only_cross_attention { context } else { channels };
+        let mut ff = s.sub("ff");
+        let mut net = ff.sub("net");
+        let ff_proj = Linear::init(&mut net.sub(0).sub("proj"), channels, channels * 8, true)?;
+        let ff_out = Linear::init(&mut net.sub(2), channels * 4, channels, true)?;
+        Ok(Self {
+            norm1: LayerNorm::init(&mut s.sub("norm1"), channels, EPS)?,
+            attn1: Attention::init(&mut s.sub("attn1"), channels, self_context, heads, false)?,
+            norm2: LayerNorm::init(&mut s.sub("norm2"), channels, EPS)?,
+            attn2: Attention::init(&mut s.sub("attn2"), channels, context, heads, false)?,
+            norm3: LayerNorm::init(&mut s.sub("norm3"), channels, EPS)?,
+            ff_proj,
+            ff_out,
+        })
+    }
+
+    fn forward(&self, x: Tensor<3>, context: &Tensor<3>, only_cross_attention: bool) -> Tensor<3> {
+        let y = self.norm1.forward(x.clone());
+        let keys = if only_cross_attention { context.clone() } else { y.clone() };
+        let x = x + self.attn1.forward(y, keys);
+        let y = self.norm2.forward(x.clone());
+        let x = x + self.attn2.forward(y, context.clone());
+        let y = self.ff_proj.forward(self.norm3.forward(x.clone())); // [B, N, 8·C]: value and gate
+        let inner = y.dims()[2] / 2;
+        let gate = activation::gelu(y.clone().narrow(2, inner, inner));
+        x + self.ff_out.forward(y.narrow(2, 0, inner) * gate)
+    }
+}
+
+/// Sizes of one [`Transformer2DModel`].
+#[derive(Debug, Clone)]
+pub struct TransformerShape {
+    /// Channels of the image features; also the inner width.
+    pub channels: usize,
+    /// Width of the text embeddings.
+    pub context: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Transformer blocks.
+    pub depth: usize,
+    /// Groups of the input norm.
+    pub groups: usize,
+    /// Whether the projections are stored as linear layers instead of 1x1 convolutions.
+    pub linear_projection: bool,
+    /// Whether the first attention of each block also attends to the text.
+    pub only_cross_attention: bool,
+}
+
+/// Lets image features attend to each other and to the text.
+#[derive(Debug)]
+pub struct Transformer2DModel {
+    norm: GroupNorm,
+    proj_in: Linear,
+    blocks: Vec<BasicTransformerBlock>,
+    proj_out: Linear,
+    only_cross_attention: bool,
+}
+
+impl Transformer2DModel {
+    /// # Errors
+    /// As [`Scope::weight`].
+    pub fn init(s: &mut Scope, shape: &TransformerShape) -> Result<Self> {
+        let channels = shape.channels;
+        // A 1x1 convolution is a linear layer over pixels; only the stored shape differs.
+        let projection = |scope: &mut Scope| match shape.linear_projection {
+            true => Linear::init(scope, channels, channels, true),
+            false => Linear::init_pointwise(scope, channels, channels),
+        };
+        let norm = group_norm(&mut s.sub("norm"), channels, shape.groups, 1e-6)?;
+        let (proj_in, proj_out) = (projection(&mut s.sub("proj_in"))?, projection(&mut s.sub("proj_out"))?);
+        let mut blocks = s.sub("transformer_blocks");
+        let blocks =
+            (0..shape.depth).map(|i| BasicTransformerBlock::init(&mut blocks.sub(i), shape)).collect::<Result<_>>()?;
+        Ok(Self { norm, proj_in, blocks, proj_out, only_cross_attention: shape.only_cross_attention })
+    }
+
+    /// # Shapes
+    /// `x` [B, C, H, W], `context` [B, M, context] → [B, C, H, W].
+    pub fn forward(&self, x: Tensor<4>, context: &Tensor<3>) -> Tensor<4> {
+        let [batch, channels, height, width] = x.dims();
+        let hidden = kernels::group_norm(x.clone(), &self.norm, false);
+        let hidden = hidden.reshape([batch, channels, height * width]).swap_dims(1, 2); // [B, H·W, C]
+        let hidden = self.blocks.iter().fold(self.proj_in.forward(hidden), |hidden, block| {
+            block.forward(hidden, context, self.only_cross_attention)
+        });
+        let hidden = self.proj_out.forward(hidden).swap_dims(1, 2); // [B, C, H·W]
+        x + hidden.reshape([batch, channels, height, width])
+    }
+}
+
+/// Halves the resolution with a strided convolution.
+#[derive(Debug)]
+pub struct Downsample2D {
+    conv: Conv2d,
+}
+
+impl Downsample2D {
+    /// `padding` 1 is symmetric; 0 pads only right and below, as the KL encoder does.
+    ///
+    /// # Errors
+    /// As [`Scope::weight`].
+    pub fn init(s: &mut Scope, channels: usize, padding: usize) -> Result<Self> {
+        let padding = if padding == 0 { (0, 1) } else { (padding, padding) };
+        let shape = Conv2dShape { kernel: 3, stride: 2, padding };
+        Ok(Self { conv: Conv2d::init(&mut s.sub("conv"), channels, channels, shape)? })
+    }
+
+    /// # Shapes
+    /// [B, C, H, W] → [B, C, H/2, W/2].
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.conv.forward(x)
+    }
+}
+
+/// Enlarges to a given size by nearest neighbour, then convolves.
+#[derive(Debug)]
+pub struct Upsample2D {
+    conv: Conv2d,
+}
+
+impl Upsample2D {
+    /// # Errors
+    /// As [`Scope::weight`].
+    pub fn init(s: &mut Scope, channels: usize) -> Result<Self> {
+        Ok(Self { conv: Conv2d::init(&mut s.sub("conv"), channels, channels, Conv2dShape::SAME)? })
+    }
+
+    /// # Shapes
+    /// [B, C, H, W] → [B, C, size[0], size[1]].
+    pub fn forward(&self, x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+        self.conv.forward(upsample_nearest(x, size))
+    }
+}

@@ -8,9 +8,12 @@ pub mod autoencoder;
 pub mod blocks;
 pub mod error;
 pub mod kernels;
+pub mod layers;
 pub mod loader;
 pub mod noise;
 pub mod pack;
+#[cfg(feature = "parity")]
+pub mod parity;
 pub mod picture;
 pub mod pipeline;
 pub mod request;

@@ -1,1 +1,181 @@
-//! (to come)
+//! The CLIP text encoder.
+//!
+//! Source: Radford et al., "Learning transferable visual models from natural language supervision" (2021), section
+//! 2.4; tensor names and numerics as transformers 5.23 `CLIPTextModel`.
+
+use burn::tensor::Tensor;
+use serde::Deserialize;
+
+use crate::{
+    Error, Result,
+    kernels::{self, AttentionShape},
+    layers::{Activation, LayerNorm, Linear},
+    weights::{Scope, Weight},
+};
+
+/// The parts of `text_encoder/config.json` that shape the model.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct ClipTextConfig {
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width inside each MLP.
+    pub intermediate_size: usize,
+    /// Number of layers.
+    pub num_hidden_layers: usize,
+    /// Number of attention heads.
+    pub num_attention_heads: usize,
+    /// Tokens per prompt.
+    #[serde(default = "default_positions")]
+    pub max_position_embeddings: usize,
+    /// Rows of the token table.
+    pub vocab_size: usize,
+    /// Activation of the MLPs.
+    #[serde(default = "default_activation")]
+    pub hidden_act: Activation,
+    /// Added to variances in layer norms.
+    #[serde(default = "default_eps")]
+    pub layer_norm_eps: f64,
+}
+
+fn default_positions() -> usize {
+    77
+}
+fn default_activation() -> Activation {
+    Activation::QuickGelu
+}
+fn default_eps() -> f64 {
+    1e-5
+}
+
+impl ClipTextConfig {
+    /// Builds the model from its tensors.
+    ///
+    /// # Errors
+    /// [`Error::Manifest`] for impossible numbers; otherwise as [`Scope::weight`].
+    pub fn init(&self, scope: &mut Scope) -> Result<ClipTextModel> {
+        let bounded = |field: &str, value: usize, max: usize| match value {
+            0 => Err(Error::manifest(format!("components.text_encoder.config.{field}"), "must not be 0")),
+            v if v > max => {
+                Err(Error::manifest(format!("components.text_encoder.config.{field}"), format!("{v} is above {max}")))
+            }
+            _ => Ok(()),
+        };
+        bounded("hidden_size", self.hidden_size, 8192)?;
+        bounded("intermediate_size", self.intermediate_size, 32768)?;
+        bounded("num_hidden_layers", self.num_hidden_layers, 128)?;
+        bounded("num_attention_heads", self.num_attention_heads, 128)?;
+        bounded("max_position_embeddings", self.max_position_embeddings, 4096)?;
+        bounded("vocab_size", self.vocab_size, 1 << 20)?;
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads * 4) {
+            return Err(Error::manifest(
+                "components.text_encoder.config.num_attention_heads",
+                "head size must be a multiple of 4",
+            ));
+        }
+        // Files written by transformers 4 and older put the model one level deeper.
+        if scope.has("text_model.final_layer_norm.weight") {
+            self.build(&mut scope.sub("text_model"))
+        } else {
+            self.build(scope)
+        }
+    }
+
+    fn build(&self, scope: &mut Scope) -> Result<ClipTextModel> {
+        let width = self.hidden_size;
+        let mut embeddings = scope.sub("embeddings");
+        let token_embedding = embeddings.sub("token_embedding").weight("weight", &[self.vocab_size, width])?;
+        let position_embedding =
+            embeddings.sub("position_embedding").weight("weight", &[self.max_position_embeddings, width])?;
+        let mut encoder = scope.sub("encoder");
+        let layers = (0..self.num_hidden_layers)
+            .map(|i| self.layer(&mut encoder.sub("layers").sub(i)))
+            .collect::<Result<_>>()?;
+        let final_layer_norm = LayerNorm::init(&mut scope.sub("final_layer_norm"), width, self.layer_norm_eps)?;
+        Ok(ClipTextModel { token_embedding, position_embedding, layers, final_layer_norm })
+    }
+
+    fn layer(&self, scope: &mut Scope) -> Result<EncoderLayer> {
+        let (width, inner, eps) = (self.hidden_size, self.intermediate_size, self.layer_norm_eps);
+        let mut attention = scope.sub("self_attn");
+        let mut projection = |name: &str| Linear::init(&mut attention.sub(name), width, width, true);
+        let [q_proj, k_proj, v_proj, out_proj] =
+            [projection("q_proj")?, projection("k_proj")?, projection("v_proj")?, projection("out_proj")?];
+        Ok(EncoderLayer {
+            q_proj,
+            k_proj,
+            v_proj,
+            out_proj,
+            layer_norm1: LayerNorm::init(&mut scope.sub("layer_norm1"), width, eps)?,
+            layer_norm2: LayerNorm::init(&mut scope.sub("layer_norm2"), width, eps)?,
+            fc1: Linear::init(&mut scope.sub("mlp").sub("fc1"), width, inner, true)?,
+            fc2: Linear::init(&mut scope.sub("mlp").sub("fc2"), inner, width, true)?,
+            activation: self.hidden_act,
+            attention: AttentionShape { heads: self.num_attention_heads, causal: true },
+        })
+    }
+}
+
+/// Turns token ids into the hidden states that the UNet attends to.
+#[derive(Debug)]
+pub struct ClipTextModel {
+    token_embedding: Weight,
+    position_embedding: Weight,
+    layers: Vec<EncoderLayer>,
+    final_layer_norm: LayerNorm,
+}
+
+impl ClipTextModel {
+    /// The last hidden state, after the final layer norm.
+    ///
+    /// # Shapes
+    /// B prompts of N ids each, N at most `max_position_embeddings` → [B, N, hidden_size].
+    ///
+    /// # Errors
+    /// [`Error::Manifest`] where an id is not in the token table (the tokenizer belongs to another model).
+    pub fn forward(&self, prompts: &[Vec<u32>]) -> Result<Tensor<3>> {
+        let (batch, tokens) = (prompts.len(), prompts.first().map_or(0, Vec::len));
+        let ids = prompts.concat();
+        if let Some(id) = ids.iter().find(|&&id| id as usize >= self.token_embedding.rows) {
+            return Err(Error::manifest(
+                "components.tokenizer",
+                format!("token {id} is not in the text encoder's table"),
+            ));
+        }
+        if ids.len() != batch * tokens || tokens > self.position_embedding.rows {
+            return Err(Error::manifest(
+                "components.tokenizer",
+                "prompts are not of one length within the text encoder's positions",
+            ));
+        }
+        let width = self.token_embedding.columns;
+        let positions: Vec<u32> = (0..tokens as u32).collect();
+        let token = kernels::embedding(&self.token_embedding, &ids).reshape([batch, tokens, width]); // [B, N, C]
+        let position = kernels::embedding(&self.position_embedding, &positions).reshape([1, tokens, width]);
+        let hidden = self.layers.iter().fold(token + position, |hidden, layer| layer.forward(hidden));
+        Ok(self.final_layer_norm.forward(hidden))
+    }
+}
+
+#[derive(Debug)]
+struct EncoderLayer {
+    layer_norm1: LayerNorm,
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    out_proj: Linear,
+    layer_norm2: LayerNorm,
+    fc1: Linear,
+    fc2: Linear,
+    activation: Activation,
+    attention: AttentionShape,
+}
+
+impl EncoderLayer {
+    fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
+        let x = self.layer_norm1.forward(hidden.clone());
+        let (q, k, v) = (self.q_proj.forward(x.clone()), self.k_proj.forward(x.clone()), self.v_proj.forward(x));
+        let hidden = hidden + self.out_proj.forward(kernels::attention(q, k, v, self.attention));
+        let x = self.activation.forward(self.fc1.forward(self.layer_norm2.forward(hidden.clone())));
+        hidden + self.fc2.forward(x)
+    }
+}

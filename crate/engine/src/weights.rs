@@ -1,1 +1,382 @@
-//! (to come)
+//! Weights on the device, as the pack stores them.
+//!
+//! [`WeightsBuilder`] receives a component's tensors as a stream of bytes and writes them straight into device
+//! buffers; [`Weights`] hands them out by name while the modules are built, so that a missing, an unexpected or a
+//! misshapen tensor is an error with its name.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Bytes, DType, Device, Int, Shape, Tensor, TensorData};
+use burn_cubecl::tensor::CubeTensor;
+use burn_wgpu::Wgpu;
+use half::f16;
+use safetensors::Dtype;
+
+use crate::{
+    Error, Result,
+    pack::{TensorInfo, TensorSink},
+};
+
+/// How a weight's numbers are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats.
+    F16,
+    /// 8-bit integers in −127..=127, one f16 scale per 32.
+    Q8,
+    /// 4-bit integers in −7..=7 stored plus 8, low nibble first, one f16 scale per 32.
+    Q4,
+}
+
+impl Scheme {
+    /// All schemes, in the order of their discriminants.
+    pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Q8, Self::Q4];
+
+    /// Whether weights have scales.
+    pub fn is_quantized(self) -> bool {
+        matches!(self, Self::Q8 | Self::Q4)
+    }
+}
+
+/// A matrix of weights, possibly quantized: `rows` outputs by `columns` flattened inputs.
+#[derive(Debug, Clone)]
+pub struct Weight {
+    /// How the numbers are stored.
+    pub scheme: Scheme,
+    /// Number of outputs.
+    pub rows: usize,
+    /// Number of inputs; for a convolution Cin·ky·kx in that order.
+    pub columns: usize,
+    /// The stored bytes as little-endian words, padded to a whole word.
+    pub words: Tensor<1, Int>,
+    /// For quantized schemes, [rows, columns/32] f16 scales as words.
+    pub scales: Option<Tensor<1, Int>>,
+}
+
+impl Weight {
+    /// The weight as floats of `shape`, for the plain-tensor twins and the CPU. Reads back, so only for CPU tensors.
+    pub fn dequantize<const D: usize>(&self, shape: [usize; D], device: &Device) -> Tensor<D> {
+        let words = read_words(&self.words);
+        let scales: Vec<f32> = match &self.scales {
+            Some(scales) => f16s(&read_words(scales)).map(f32::from).collect(),
+            None => Vec::new(),
+        };
+        let count = self.rows * self.columns;
+        let values: Vec<f32> = match self.scheme {
+            Scheme::F32 => words.iter().map(|&word| f32::from_bits(word)).take(count).collect(),
+            Scheme::F16 => f16s(&words).map(f32::from).take(count).collect(),
+            Scheme::Q8 => {
+                let bytes: &[i8] = bytemuck::cast_slice(&words);
+                bytes[..count]
+                    .chunks(32)
+                    .zip(&scales)
+                    .flat_map(|(block, s)| block.iter().map(move |&q| f32::from(q) * s))
+                    .collect()
+            }
+            Scheme::Q4 => {
+                let bytes: &[u8] = bytemuck::cast_slice(&words);
+                let unpack = |byte: u8| [byte & 15, byte >> 4].map(|nibble| f32::from(nibble) - 8.0);
+                bytes[..count / 2]
+                    .chunks(16)
+                    .zip(&scales)
+                    .flat_map(|(block, s)| block.iter().flat_map(move |&byte| unpack(byte)).map(move |q| q * s))
+                    .collect()
+            }
+        };
+        Tensor::from_data(TensorData::new(values, shape), device)
+    }
+}
+
+fn read_words(words: &Tensor<1, Int>) -> Vec<u32> {
+    bytemuck::pod_collect_to_vec(words.to_data().bytes())
+}
+
+fn f16s(words: &[u32]) -> impl Iterator<Item = f16> + '_ {
+    words.iter().flat_map(|word| [*word as u16, (*word >> 16) as u16]).map(f16::from_bits)
+}
+
+/// A stored tensor before a module claims it.
+struct Stored {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    content: Content,
+}
+
+enum Content {
+    /// A vector, decoded to f32.
+    Vector(Tensor<1>),
+    /// Anything larger, as it is in the file.
+    Words(Tensor<1, Int>),
+}
+
+/// Receives one component's tensors in file order and puts them on the device.
+pub struct WeightsBuilder {
+    component: String,
+    device: Device,
+    quantized: BTreeMap<String, Scheme>,
+    tensors: BTreeMap<String, Stored>,
+    device_bytes: u64,
+    open: Option<Open>,
+}
+
+/// The tensor that is being written.
+struct Open {
+    info: TensorInfo,
+    written: usize,
+    target: Target,
+}
+
+enum Target {
+    /// Collected in memory: vectors, and everything on the CPU.
+    Host(Vec<u8>),
+    /// A GPU buffer, and the last bytes that did not fill a word.
+    Gpu { buffer: Box<CubeTensor>, tail: Vec<u8> },
+}
+
+/// Bytes handed to the GPU in one write.
+const WRITE_BYTES: usize = 1 << 20;
+
+impl WeightsBuilder {
+    /// Starts an empty component; `quantized` names the tensors that have scales.
+    pub fn new(component: &str, quantized: &BTreeMap<String, Scheme>, device: &Device) -> Self {
+        Self {
+            component: component.to_string(),
+            device: device.clone(),
+            quantized: quantized.clone(),
+            tensors: BTreeMap::new(),
+            device_bytes: 0,
+            open: None,
+        }
+    }
+
+    /// All tensors received so far.
+    ///
+    /// # Errors
+    /// [`Error::Manifest`] where the last tensor is incomplete.
+    pub fn finish(self) -> Result<Weights> {
+        if let Some(open) = self.open {
+            return Err(incomplete(&self.component, &open.info.name));
+        }
+        Ok(Weights {
+            component: self.component,
+            quantized: self.quantized,
+            tensors: self.tensors,
+            device_bytes: self.device_bytes,
+        })
+    }
+
+    /// An uninitialised GPU buffer of whole words, or `None` on the CPU.
+    fn allocate(&self, words: usize) -> Option<CubeTensor> {
+        let probe = Tensor::<1>::zeros([1], &self.device).try_into_primitive::<Wgpu>().ok()?;
+        let client = probe.client.clone();
+        let handle = client.memory_persistent_allocation((), |()| client.empty(words * 4));
+        Some(CubeTensor::new_contiguous(client.clone(), probe.device.clone(), Shape::new([words]), handle, DType::U32))
+    }
+}
+
+fn incomplete(component: &str, name: &str) -> Error {
+    Error::manifest(format!("components.{component}"), format!("tensor `{name}` is cut short"))
+}
+
+impl TensorSink for WeightsBuilder {
+    fn begin(&mut self, info: &TensorInfo) -> Result<()> {
+        let words = info.bytes.div_ceil(4);
+        let target = match (info.shape.len() > 1).then(|| self.allocate(words)).flatten() {
+            Some(buffer) => Target::Gpu { buffer: Box::new(buffer), tail: Vec::new() },
+            None => Target::Host(Vec::with_capacity(words * 4)),
+        };
+        self.open = Some(Open { info: info.clone(), written: 0, target });
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        match &mut open.target {
+            Target::Host(buffer) => buffer.extend_from_slice(bytes),
+            Target::Gpu { buffer, tail } => {
+                for chunk in bytes.chunks(WRITE_BYTES) {
+                    let start = open.written - tail.len();
+                    let mut data = std::mem::take(tail);
+                    data.extend_from_slice(chunk);
+                    *tail = data.split_off(data.len() / 4 * 4);
+                    write_gpu(buffer, start, data);
+                    open.written += chunk.len();
+                }
+                return Ok(());
+            }
+        }
+        open.written += bytes.len();
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let Open { info, written, target } = open;
+        if written != info.bytes {
+            return Err(incomplete(&self.component, &info.name));
+        }
+        let words = info.bytes.div_ceil(4);
+        let content = match target {
+            Target::Gpu { buffer, mut tail } => {
+                if !tail.is_empty() {
+                    let start = written - tail.len();
+                    tail.resize(4, 0);
+                    write_gpu(&buffer, start, tail);
+                }
+                Content::Words(Tensor::from_primitive::<Wgpu>(*buffer))
+            }
+            Target::Host(bytes) if info.shape.len() <= 1 => Content::Vector(self.vector(&info, &bytes)?),
+            Target::Host(mut bytes) => {
+                bytes.resize(words * 4, 0);
+                let data = TensorData::from_bytes(Bytes::from_bytes_vec(bytes), [words], DType::U32);
+                Content::Words(Tensor::from_data(data, (&self.device, DType::U32)))
+            }
+        };
+        self.device_bytes += words as u64 * 4;
+        self.tensors.insert(info.name.clone(), Stored { dtype: info.dtype, shape: info.shape.clone(), content });
+        Ok(())
+    }
+}
+
+impl WeightsBuilder {
+    fn vector(&self, info: &TensorInfo, bytes: &[u8]) -> Result<Tensor<1>> {
+        let values: Vec<f32> = match info.dtype {
+            Dtype::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+            Dtype::F16 => bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+            // Files carried as bytes, and index buffers that no module reads.
+            _ => bytes.iter().map(|&b| f32::from(b)).collect(),
+        };
+        let count = values.len();
+        Ok(Tensor::from_data(TensorData::new(values, [count]), &self.device))
+    }
+}
+
+/// Writes whole words at a byte offset of a GPU buffer.
+fn write_gpu(buffer: &CubeTensor, start: usize, data: Vec<u8>) {
+    if data.is_empty() {
+        return;
+    }
+    let total = buffer.meta.shape()[0] as u64 * 4;
+    let end = start as u64 + data.len() as u64;
+    let target = buffer.handle.clone().offset_start(start as u64).offset_end(total - end);
+    buffer.client.write(&target, Bytes::from_bytes_vec(data));
+}
+
+/// One component's tensors, each claimed once by the module it belongs to.
+pub struct Weights {
+    component: String,
+    quantized: BTreeMap<String, Scheme>,
+    tensors: BTreeMap<String, Stored>,
+    device_bytes: u64,
+}
+
+impl Weights {
+    /// Bytes of device buffers that hold this component.
+    pub fn device_bytes(&self) -> u64 {
+        self.device_bytes
+    }
+
+    /// The root of the component's tensor names.
+    pub fn root(&mut self) -> Scope<'_> {
+        Scope { weights: self, prefix: String::new() }
+    }
+
+    /// Drops tensors that inference has no use for (index buffers of old checkpoints).
+    pub fn ignore(&mut self, name: &str) {
+        self.tensors.remove(name);
+    }
+
+    /// Checks that every tensor was claimed.
+    ///
+    /// # Errors
+    /// [`Error::UnexpectedTensor`] naming the first that was not.
+    pub fn finish(self) -> Result<()> {
+        match self.tensors.keys().next() {
+            Some(name) => Err(Error::UnexpectedTensor { name: format!("{}.{name}", self.component) }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A place in the tree of tensor names: `scope.sub("down_blocks").sub(0)` is the prefix `down_blocks.0.`.
+pub struct Scope<'a> {
+    weights: &'a mut Weights,
+    prefix: String,
+}
+
+impl Scope<'_> {
+    /// The scope below `name`.
+    pub fn sub(&mut self, name: impl std::fmt::Display) -> Scope<'_> {
+        Scope { prefix: format!("{}{name}.", self.prefix), weights: self.weights }
+    }
+
+    /// Whether tensor `name` is in the file and unclaimed.
+    pub fn has(&self, name: &str) -> bool {
+        self.weights.tensors.contains_key(&format!("{}{name}", self.prefix))
+    }
+
+    /// A vector such as a bias or a norm's weight.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`] or [`Error::ShapeMismatch`].
+    pub fn vector(&mut self, name: &str, len: usize) -> Result<Tensor<1>> {
+        let (full, stored) = self.claim(name)?;
+        match stored.content {
+            Content::Vector(tensor) if stored.shape == [len] => Ok(tensor),
+            _ => Err(Error::ShapeMismatch { name: full, expected: vec![len], found: stored.shape }),
+        }
+    }
+
+    /// A weight of shape [out, in…].
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`], [`Error::ShapeMismatch`], or [`Error::Manifest`] for a dtype that is no scheme.
+    pub fn weight(&mut self, name: &str, shape: &[usize]) -> Result<Weight> {
+        let (full, stored) = self.claim(name)?;
+        let key = format!("{}{name}", self.prefix);
+        let scheme = match (self.weights.quantized.get(&key), stored.dtype) {
+            (Some(Scheme::Q8), Dtype::I8) => Scheme::Q8,
+            (Some(Scheme::Q4), Dtype::U8) => Scheme::Q4,
+            (None, Dtype::F16) => Scheme::F16,
+            (None, Dtype::F32) => Scheme::F32,
+            (_, dtype) => return Err(Error::manifest(full, format!("weights of type {dtype:?} cannot be used"))),
+        };
+        let (rows, columns) = (shape[0], shape[1..].iter().product());
+        let expected = if scheme == Scheme::Q4 { vec![rows, columns / 2] } else { shape.to_vec() };
+        let Content::Words(words) = stored.content else {
+            return Err(Error::ShapeMismatch { name: full, expected, found: stored.shape });
+        };
+        if stored.shape != expected {
+            return Err(Error::ShapeMismatch { name: full, expected, found: stored.shape });
+        }
+        let scales = match scheme.is_quantized() {
+            true => Some(self.scales(name, rows, columns)?),
+            false => None,
+        };
+        Ok(Weight { scheme, rows, columns, words, scales })
+    }
+
+    fn scales(&mut self, name: &str, rows: usize, columns: usize) -> Result<Tensor<1, Int>> {
+        let (full, stored) = self.claim(&format!("{name}.scales"))?;
+        let expected = vec![rows, columns / 32];
+        match stored.content {
+            Content::Words(words)
+                if stored.shape == expected && stored.dtype == Dtype::F16 && columns.is_multiple_of(32) =>
+            {
+                Ok(words)
+            }
+            _ => Err(Error::ShapeMismatch { name: full, expected, found: stored.shape }),
+        }
+    }
+
+    fn claim(&mut self, name: &str) -> Result<(String, Stored)> {
+        let key = format!("{}{name}", self.prefix);
+        let full = format!("{}.{key}", self.weights.component);
+        match self.weights.tensors.remove(&key) {
+            Some(stored) => Ok((full, stored)),
+            None => Err(Error::MissingTensor { name: full }),
+        }
+    }
+}

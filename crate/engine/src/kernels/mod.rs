@@ -1,1 +1,18 @@
-//! (to come)
+//! The engine's own kernels. Each file holds one operation: the GPU kernel, its plain-tensor twin, and the function
+//! that the model files call, which picks the kernel on a GPU and the twin elsewhere.
+//!
+//! Weights stay as the pack stores them ([`crate::weights::Weight`]); a kernel dequantizes what it reads in registers.
+//! No kernel uses shared memory, barriers or f16 arithmetic, so all run within WebGPU's default limits and fast on
+//! software adapters too, where barriers cost most.
+
+pub mod attention;
+pub mod embedding;
+pub mod gemm;
+pub mod norm;
+
+mod launch;
+
+pub use attention::{AttentionShape, attention};
+pub use embedding::embedding;
+pub use gemm::{Conv2dShape, conv2d, linear};
+pub use norm::{GroupNorm, group_norm, layer_norm};

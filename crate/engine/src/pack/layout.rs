@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn splits_the_autoencoder_and_renames_its_old_attention() {
-        let place = |folder, name| place(folder, name).unwrap();
+        let place = |folder: &str, name: &str| place(folder, name).unwrap();
         let some = |component: &str, name: &str| Some((component.to_owned(), name.to_owned()));
         assert_eq!(place("unet", "conv_in.weight"), some("unet", "conv_in.weight"));
         assert_eq!(place("vae", "post_quant_conv.bias"), some("vae_decoder", "post_quant_conv.bias"));

@@ -1,0 +1,164 @@
+//! The layers that every model is made of: named tensors of a [`Scope`] bound to a kernel.
+
+use burn::tensor::{Tensor, activation, module, ops::InterpolateMode, ops::InterpolateOptions};
+use serde::Deserialize;
+
+use crate::{
+    Result,
+    kernels::{self, Conv2dShape, GroupNorm},
+    weights::{Scope, Weight},
+};
+
+/// A fully connected layer.
+#[derive(Debug)]
+pub struct Linear {
+    weight: Weight,
+    bias: Option<Tensor<1>>,
+}
+
+impl Linear {
+    /// Takes `weight` [outputs, inputs] and, if `bias`, `bias` [outputs] from the scope.
+    ///
+    /// # Errors
+    /// As [`Scope::weight`].
+    pub fn init(scope: &mut Scope, inputs: usize, outputs: usize, bias: bool) -> Result<Self> {
+        let weight = scope.weight("weight", &[outputs, inputs])?;
+        let bias = if bias { Some(scope.vector("bias", outputs)?) } else { None };
+        Ok(Self { weight, bias })
+    }
+
+    /// A 1x1 convolution's weight used as a linear layer: [outputs, inputs, 1, 1].
+    ///
+    /// # Errors
+    /// As [`Scope::weight`].
+    pub fn init_pointwise(scope: &mut Scope, inputs: usize, outputs: usize) -> Result<Self> {
+        let weight = scope.weight("weight", &[outputs, inputs, 1, 1])?;
+        Ok(Self { weight, bias: Some(scope.vector("bias", outputs)?) })
+    }
+
+    /// # Shapes
+    /// [.., inputs] → [.., outputs].
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        kernels::linear(x, &self.weight, self.bias.as_ref())
+    }
+}
+
+/// A convolution layer.
+#[derive(Debug)]
+pub struct Conv2d {
+    weight: Weight,
+    bias: Option<Tensor<1>>,
+    shape: Conv2dShape,
+}
+
+impl Conv2d {
+    /// Takes `weight` [outputs, inputs, k, k] and `bias` [outputs] from the scope.
+    ///
+    /// # Errors
+    /// As [`Scope::weight`].
+    pub fn init(scope: &mut Scope, inputs: usize, outputs: usize, shape: Conv2dShape) -> Result<Self> {
+        let mut conv = Self::init_unbiased(scope, inputs, outputs, shape)?;
+        conv.bias = Some(scope.vector("bias", outputs)?);
+        Ok(conv)
+    }
+
+    /// As [`Conv2d::init`], without a bias.
+    ///
+    /// # Errors
+    /// As [`Scope::weight`].
+    pub fn init_unbiased(scope: &mut Scope, inputs: usize, outputs: usize, shape: Conv2dShape) -> Result<Self> {
+        let weight = scope.weight("weight", &[outputs, inputs, shape.kernel, shape.kernel])?;
+        Ok(Self { weight, bias: None, shape })
+    }
+
+    /// # Shapes
+    /// [B, inputs, H, W] → [B, outputs, H', W'].
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        kernels::conv2d(x, &self.weight, self.bias.as_ref(), self.shape)
+    }
+}
+
+/// Takes a group norm's `weight` and `bias` from the scope.
+///
+/// # Errors
+/// As [`Scope::vector`].
+pub fn group_norm(scope: &mut Scope, channels: usize, groups: usize, eps: f64) -> Result<GroupNorm> {
+    let (weight, bias) = (scope.vector("weight", channels)?, scope.vector("bias", channels)?);
+    Ok(GroupNorm { weight, bias, groups, eps })
+}
+
+/// A layer norm over the last dimension.
+#[derive(Debug)]
+pub struct LayerNorm {
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    eps: f64,
+}
+
+impl LayerNorm {
+    /// Takes `weight` and `bias` [channels] from the scope.
+    ///
+    /// # Errors
+    /// As [`Scope::vector`].
+    pub fn init(scope: &mut Scope, channels: usize, eps: f64) -> Result<Self> {
+        Ok(Self { weight: scope.vector("weight", channels)?, bias: scope.vector("bias", channels)?, eps })
+    }
+
+    /// # Shapes
+    /// [.., channels] → the same.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        kernels::layer_norm(x, &self.weight, &self.bias, self.eps)
+    }
+}
+
+/// Activation functions, by the names that configurations use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// x·sigmoid(x).
+    #[serde(alias = "swish")]
+    Silu,
+    /// x·Φ(x), exact.
+    Gelu,
+    /// x·sigmoid(1.702·x).
+    QuickGelu,
+    /// max(x, 0).
+    Relu,
+}
+
+impl Activation {
+    /// Elementwise.
+    pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Silu => activation::silu(x),
+            Self::Gelu => activation::gelu(x),
+            Self::QuickGelu => x.clone() * activation::sigmoid(x * 1.702),
+            Self::Relu => activation::relu(x),
+        }
+    }
+}
+
+/// Nearest-neighbour upsampling to `size` (height, width).
+pub fn upsample_nearest(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+    module::interpolate(x, InterpolateOptions::new(InterpolateMode::Nearest).with_output_size(size))
+}
+
+/// A setting that configurations give once or per block.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum PerBlock<T> {
+    /// The same for every block.
+    One(T),
+    /// One value per block.
+    Each(Vec<T>),
+}
+
+impl<T: Copy> PerBlock<T> {
+    /// The value of block `index`; past the end of a list, its last value.
+    pub fn get(&self, index: usize) -> Option<T> {
+        match self {
+            Self::One(value) => Some(*value),
+            Self::Each(values) => values.get(index).or(values.last()).copied(),
+        }
+    }
+}
