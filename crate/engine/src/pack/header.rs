@@ -291,8 +291,11 @@ impl<'de> Deserialize<'de> for RawHeader {
 mod tests {
     use super::*;
 
+    /// Each tensor, its bytes, and whether it was ended.
+    type Collected = Vec<(TensorInfo, Vec<u8>, bool)>;
+
     #[derive(Default)]
-    struct Collect(Vec<(TensorInfo, Vec<u8>, bool)>);
+    struct Collect(Collected);
 
     impl TensorSink for Collect {
         fn begin(&mut self, info: &TensorInfo) -> Result<()> {
@@ -315,7 +318,7 @@ mod tests {
         [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
     }
 
-    fn read(file: &[u8], slice_bytes: usize) -> Result<(Header, Vec<(TensorInfo, Vec<u8>, bool)>)> {
+    fn read(file: &[u8], slice_bytes: usize) -> Result<(Header, Collected)> {
         let mut reader = HeaderReader::new("components.unet", file.len() as u64);
         let mut sink = Collect::default();
         let mut started: Option<(Header, TensorStream)> = None;

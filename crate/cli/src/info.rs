@@ -1,0 +1,83 @@
+//! `fraise info`: what is in this pack?
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Args;
+use fraise_engine::pack::Header;
+use fraise_engine::weights::Scheme;
+use fraise_engine::{Result, loader};
+
+use crate::folder::FolderStore;
+use crate::output::{self, mebibytes};
+
+/// Arguments of `fraise info`.
+#[derive(Debug, Args)]
+pub struct InfoArguments {
+    /// Folder of the pack, or its manifest.json
+    #[arg(value_name = "PACK")]
+    pack: PathBuf,
+}
+
+/// Describes the pack on standard output.
+///
+/// # Errors
+/// Where the manifest or a component's header cannot be read.
+pub async fn run(arguments: &InfoArguments) -> Result<()> {
+    let store = FolderStore::new(&arguments.pack);
+    let manifest = store.manifest()?;
+    let recommended = manifest.recommended;
+    let mut text = format!("{} ({})\n", manifest.name, manifest.pipeline);
+    text += &format!("license      {}\n", manifest.license);
+    if !manifest.license_restrictions.is_empty() {
+        text += &format!("restrictions {}\n", manifest.license_restrictions);
+    }
+    if !manifest.source.is_empty() {
+        text += &format!("source       {}\n", manifest.source);
+    }
+    text += &format!("scheduler    {}\n", manifest.scheduler["_class_name"].as_str().unwrap_or("unnamed"));
+    text += &format!(
+        "recommended  {} steps, guidance {}, {}x{}\n",
+        recommended.steps, recommended.guidance, recommended.width, recommended.height
+    );
+    let mut device_bytes = 0;
+    for (name, component) in &manifest.components {
+        let header = loader::load_header(&manifest, name, &store).await?;
+        let schemes = schemes(&header, &header.schemes(&format!("components.{name}"))?);
+        if !component.optional && name != "tokenizer" {
+            device_bytes += component.bytes - header.data_start;
+        }
+        let optional = if component.optional { ", optional" } else { "" };
+        text += &format!(
+            "{name:<12} {:>12}, {} pieces, {} tensors ({schemes}){optional}\n",
+            mebibytes(component.bytes),
+            component.pieces.len(),
+            header.tensors.len()
+        );
+    }
+    text += &format!(
+        "total        {:>12}; weights on the device about {}\n",
+        mebibytes(manifest.total_bytes),
+        mebibytes(device_bytes)
+    );
+    output::print(&text)
+}
+
+/// How many tensors of each number format there are, and their share of the bytes.
+fn schemes(header: &Header, quantized: &BTreeMap<String, Scheme>) -> String {
+    let mut sums: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    for tensor in &header.tensors {
+        let is_scales = tensor.name.strip_suffix(".scales").is_some_and(|weight| quantized.contains_key(weight));
+        let label = match quantized.get(&tensor.name) {
+            Some(Scheme::Q4) => "q4".to_owned(),
+            Some(_) => "q8".to_owned(),
+            None if is_scales => "scales".to_owned(),
+            None => tensor.dtype.to_string().to_lowercase(),
+        };
+        let sum = sums.entry(label).or_default();
+        *sum = (sum.0 + 1, sum.1 + tensor.bytes);
+    }
+    let parts: Vec<String> =
+        sums.iter().map(|(label, (count, bytes))| format!("{label} {count}: {}", mebibytes(*bytes as u64))).collect();
+    parts.join(", ")
+}
