@@ -1,0 +1,141 @@
+"""Scene → caption, from one grammar in English and Chinese; and the list of words for the tokenizer.
+
+`caption` returns the words as a list: the tokenizer's vocabulary is learned from these words, so that a Chinese word
+inside an unbroken run of characters becomes one token.
+"""
+
+from places import Rng
+from scenes import Scene
+from words import COLOUR, COUNTS, MANNER, PLACE, POSITION, SIZE, THING
+
+CHINESE_SHARE = 0.4
+
+
+def _choose(rng: Rng, options: list[str], usual: float = 0.6) -> str:
+    return options[0] if len(options) == 1 or rng.random() < usual else options[rng.integers(1, len(options))]
+
+
+def _article(words: list[str]) -> str:
+    first = words[0]
+    return "an" if first[0] in "aeiou" and not first.startswith(("uni", "ufo")) else "a"
+
+
+def plural(name: str) -> str:
+    if name.startswith(("bunch of ", "slice of ")):
+        return name.replace("bunch", "bunches", 1).replace("slice", "slices", 1)
+    if name.endswith("fish"):
+        return name
+    if name.endswith("y") and name[-2] not in "aeiou":
+        return name[:-1] + "ies"
+    return name + ("es" if name.endswith(("s", "sh", "ch", "x")) else "s")
+
+
+def english(scene: Scene, rng: Rng) -> list[str]:
+    noun = []
+    if scene.size:
+        noun += _choose(rng, SIZE[scene.size].en).split()
+    if scene.colour:
+        noun += _choose(rng, COLOUR[scene.colour].en, 0.8).split()
+    name = _choose(rng, THING[scene.thing].en, 0.7)
+    if scene.count > 1:
+        noun = [COUNTS[scene.count][0], *noun, *plural(name).split()]
+    else:
+        noun += name.split()
+        if scene.island:
+            noun = noun + ["island"] if rng.random() < 0.8 else noun + ["on", "an", "island"]
+        if rng.random() < 0.8:
+            noun = [_article(noun), *noun]
+    if scene.second:
+        other = _choose(rng, THING[scene.second].en, 0.7).split()
+        noun += ["and", _article(other), *other]
+    if scene.position:
+        noun += POSITION[scene.position].en[0].split()
+    where = []
+    if scene.place:
+        where = _choose(rng, PLACE[scene.place].en).split()
+    elif scene.sheet:
+        where = ["on", _article([scene.sheet]), scene.sheet, "background"]
+    elif scene.island and rng.random() < 0.4:
+        where = ["in", "the", "sea"]
+    sentence = noun + where
+    if scene.manner:
+        manner = _choose(rng, MANNER[scene.manner].en).split()
+        form = rng.random()
+        if form < 0.5:
+            sentence += [",", *manner]
+        elif form < 0.7:
+            sentence += ["in", *manner, "style"]
+        else:
+            sentence = [_article(manner), *manner, "of", *sentence] if form < 0.9 else [*manner, *sentence]
+    elif rng.random() < 0.08:
+        sentence = [*rng.choice(["a picture of", "a painting of", "an image of"]).split(), *sentence]
+    elif where and rng.random() < 0.1:
+        sentence = [*where, ",", *noun]
+    return sentence
+
+
+def chinese(scene: Scene, rng: Rng) -> list[str]:
+    thing = THING[scene.thing]
+    adjectives = []
+    if scene.size:
+        adjectives.append(_choose(rng, SIZE[scene.size].zh))
+    if scene.colour:
+        colour = _choose(rng, COLOUR[scene.colour].zh, 0.8)
+        adjectives += [colour, "的"] if colour.endswith("色") or rng.random() < 0.5 else [colour]
+    name = _choose(rng, thing.zh, 0.7)
+    noun = [*adjectives, name]
+    if scene.count > 1:
+        noun = [COUNTS[scene.count][1], thing.measure, *noun]
+    elif scene.island:
+        noun += ["小岛"] if rng.random() < 0.7 else ["岛"]
+    elif rng.random() < 0.35:
+        noun = ["一", thing.measure, *noun]
+    if scene.second:
+        other = THING[scene.second]
+        noun += [_choose(rng, ["和", "与"], 0.8), *(["一", other.measure] if rng.random() < 0.3 else [])]
+        noun.append(_choose(rng, other.zh, 0.7))
+    if scene.position:
+        noun = [POSITION[scene.position].zh[0], "的", *noun]
+    where = []
+    if scene.place:
+        where = _choose(rng, PLACE[scene.place].zh).split()
+    elif scene.sheet:
+        where = [_choose(rng, COLOUR[scene.sheet].zh[:1]), "背景", "上"]
+    elif scene.island and rng.random() < 0.4:
+        where = ["海", "上"]
+    form = rng.random()
+    if not where:
+        sentence = noun
+    elif form < 0.65:
+        sentence = [*where, "的", *noun]
+    elif form < 0.8:
+        sentence = [*noun, "在", *where]
+    elif form < 0.9:
+        sentence = [*where, "有", *noun]
+    else:
+        sentence = [*where, "，", *noun]
+    if scene.manner:
+        manner = _choose(rng, MANNER[scene.manner].zh)
+        form = rng.random()
+        if form < 0.45:
+            sentence += ["，", manner]
+        elif form < 0.65:
+            sentence += ["，", manner, "风格"]
+        elif form < 0.85:
+            sentence = [manner, "：", *sentence]
+        else:
+            sentence = ["一", "幅", *sentence, "的", manner]
+    elif rng.random() < 0.05:
+        sentence = ["一", "幅", "画", "：", *sentence]
+    return sentence
+
+
+def join(words: list[str], is_chinese: bool) -> str:
+    return "".join(words) if is_chinese else " ".join(words).replace(" ,", ",")
+
+
+def caption(scene: Scene, rng: Rng, language: str | None = None) -> tuple[list[str], str]:
+    """(words, text) in `language` ("en" or "zh"; at random if none is given)."""
+    is_chinese = rng.random() < CHINESE_SHARE if language is None else language == "zh"
+    words = chinese(scene, rng) if is_chinese else english(scene, rng)
+    return words, join(words, is_chinese)

@@ -1,0 +1,77 @@
+"""Stage 5: the diffusers folder that `fraise pack` reads, with `fraise.json` (what the pack's manifest adds) beside it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import diffusers
+from diffusers import AutoencoderTiny, FlowMatchEulerDiscreteScheduler
+
+from denoiser import Denoiser
+
+NAME = "fraise-1"
+RECOMMENDED = {"steps": 12, "guidance": 3.0, "width": 128, "height": 128}
+EXAMPLES = {
+    "en": [
+        "a strawberry island under a starry sky",
+        "a fox in the forest, watercolor",
+        "a red car on a beach",
+        "a castle island in the sea",
+        "a penguin in the snow",
+        "a neon heart in space",
+        "a giant mushroom in a meadow",
+        "pixel art of a robot in a city",
+    ],
+    "zh": [
+        "星空下的草莓小岛",
+        "森林里的狐狸，水彩画",
+        "沙滩上的红色汽车",
+        "海上的城堡小岛",
+        "雪地里的企鹅",
+        "太空中的爱心，霓虹",
+        "草地上的巨大的蘑菇",
+        "像素画：城市里的机器人",
+    ],
+}
+PACK = {
+    "name": NAME,
+    "license": "Apache-2.0",
+    "license_restrictions": "None beyond the licence. Trained on renders of Noto Emoji (Apache-2.0, Google) and Fluent "
+    "Emoji (MIT, Microsoft) drawings; keep their notices, which are in the model card.",
+    "source": "models/training in the Fraise repository",
+    "recommended": RECOMMENDED,
+    "examples": EXAMPLES,
+}
+
+
+def export(out: Path, model: Denoiser, vae: AutoencoderTiny, tokenizer: Path) -> Path:
+    """Writes the folder and puts it in place of an older one in one move."""
+    fresh, old = out.with_name(out.name + ".new"), out.with_name(out.name + ".old")
+    shutil.rmtree(fresh, ignore_errors=True)
+    model.text.save_pretrained(fresh / "text_encoder")
+    model.unet.save_pretrained(fresh / "unet")
+    vae.save_pretrained(fresh / "vae")
+    FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=1.0).save_pretrained(fresh / "scheduler")
+    shutil.copytree(tokenizer, fresh / "tokenizer")
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "_diffusers_version": diffusers.__version__,
+        "feature_extractor": [None, None],
+        "image_encoder": [None, None],
+        "requires_safety_checker": False,
+        "safety_checker": [None, None],
+        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderTiny"],
+    }
+    (fresh / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+    (fresh / "fraise.json").write_text(json.dumps(PACK, indent=2, ensure_ascii=False) + "\n")
+    shutil.rmtree(old, ignore_errors=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.exists():
+        out.rename(old)
+    fresh.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+    return out

@@ -1,0 +1,62 @@
+"""Icon sets (iconify JSON: body + width/height per icon) → RGBA pictures, rasterised by resvg."""
+
+import io
+import json
+import subprocess
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import resvg_py
+from PIL import Image
+
+from words import THINGS
+
+# Noto Emoji: Apache-2.0 (Google). Fluent Emoji flat: MIT (Microsoft). Versions pinned; fetched with `npm pack`.
+SETS = {"noto": ("@iconify-json/noto", "1.2.9"), "fluent": ("@iconify-json/fluent-emoji-flat", "1.2.6")}
+DRAWING_PX = 192
+
+
+def _fetch(work: Path, name: str) -> dict:
+    package, version = SETS[name]
+    archive = work / f"{package.strip('@').replace('/', '-')}-{version}.tgz"
+    if not archive.exists():
+        work.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["npm", "pack", f"{package}@{version}"], cwd=work, check=True, capture_output=True)
+    with tarfile.open(archive) as tar:
+        return json.load(tar.extractfile("package/icons.json"))
+
+
+def _rasterise(icon_set: dict, name: str) -> np.ndarray:
+    icon = icon_set["icons"].get(name) or icon_set["icons"][icon_set["aliases"][name]["parent"]]
+    w = icon.get("width", icon_set.get("width", 16))
+    h = icon.get("height", icon_set.get("height", 16))
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="0 0 {w} {h}" width="{w}" height="{h}">{icon["body"]}</svg>'
+    )
+    png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=DRAWING_PX, height=DRAWING_PX))
+    return np.asarray(_square(Image.open(io.BytesIO(png)).convert("RGBA")))
+
+
+def _square(drawing: Image.Image) -> Image.Image:
+    """Crops the empty margin, so that sizes in a scene mean the drawing itself, and centres it in a square."""
+    drawing = drawing.crop(drawing.getbbox())
+    side = max(drawing.size)
+    out = Image.new("RGBA", (side, side))
+    out.paste(drawing, ((side - drawing.width) // 2, (side - drawing.height) // 2))
+    return out.resize((DRAWING_PX, DRAWING_PX), Image.LANCZOS)
+
+
+def load_drawings(work: Path) -> dict[str, np.ndarray]:
+    """Thing id → RGBA uint8 [DRAWING_PX, DRAWING_PX, 4]; cached in `work/drawings.npz`."""
+    cache = work / "drawings.npz"
+    key = ";".join(t.drawing for t in THINGS)
+    if cache.exists():
+        stored = np.load(cache)
+        if str(stored["key"]) == key:
+            return {t.id: stored[t.id] for t in THINGS}
+    sets = {name: _fetch(work, name) for name in SETS}
+    drawings = {t.id: _rasterise(sets[t.drawing.split(":")[0]], t.drawing.split(":")[1]) for t in THINGS}
+    np.savez(cache, key=key, **drawings)
+    return drawings
