@@ -188,28 +188,28 @@ impl<'a> Text<'a> {
         if self.vector_rows() { "vec4<f32>" } else { "f32" }
     }
 
-    /// `w4(n, k)`: four weights from `k` (a multiple of 4), unscaled; `scale(n, block)`.
+    /// `weight4(n, k)`: four weights from `k` (a multiple of 4), unscaled; `scale(n, block)`.
     fn weight_functions(&self) -> String {
         let k = self.k;
         let element = |body: &str| {
             format!(
-                "fn w1(n: u32, k: u32) -> f32 {{ if (k >= {k}u) {{ return 0.0; }} let e = n * {k}u + k; {body} }}\n\
-                 fn w4(n: u32, k: u32) -> vec4<f32> {{ return vec4<f32>(w1(n, k), w1(n, k + 1u), w1(n, k + 2u), w1(n, k + 3u)); }}\n"
+                "fn weight1(n: u32, k: u32) -> f32 {{ if (k >= {k}u) {{ return 0.0; }} let e = n * {k}u + k; {body} }}\n\
+                 fn weight4(n: u32, k: u32) -> vec4<f32> {{ return vec4<f32>(weight1(n, k), weight1(n, k + 1u), weight1(n, k + 2u), weight1(n, k + 3u)); }}\n"
             )
         };
         let mut text = match self.scheme {
             Scheme::F32 => element("return bitcast<f32>(w[e]);"),
             Scheme::F16 if k.is_multiple_of(4) => format!(
-                "fn w4(n: u32, k: u32) -> vec4<f32> {{ let e = (n * {k}u + k) >> 1u; \
+                "fn weight4(n: u32, k: u32) -> vec4<f32> {{ let e = (n * {k}u + k) >> 1u; \
                  return vec4<f32>(unpack2x16float(w[e]), unpack2x16float(w[e + 1u])); }}\n"
             ),
             Scheme::F16 => element("return unpack2x16float(w[e >> 1u])[e & 1u];"),
             // unpack4x8snorm divides by 127; scale() multiplies it back.
             Scheme::Q8 => {
-                format!("fn w4(n: u32, k: u32) -> vec4<f32> {{ return unpack4x8snorm(w[(n * {k}u + k) >> 2u]); }}\n")
+                format!("fn weight4(n: u32, k: u32) -> vec4<f32> {{ return unpack4x8snorm(w[(n * {k}u + k) >> 2u]); }}\n")
             }
             Scheme::Q4 => format!(
-                "fn w4(n: u32, k: u32) -> vec4<f32> {{ let e = n * {k}u + k; \
+                "fn weight4(n: u32, k: u32) -> vec4<f32> {{ let e = n * {k}u + k; \
                  let h = w[e >> 3u] >> ((e & 4u) * 4u); \
                  return vec4<f32>(vec4<u32>(h, h >> 4u, h >> 8u, h >> 12u) & vec4<u32>(15u)) - vec4<f32>(8.0); }}\n"
             ),
@@ -225,20 +225,20 @@ impl<'a> Text<'a> {
         text
     }
 
-    /// `base(p)`: where position `p` starts; `x4(base, k)`: its four activations from `k`.
+    /// `base(p)`: where position `p` starts; `activation4(base, k)`: its four activations from `k`.
     fn activation_functions(&self) -> String {
         let (k, last) = (self.k, self.k - 1);
         let Some(&[channels, padded_h, padded_w, out_h, out_w, kernel, stride]) = self.conv else {
             return if self.vector_rows() {
                 format!(
                     "fn base(p: u32) -> u32 {{ return p * {}u; }}\n\
-                     fn x4(b: u32, k: u32) -> vec4<f32> {{ return x[b + (k >> 2u)]; }}\n",
+                     fn activation4(b: u32, k: u32) -> vec4<f32> {{ return x[b + (k >> 2u)]; }}\n",
                     k / 4
                 )
             } else {
                 format!(
                     "fn base(p: u32) -> u32 {{ return p * {k}u; }}\n\
-                     fn x4(b: u32, k: u32) -> vec4<f32> {{ return vec4<f32>(x[b + k], x[b + min(k + 1u, {last}u)], \
+                     fn activation4(b: u32, k: u32) -> vec4<f32> {{ return vec4<f32>(x[b + k], x[b + min(k + 1u, {last}u)], \
                      x[b + min(k + 2u, {last}u)], x[b + min(k + 3u, {last}u)]); }}\n"
                 )
             };
@@ -298,12 +298,12 @@ impl<'a> Text<'a> {
         for i in 0..TILE_P {
             text += &match self.conv {
                 Some(_) => format!("let x{i} = vec4<f32>(x[b{i} + o0], x[b{i} + o1], x[b{i} + o2], x[b{i} + o3]);\n"),
-                None => format!("let x{i} = x4(b{i}, k);\n"),
+                None => format!("let x{i} = activation4(b{i}, k);\n"),
             };
         }
         for j in 0..TILE_N {
             let scale = if self.scheme.is_quantized() { format!(" * s{j}") } else { String::new() };
-            text += &format!("let w{j} = w4(n{j}_, k){scale};\n");
+            text += &format!("let w{j} = weight4(n{j}_, k){scale};\n");
             for i in 0..TILE_P {
                 text += &format!(
                     "a{i}_{j} = fma(x{i}.x, w{j}.x, fma(x{i}.y, w{j}.y, fma(x{i}.z, w{j}.z, fma(x{i}.w, w{j}.w, a{i}_{j}))));\n"
