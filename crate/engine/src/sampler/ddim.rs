@@ -61,7 +61,7 @@ impl Sampler for Ddim {
         let epsilon = match self.prediction {
             Prediction::Epsilon => model_output,
             Prediction::Sample => (sample - model_output.mul_scalar(sqrt_alpha)).div_scalar(sqrt_beta),
-            Prediction::VPrediction => model_output.mul_scalar(sqrt_alpha) + sample.mul_scalar(sqrt_beta),
+            Prediction::Velocity => model_output.mul_scalar(sqrt_alpha) + sample.mul_scalar(sqrt_beta),
         };
         // The noise is not corrected for the clipping: diffusers' pipelines do not ask for it.
         let pred_original_sample = clip(original, self.clip_range);

@@ -46,7 +46,7 @@ pub(super) fn build(config: &SchedulerConfig, steps: usize) -> Result<Box<dyn Sa
     let continuous = config.choice("timestep_type", "discrete", &[("discrete", false), ("continuous", true)])?;
     let in_float = |timestep: f64| f64::from(timestep as f32);
     Ok(Box::new(Euler {
-        timesteps: match continuous && prediction == Prediction::VPrediction {
+        timesteps: match continuous && prediction == Prediction::Velocity {
             true => sigmas[..steps].iter().map(|sigma| f64::from(0.25 * sigma.ln())).collect(),
             false => timesteps.into_iter().map(in_float).collect(),
         },
@@ -120,7 +120,7 @@ impl Sampler for Euler {
         let pred_original_sample = match self.prediction {
             Prediction::Epsilon => sample.clone() - model_output.mul_scalar(sigma),
             Prediction::Sample => model_output,
-            Prediction::VPrediction => {
+            Prediction::Velocity => {
                 model_output.mul_scalar(-sigma / variance.sqrt()) + sample.clone().div_scalar(variance)
             }
         };

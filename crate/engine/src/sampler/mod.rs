@@ -122,13 +122,13 @@ enum Prediction {
     Epsilon,
     /// The noise-free sample.
     Sample,
-    /// Velocity: √ᾱ·noise − √(1−ᾱ)·sample.
-    VPrediction,
+    /// `v_prediction`: √ᾱ·noise − √(1−ᾱ)·sample.
+    Velocity,
 }
 
 impl Prediction {
     fn from_config(config: &SchedulerConfig) -> Result<Self> {
-        let choices = [("epsilon", Self::Epsilon), ("sample", Self::Sample), ("v_prediction", Self::VPrediction)];
+        let choices = [("epsilon", Self::Epsilon), ("sample", Self::Sample), ("v_prediction", Self::Velocity)];
         config.choice("prediction_type", "epsilon", &choices)
     }
 
@@ -138,7 +138,7 @@ impl Prediction {
         match self {
             Self::Epsilon => (sample - model_output.mul_scalar(sqrt_beta)).div_scalar(sqrt_alpha),
             Self::Sample => model_output,
-            Self::VPrediction => sample.mul_scalar(sqrt_alpha) - model_output.mul_scalar(sqrt_beta),
+            Self::Velocity => sample.mul_scalar(sqrt_alpha) - model_output.mul_scalar(sqrt_beta),
         }
     }
 }
