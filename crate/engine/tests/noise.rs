@@ -9,6 +9,11 @@ use safetensors::SafeTensors;
 const TOLERANCE: f32 = 2e-6;
 
 #[derive(serde::Deserialize)]
+struct About {
+    cases: Vec<Case>,
+}
+
+#[derive(serde::Deserialize)]
 struct Case {
     name: String,
     seed: String,
@@ -39,7 +44,7 @@ fn equals_torch() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/parity/goldens/noise_torch.safetensors");
     let bytes = std::fs::read(path).unwrap();
     let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
-    let cases: Vec<Case> = serde_json::from_str(&metadata.metadata().as_ref().unwrap()["cases"]).unwrap();
+    let About { cases } = serde_json::from_str(&metadata.metadata().as_ref().unwrap()["golden"]).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     assert!(cases.len() >= 20, "{} cases", cases.len());
     for case in cases {

@@ -11,6 +11,11 @@ use safetensors::SafeTensors;
 const TOLERANCE: f64 = 1e-5;
 
 #[derive(serde::Deserialize)]
+struct About {
+    cases: Vec<Case>,
+}
+
+#[derive(serde::Deserialize)]
 struct Case {
     name: String,
     sampler: Option<String>,
@@ -104,7 +109,7 @@ fn equals_diffusers() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/parity/goldens/sampler_steps.safetensors");
     let bytes = std::fs::read(path).unwrap();
     let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
-    let cases: Vec<Case> = serde_json::from_str(&metadata.metadata().as_ref().unwrap()["cases"]).unwrap();
+    let About { cases } = serde_json::from_str(&metadata.metadata().as_ref().unwrap()["golden"]).unwrap();
     for name in sampler::NAMES {
         assert!(cases.iter().filter(|case| case.name.starts_with(name)).count() >= 5, "few cases of {name}");
     }
