@@ -4,6 +4,7 @@
 
 mod diffusers;
 mod folder;
+mod generate;
 mod info;
 mod output;
 mod pack;
@@ -30,6 +31,8 @@ enum Command {
     Verify(verify::VerifyArguments),
     /// Describe a pack: components, sizes, number formats, licence
     Info(info::InfoArguments),
+    /// Paint one picture
+    Generate(Box<generate::GenerateArguments>),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +49,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Pack(arguments) => pack::run(&arguments).await,
         Command::Verify(arguments) => verify::run(&arguments).await,
         Command::Info(arguments) => info::run(&arguments).await,
+        Command::Generate(arguments) => generate::run(&arguments).await,
     }
 }
 

@@ -298,6 +298,9 @@ fn check_format(bytes: &[u8]) -> Result<()> {
     struct Format {
         format: u64,
     }
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Error::manifest("manifest.json", "is not a JSON object"));
+    }
     match serde_json::from_slice::<Format>(bytes) {
         Ok(Format { format }) if format == u64::from(FORMAT) => Ok(()),
         Ok(Format { format }) => Err(unknown_format(format)),

@@ -1,0 +1,240 @@
+//! `fraise generate`: a prompt in, a picture out, by the same pipeline that runs in browsers.
+
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use clap::{Args, ValueEnum};
+use fraise_engine::picture::Picture;
+use fraise_engine::pipeline::Pipeline;
+use fraise_engine::request::{EffectiveRequest, Request};
+use fraise_engine::{Error, Result};
+use futures::StreamExt;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
+use crate::folder::{FolderStore, read_bounded, write_whole};
+use crate::output::{self, mebibytes};
+
+/// Where the picture goes when neither `-o` nor `--save` says.
+const DEFAULT_OUT: &str = "fraise.png";
+/// Longest file of initial latents that is read, in bytes.
+const MAX_LATENTS_BYTES: u64 = 64 << 20;
+
+/// Arguments of `fraise generate`.
+#[derive(Debug, Args)]
+pub struct GenerateArguments {
+    /// Folder of the pack, or its manifest.json
+    #[arg(long, value_name = "PACK")]
+    model: PathBuf,
+    /// What to paint
+    #[arg(long, value_name = "TEXT")]
+    prompt: String,
+    /// What to keep out of the picture
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    negative: String,
+    /// Sampler, such as ddim, euler, lcm or flow_euler [default: the pack's own]
+    #[arg(long, value_name = "NAME")]
+    sampler: Option<String>,
+    /// Denoising steps [default: the pack's]
+    #[arg(long, value_name = "N")]
+    steps: Option<u32>,
+    /// Guidance scale [default: the pack's]
+    #[arg(long, value_name = "G")]
+    guidance: Option<f64>,
+    /// Seed of the noise: the numbers of torch.Generator("cpu").manual_seed(S)
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    seed: u64,
+    /// Width in pixels [default: the pack's]
+    #[arg(long, value_name = "W")]
+    width: Option<u32>,
+    /// Height in pixels [default: the pack's]
+    #[arg(long, value_name = "H")]
+    height: Option<u32>,
+    /// Start from the tensor `init_latents` [1, C, h, w] of this file instead of the seed's noise
+    #[arg(long, value_name = "F.safetensors")]
+    init_latents: Option<PathBuf>,
+    /// Write `final_latents`, `image` [1, 3, H, W] in [0, 1], and `steps` [N, C, h, w]
+    #[arg(long, value_name = "F.safetensors")]
+    save: Option<PathBuf>,
+    /// What computes
+    #[arg(long, value_enum, default_value_t = DeviceKind::Gpu)]
+    device: DeviceKind,
+    /// How the prompt is read
+    #[arg(long, value_enum, default_value_t = PromptSyntax::Plain)]
+    prompt_syntax: PromptSyntax,
+    /// Where the picture goes [default: fraise.png, unless there is --save]
+    #[arg(short, value_name = "OUT.png")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DeviceKind {
+    /// Vulkan, Metal or DirectX 12
+    Gpu,
+    /// This processor
+    Cpu,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum PromptSyntax {
+    /// As diffusers: tokenized as it is, truncated at the text encoder's length
+    Plain,
+    /// Weights and chunks as in AUTOMATIC1111's web UI
+    A1111,
+}
+
+/// Paints one picture.
+///
+/// # Errors
+/// [`Error::Request`] for what cannot be asked, [`Error::NoWebGpu`] where there is no GPU; what the pipeline reports.
+pub async fn run(arguments: &GenerateArguments) -> Result<()> {
+    if arguments.prompt_syntax == PromptSyntax::A1111 {
+        return Err(Error::request("prompt-syntax", "`a1111` is not available yet; use `plain`"));
+    }
+    let started = Instant::now();
+    let store = FolderStore::new(&arguments.model);
+    let manifest = store.manifest()?;
+    let device = open(arguments.device)?;
+    let bar = output::bytes_bar(manifest.total_bytes, "loading");
+    let mut on_progress = |progress: fraise_engine::loader::Progress| {
+        bar.set_length(progress.total_bytes);
+        bar.set_position(progress.loaded_bytes);
+    };
+    let pipeline = Rc::new(Pipeline::load(&manifest, &store, &device, &mut on_progress).await?);
+    bar.finish_and_clear();
+    let request = pipeline.resolve(&request(arguments))?;
+    let latents = arguments.init_latents.as_deref().map(|path| init_latents(path, &device)).transpose()?;
+    let loaded = started.elapsed();
+
+    let painted = paint(&pipeline, &request, latents, arguments.save.is_some()).await?;
+    let picture = Picture::read(painted.image.clone()).await?;
+    let painting = started.elapsed() - loaded;
+    let mut written = Vec::new();
+    if let Some(path) = &arguments.save {
+        write_whole(path, &painted.to_safetensors().await?)?;
+        written.push(path.display().to_string());
+    }
+    let default_out = arguments.save.is_none().then(|| PathBuf::from(DEFAULT_OUT));
+    if let Some(path) = arguments.out.clone().or(default_out) {
+        write_whole(&path, &picture.to_png(&request, &manifest.name)?)?;
+        written.push(path.display().to_string());
+    }
+    output::print(&summary(&written, &request, &pipeline, [loaded, painting]))
+}
+
+fn request(arguments: &GenerateArguments) -> Request {
+    Request {
+        prompt: arguments.prompt.clone(),
+        negative: arguments.negative.clone(),
+        seed: arguments.seed,
+        steps: arguments.steps,
+        guidance: arguments.guidance,
+        width: arguments.width,
+        height: arguments.height,
+        sampler: arguments.sampler.clone(),
+    }
+}
+
+fn open(kind: DeviceKind) -> Result<Device> {
+    match kind {
+        DeviceKind::Cpu => Ok(Device::flex()),
+        DeviceKind::Gpu => Device::wgpu_options().init().map_err(|error| {
+            let reason = format!("{error}, use --device cpu here");
+            Error::NoWebGpu { reason }
+        }),
+    }
+}
+
+/// What a run leaves on the device.
+struct Painted {
+    image: Tensor<4>,
+    final_latents: Tensor<4>,
+    /// The sample after each step, where they are to be saved.
+    steps: Vec<Tensor<4>>,
+}
+
+async fn paint(
+    pipeline: &Rc<Pipeline>,
+    request: &EffectiveRequest,
+    latents: Option<Tensor<4>>,
+    keep_steps: bool,
+) -> Result<Painted> {
+    let bar = output::steps_bar(u64::from(request.steps), "painting");
+    let mut stream = pin!(pipeline.generate_from(request.clone(), latents));
+    let mut steps = Vec::new();
+    let mut last = None;
+    while let Some(step) = stream.next().await {
+        let step = step?;
+        bar.set_position(u64::from(step.index) + 1);
+        if keep_steps {
+            steps.push(step.latents.clone());
+        }
+        last = Some(step.latents);
+    }
+    bar.finish_and_clear();
+    let final_latents = last.ok_or_else(|| Error::request("steps", "the sampler made no step"))?;
+    Ok(Painted { image: pipeline.decode(final_latents.clone()), final_latents, steps })
+}
+
+impl Painted {
+    async fn to_safetensors(&self) -> Result<Vec<u8>> {
+        let steps = Tensor::cat(self.steps.clone(), 0);
+        let mut tensors = Vec::new();
+        for (name, tensor) in [("final_latents", &self.final_latents), ("image", &self.image), ("steps", &steps)] {
+            let values = values(tensor.clone()).await?;
+            let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
+            tensors.push((name, tensor.dims().to_vec(), bytes));
+        }
+        let failed = |error: safetensors::SafeTensorError| Error::Storage {
+            operation: "writing tensors".to_owned(),
+            reason: error.to_string(),
+        };
+        let views: Vec<(&str, TensorView)> = tensors
+            .iter()
+            .map(|(name, shape, bytes)| Ok((*name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+            .collect::<Result<_, _>>()
+            .map_err(failed)?;
+        safetensors::serialize(views, None).map_err(failed)
+    }
+}
+
+async fn values(tensor: Tensor<4>) -> Result<Vec<f32>> {
+    let data = tensor.into_data_async().await.map_err(|error| Error::DeviceLost { reason: error.to_string() })?;
+    data.convert_dtype(DType::F32)
+        .try_into_vec::<f32>()
+        .map_err(|error| Error::DeviceLost { reason: format!("a tensor came back unreadable: {error:?}") })
+}
+
+/// The tensor `init_latents` of a safetensors file, F32 or F16.
+fn init_latents(path: &Path, device: &Device) -> Result<Tensor<4>> {
+    let refuse = |reason: String| Error::request("init-latents", format!("{} {reason}", path.display()));
+    let bytes = read_bounded(path, MAX_LATENTS_BYTES)?.ok_or_else(|| refuse("is not there".to_owned()))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| refuse(format!("is no safetensors file: {error}")))?;
+    let tensor = file.tensor("init_latents").map_err(|_| refuse("holds no tensor `init_latents`".to_owned()))?;
+    let shape: [usize; 4] = tensor
+        .shape()
+        .try_into()
+        .map_err(|_| refuse(format!("holds init_latents of shape {:?}, four dimensions are needed", tensor.shape())))?;
+    let values = fraise_engine::pack::quantize::decode("init_latents", tensor.dtype(), tensor.data())?;
+    Ok(Tensor::from_data(TensorData::new(values, shape), device))
+}
+
+fn summary(written: &[String], request: &EffectiveRequest, pipeline: &Pipeline, times: [Duration; 2]) -> String {
+    let memory = pipeline.memory();
+    let [loading_s, painting_s] = times.map(|time| time.as_secs_f64());
+    format!(
+        "{}: {}x{}, {} steps, guidance {}, seed {}; loaded in {loading_s:.2} s, painted in {painting_s:.2} s; \
+         weights {} on the device, {} in the pack\n",
+        written.join(", "),
+        request.width,
+        request.height,
+        request.steps,
+        request.guidance,
+        request.seed,
+        mebibytes(memory.device_bytes),
+        mebibytes(memory.pack_bytes),
+    )
+}
