@@ -1,14 +1,14 @@
-"""Makes the parity goldens: tiny random-weight pipelines in diffusers' folder layout, and what diffusers computes with them.
+"""Makes the parity goldens: tiny random-weight pipelines in diffusers' folder layout, and what diffusers computes.
 
     pip install -r requirements.txt
     python make_models.py [OUT]            # OUT defaults to goldens/ beside this file; about a minute on one core
 
 Layout of OUT:
 
-    index.json                             every case: kind, files, tolerance's reference, config features it covers
-    MODEL/                                 a folder that StableDiffusionPipeline.from_pretrained and `fraise pack` accept
-    MODEL/golden/CASE.safetensors          inputs and outputs of one module, or of a whole run
-    MODULE/config.json, *.safetensors      a module that no pipeline here contains
+    index.json                      every case: kind, files, config features it covers
+    MODEL/                          a folder that StableDiffusionPipeline.from_pretrained and `fraise pack` accept
+    MODEL/golden/CASE.safetensors   inputs and outputs of one module, or of a whole run
+    MODULE/config.json, …           a module that no pipeline here contains
 
 Weights are random but alive: norms, biases and embeddings are drawn too, and the script proves for every tensor that
 zeroing it moves the output by far more than the tolerance (keys' biases excepted: softmax does not see them). Weights
@@ -26,6 +26,7 @@ from diffusers import (
     AutoencoderKL,
     AutoencoderTiny,
     DDIMScheduler,
+    EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     LCMScheduler,
     StableDiffusionPipeline,
@@ -142,8 +143,15 @@ def write_tokenizer(folder, pad_token):
 # ---------------------------------------------------------------- the models
 
 
-def text_encoder(vocab_size, seed, **config):
-    base = dict(
+def text_encoder(vocab_size, seed, sizes, hidden_act):
+    """`sizes`: width, inner width, layers, heads."""
+    width, inner, layers, heads = sizes
+    config = CLIPTextConfig(
+        hidden_size=width,
+        intermediate_size=inner,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        hidden_act=hidden_act,
         vocab_size=vocab_size,
         bos_token_id=vocab_size - 2,
         eos_token_id=vocab_size - 1,
@@ -151,7 +159,7 @@ def text_encoder(vocab_size, seed, **config):
         max_position_embeddings=77,
         projection_dim=32,
     )
-    return randomise(CLIPTextModel(CLIPTextConfig(**base | config)), seed)
+    return randomise(CLIPTextModel(config), seed)
 
 
 def unet(seed, **config):
@@ -185,7 +193,18 @@ def picture_range(module, last_conv, middle):
     return module
 
 
-DOWN_UP = dict(down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"))
+DOWN_UP = dict(
+    down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D")
+)
+SD_SCHEDULE = dict(
+    beta_start=0.00085,
+    beta_end=0.012,
+    beta_schedule="scaled_linear",
+    clip_sample=False,
+    set_alpha_to_one=False,
+    steps_offset=1,
+)
+
 
 def tiny_sd(folder):
     """As Stable Diffusion 1.x: quick-gelu text encoder, 1x1-convolution projections, TAESD, DDIM."""
@@ -193,24 +212,15 @@ def tiny_sd(folder):
     return Model(
         folder,
         tokenizer,
-        text_encoder(
-            vocab_size, 11, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, hidden_act="quick_gelu"
-        ),
+        text_encoder(vocab_size, 11, (32, 64, 2, 4), "quick_gelu"),
         unet(12, block_out_channels=(32, 64), cross_attention_dim=32, attention_head_dim=4, **DOWN_UP),
         autoencoder_tiny(13, 4, (1, 1, 0, 0), (1, 0, 1, 0), scaling_factor=2.5),
-        DDIMScheduler(
-            beta_start=0.00085,
-            beta_end=0.012,
-            beta_schedule="scaled_linear",
-            clip_sample=False,
-            set_alpha_to_one=False,
-            steps_offset=1,
-        ),
+        DDIMScheduler(**SD_SCHEDULE),
     )
 
 
 def tiny_lcm(folder):
-    """As Stable Diffusion 2.x and its consistency models: gelu, linear projections, deeper blocks, KL decoder, LCM."""
+    """As consistency models of Stable Diffusion 2.x: gelu, linear projections, guidance embedding, KL decoder, LCM."""
     tokenizer, vocab_size = write_tokenizer(folder / "tokenizer", "!")
     kl = autoencoder_kl(
         23,
@@ -222,9 +232,7 @@ def tiny_lcm(folder):
     return Model(
         folder,
         tokenizer,
-        text_encoder(
-            vocab_size, 21, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, hidden_act="gelu"
-        ),
+        text_encoder(vocab_size, 21, (32, 64, 2, 2), "gelu"),
         unet(
             22,
             block_out_channels=(32, 32),
@@ -233,12 +241,11 @@ def tiny_lcm(folder):
             layers_per_block=2,
             transformer_layers_per_block=(2, 1),
             use_linear_projection=True,
+            time_cond_proj_dim=32,
             **DOWN_UP,
         ),
         kl,
-        LCMScheduler(
-            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False, steps_offset=1
-        ),
+        LCMScheduler(**SD_SCHEDULE),
     )
 
 
@@ -248,9 +255,7 @@ def tiny_flow(folder):
     return Model(
         folder,
         tokenizer,
-        text_encoder(
-            vocab_size, 31, hidden_size=32, intermediate_size=128, num_hidden_layers=1, num_attention_heads=1, hidden_act="quick_gelu"
-        ),
+        text_encoder(vocab_size, 31, (32, 128, 1, 1), "quick_gelu"),
         unet(
             32,
             in_channels=16,
@@ -348,17 +353,22 @@ def noise(seed, *shape):
     return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed))
 
 
+def token_ids(tokenizer, prompts):
+    return tokenizer(prompts, padding="max_length", truncation=True, max_length=77, return_tensors="pt").input_ids
+
+
 def text_golden(goldens, name, model, features):
     prompts = ["a photo of the red strawberry", "", "Night sea, 2 paintings! 草莓"]
-    ids = model.tokenizer(prompts, padding="max_length", truncation=True, max_length=77, return_tensors="pt").input_ids
+    ids = token_ids(model.tokenizer, prompts)
     forward = lambda: model.text_encoder(ids)[0]
     assert_alive(name, model.text_encoder, forward)
     tensors = {"input_ids": ids.int(), "output": forward()}
-    folder = f"{model.folder.name}/text_encoder"
-    goldens.add(name, "clip_text", folder, f"{model.folder.name}/golden/{name}.safetensors", tensors, features, "model.safetensors")
+    folder, golden = (f"{model.folder.name}/{path}" for path in ("text_encoder", f"golden/{name}.safetensors"))
+    goldens.add(name, "clip_text", folder, golden, tensors, features, "model.safetensors")
 
 
-def unet_golden(goldens, name, module, folder, golden, features, timestep):
+def unet_golden(goldens, name, module, place, features, timestep):
+    folder, golden = place
     channels, text_width = module.config.in_channels, module.config.cross_attention_dim
     sample, text = noise(101, 2, channels, 8, 12), noise(102, 2, 7, text_width)
     tensors = {"sample": sample, "timestep": torch.tensor([timestep]), "encoder_hidden_states": text}
@@ -399,7 +409,8 @@ def model_goldens(goldens, model, features, timestep):
     name = model.folder.name
     place = lambda case: f"{name}/golden/{case}.safetensors"
     text_golden(goldens, f"{name}_text_encoder", model, features["text_encoder"])
-    unet_golden(goldens, f"{name}_unet", model.unet, f"{name}/unet", place(f"{name}_unet"), features["unet"], timestep)
+    case = f"{name}_unet"
+    unet_golden(goldens, case, model.unet, (f"{name}/unet", place(case)), features["unet"], timestep)
     kind = "kl_decoder" if isinstance(model.vae, AutoencoderKL) else "tiny_decoder"
     case = f"{name}_vae_decoder"
     decoder_golden(goldens, case, model.vae, kind, (f"{name}/vae", place(case)), features["vae"])
@@ -409,10 +420,17 @@ def model_goldens(goldens, model, features, timestep):
 
 # ---------------------------------------------------------------- goldens of whole runs
 
+# What a request's sampler name means to diffusers' users: the class, made from the pack's own scheduler config.
+SAMPLERS = {"euler": EulerDiscreteScheduler, "lcm": LCMScheduler}
+
 
 def run_golden(goldens, name, model, request, features):
     """A run of StableDiffusionPipeline itself; every step's latents come from its callback."""
     pipeline, request = model.pipeline, request | {"seed": 42}
+    # From the file, where every setting is explicit; from memory, settings left at one class's defaults would become
+    # the other class's defaults.
+    sampler = SAMPLERS.get(request.get("sampler"), type(model.scheduler))
+    pipeline.scheduler = sampler.from_pretrained(model.folder / "scheduler")
     generator = torch.Generator("cpu").manual_seed(request["seed"])
     denoise = flow_run if isinstance(model.scheduler, FlowMatchEulerDiscreteScheduler) else pipeline_run
     steps = denoise(pipeline, request, generator)
@@ -423,7 +441,7 @@ def run_golden(goldens, name, model, request, features):
     if clamped > 0.5:
         raise SystemExit(f"{name}: {clamped:.0%} of the picture is clamped")
     tensors = {
-        "input_ids": token_ids(pipeline, [request["prompt"], request["negative"]]).int(),
+        "input_ids": token_ids(pipeline.tokenizer, [request["prompt"], request["negative"]]).int(),
         "init_latents": initial_latents(pipeline, request, torch.Generator("cpu").manual_seed(request["seed"])),
         "steps": torch.cat(steps),
         "final_latents": steps[-1],
@@ -432,10 +450,6 @@ def run_golden(goldens, name, model, request, features):
     golden = f"{model.folder.name}/golden/{name}.safetensors"
     goldens.add(name, "run", model.folder.name, golden, tensors, features)
     goldens.cases[-1]["request"] = request
-
-
-def token_ids(pipeline, prompts):
-    return pipeline.tokenizer(prompts, padding="max_length", truncation=True, max_length=77, return_tensors="pt").input_ids
 
 
 def initial_latents(pipeline, request, generator):
@@ -507,7 +521,8 @@ def module_cases(goldens):
     )
     save_module(module, goldens.out / "unet_time_cond", DIFFUSERS_FILE)
     features = ["time_cond_proj_dim", "mid_block_type=null", "one block", "no cross-attention"]
-    unet_golden(goldens, "unet_time_cond", module, "unet_time_cond", "unet_time_cond/golden/unet_time_cond.safetensors", features, 501.0)
+    golden = "unet_time_cond/golden/unet_time_cond.safetensors"
+    unet_golden(goldens, "unet_time_cond", module, ("unet_time_cond", golden), features, 501.0)
 
     module = autoencoder_kl(
         42,
@@ -529,7 +544,8 @@ def main():
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "goldens"
-    for name in ("tiny_sd", "tiny_lcm", "tiny_flow", "unet_time_cond", "kl_decoder_without_attention"):
+    folders = ("tiny_sd", "tiny_lcm", "tiny_flow", "unet_time_cond", "kl_decoder_without_attention")
+    for name in folders:
         shutil.rmtree(out / name, ignore_errors=True)
         (out / name).mkdir(parents=True)
     goldens = Goldens(out)
@@ -538,23 +554,33 @@ def main():
     model = tiny_sd(out / "tiny_sd")
     features = {
         "text_encoder": ["hidden_act=quick_gelu"],
-        "unet": ["DownBlock2D", "CrossAttnDownBlock2D", "UpBlock2D", "CrossAttnUpBlock2D", "UNetMidBlock2DCrossAttn", "1x1 projections"],
+        "unet": [*sum(DOWN_UP.values(), ()), "UNetMidBlock2DCrossAttn", "1x1 projections"],
         "vae": ["4 latent channels", "8 pixels per latent"],
     }
     model_goldens(goldens, model, features, 981.0)
-    ddim = request | {"guidance": 5.0, "width": 96, "height": 64}
+    ddim = request | {"guidance": 5.0, "width": 64, "height": 48}
     run_golden(goldens, "run_ddim", model, ddim, ["ddim", "guidance with a negative prompt", "leading spacing"])
     assert_reloads(model, ddim)
+    euler = request | {"sampler": "euler", "guidance": 4.0, "steps": 5, "width": 48, "height": 32}
+    run_golden(goldens, "run_euler", model, euler, ["euler by name, from another scheduler's configuration"])
+    lcm = request | {"sampler": "lcm", "guidance": 1.0, "width": 48, "height": 32}
+    run_golden(goldens, "run_lcm_unguided", model, lcm, ["lcm by name", "no guidance", "noise drawn at each step"])
 
     model = tiny_lcm(out / "tiny_lcm")
     features = {
         "text_encoder": ["hidden_act=gelu", "pad_token=!"],
-        "unet": ["layers_per_block=2", "transformer_layers_per_block list", "attention_head_dim list", "use_linear_projection"],
+        "unet": [
+            "layers_per_block=2",
+            "transformer_layers_per_block list",
+            "attention_head_dim list",
+            "use_linear_projection",
+            "time_cond_proj_dim",
+        ],
         "vae": ["mid-block attention", "post_quant_conv", "conv_shortcut"],
     }
     model_goldens(goldens, model, features, 259.0)
-    lcm = request | {"guidance": 1.0, "width": 16, "height": 24}
-    run_golden(goldens, "run_lcm", model, lcm, ["lcm", "no guidance", "noise drawn at each step"])
+    lcm = request | {"guidance": 8.0, "width": 16, "height": 24}
+    run_golden(goldens, "run_lcm", model, lcm, ["lcm", "guidance embedding", "noise drawn at each step"])
 
     model = tiny_flow(out / "tiny_flow")
     features = {
@@ -563,13 +589,13 @@ def main():
         "vae": ["16 latent channels", "16 pixels per latent"],
     }
     model_goldens(goldens, model, features, 437.25)
-    flow = request | {"guidance": 3.0, "width": 96, "height": 64}
+    flow = request | {"guidance": 3.0, "width": 64, "height": 48}
     run_golden(goldens, "run_flow", model, flow, ["flow_euler", "shift=3", "guidance with a negative prompt"])
     assert_reloads(model, flow)
 
     module_cases(goldens)
     goldens.write_index()
-    total = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    total = sum(file.stat().st_size for name in folders for file in (out / name).rglob("*") if file.is_file())
     print(f"{total / 1e6:.2f} MB in all")
 
 

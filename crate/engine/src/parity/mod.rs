@@ -4,7 +4,7 @@
 //! [`run_case`] returns how far each result is from the reference. So the same comparisons run natively, on a GPU
 //! and in a browser. Built only with the feature `parity`.
 
-// mod run;
+mod run;
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::unet::UNet2DConditionConfig;
 use crate::weights::{Weights, WeightsBuilder};
 use crate::{Error, Result};
 
-// pub use run::{Packed, pack_model};
+pub use run::{Packed, pack_model};
 
 /// Largest error of one module's output, relative to the output's largest magnitude: what single precision leaves of
 /// sums taken in another order.
@@ -113,7 +113,7 @@ impl Case {
         let mut files = vec![self.golden.clone()];
         match &self.subject {
             Subject::Module { config, weights } => files.extend([config.clone(), weights.clone()]),
-            Subject::Model { model, .. } => files.extend([model.clone()]),
+            Subject::Model { model, .. } => files.extend(run::MODEL_FILES.map(|file| format!("{model}/{file}"))),
         }
         files
     }
@@ -143,7 +143,7 @@ pub async fn run_case(name: &str, files: &Files, device: &Device) -> Result<Vec<
     let (config, weights) = match &case.subject {
         Subject::Module { config, weights } => (file(files, config)?, file(files, weights)?),
         Subject::Model { model, request } => {
-            return Err(Error::request(model, format!("{request:?}")));
+            return run::compare(&case.name, &golden, (model, request), files, device).await;
         }
     };
     let output = match case.kind {
@@ -205,7 +205,7 @@ struct Output(Tensor<1>);
 
 impl<const D: usize> From<Tensor<D>> for Output {
     fn from(tensor: Tensor<D>) -> Self {
-        let count = tensor.dims().iter().product();
+        let count: usize = tensor.dims().iter().product();
         Self(tensor.reshape([count]))
     }
 }

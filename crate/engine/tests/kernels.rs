@@ -1,0 +1,194 @@
+//! Each GPU kernel against its plain-tensor twin on the CPU, over random and deliberately odd shapes.
+//!
+//! Tolerance: 1e-5 of the output's largest magnitude, for single-precision sums of up to some 2000 terms in another
+//! order. Needs a Vulkan adapter (`common::gpu` says what to install) and says so where there is none.
+
+mod common;
+
+use burn::tensor::{Device, Tensor};
+use common::{Random, StoredWeight, difference, gpu, read, tensor};
+use fraise_engine::kernels::{self, AttentionShape, Conv2dShape, GroupNorm};
+use fraise_engine::weights::{Scheme, Weight};
+
+const TOLERANCE: f32 = 1e-5;
+
+/// Runs `op` on both devices, each with its own copy of everything, and compares.
+fn check(what: &str, op: impl Fn(&Device) -> Vec<f32>) {
+    check_within(TOLERANCE, what, op);
+}
+
+fn check_within(tolerance: f32, what: &str, op: impl Fn(&Device) -> Vec<f32>) {
+    let Some(gpu) = gpu() else { return };
+    let (error, scale) = difference(&op(&gpu), &op(&Device::flex()));
+    println!("{what}: {:.1e}", error / scale);
+    assert!(error <= tolerance * scale, "{what}: error {error:e} where the scale is {scale:e}");
+}
+
+/// A multiple of 32 for quantized weights, any number for others.
+fn inputs(scheme: Scheme, random: &mut Random, most: usize) -> usize {
+    if scheme.is_quantized() { 32 * random.between(1, most / 32) } else { random.between(1, most) }
+}
+
+fn optional_bias(bias: &[f32], device: &Device) -> Option<Tensor<1>> {
+    (!bias.is_empty()).then(|| tensor(bias, [bias.len()], device))
+}
+
+#[test]
+fn stored_weights_mean_the_numbers_they_were_made_from() {
+    let mut random = Random::new(1);
+    for scheme in Scheme::ALL {
+        for shape in [vec![1, 32], vec![7, 96], vec![5, 32, 3, 3]] {
+            let stored = StoredWeight::random(scheme, &shape, &mut random);
+            let weight = stored.load(&Device::flex());
+            let dense = weight.dequantize::<1>([stored.values.len()], &Device::flex());
+            assert_eq!(read(dense), stored.values, "{scheme:?} {shape:?}");
+        }
+    }
+}
+
+#[test]
+fn linear_equals_its_twin() {
+    let mut random = Random::new(2);
+    for scheme in Scheme::ALL {
+        for round in 0..12 {
+            let (rows, outputs) = (random.between(1, 70), random.between(1, 50));
+            let columns = inputs(scheme, &mut random, 224);
+            let x = random.values(rows * columns);
+            let bias = if round % 3 == 0 { Vec::new() } else { random.values(outputs) };
+            let stored = StoredWeight::random(scheme, &[outputs, columns], &mut random);
+            check(&format!("linear {scheme:?} [{rows}, {columns}] -> {outputs}"), |device| {
+                let x = tensor(&x, [rows, columns], device);
+                read(kernels::linear(x, &stored.load(device), optional_bias(&bias, device).as_ref()))
+            });
+        }
+    }
+}
+
+#[test]
+fn linear_takes_views_of_tensors() {
+    let mut random = Random::new(3);
+    let stored = StoredWeight::random(Scheme::Q8, &[24, 64], &mut random);
+    let x = random.values(4 * 64 * 6);
+    let forward = |x: Tensor<3>, weight: &Weight| read(kernels::linear(x, weight, None));
+    check("linear of a slice", |device| {
+        let x = tensor(&x, [4, 6, 64], device).slice([1..3, 1..6, 0..64]);
+        forward(x, &stored.load(device))
+    });
+    check("linear of a transposed tensor", |device| {
+        let x = tensor(&x, [4, 64, 6], device).swap_dims(1, 2);
+        forward(x, &stored.load(device))
+    });
+    check("linear of the second half of a batch", |device| {
+        let x = tensor(&x, [4, 6, 64], device).chunk(2, 0).remove(1);
+        forward(x, &stored.load(device))
+    });
+}
+
+#[test]
+fn conv2d_equals_its_twin() {
+    let mut random = Random::new(4);
+    let geometries = [
+        Conv2dShape::SAME,
+        Conv2dShape::POINTWISE,
+        Conv2dShape { kernel: 3, stride: 2, padding: (1, 1) },
+        Conv2dShape { kernel: 3, stride: 2, padding: (0, 1) },
+        Conv2dShape { kernel: 3, stride: 1, padding: (0, 0) },
+    ];
+    for scheme in Scheme::ALL {
+        for (round, geometry) in geometries.iter().cycle().take(15).enumerate() {
+            let (batch, height, width) = (random.between(1, 3), random.between(3, 13), random.between(3, 13));
+            let (channels, outputs) = (inputs(scheme, &mut random, 64), random.between(1, 40));
+            let x = random.values(batch * channels * height * width);
+            let bias = if round % 3 == 0 { Vec::new() } else { random.values(outputs) };
+            let stored =
+                StoredWeight::random(scheme, &[outputs, channels, geometry.kernel, geometry.kernel], &mut random);
+            let what = format!("conv2d {scheme:?} {geometry:?} [{batch}, {channels}, {height}, {width}] -> {outputs}");
+            check(&what, |device| {
+                let x = tensor(&x, [batch, channels, height, width], device);
+                read(kernels::conv2d(x, &stored.load(device), optional_bias(&bias, device).as_ref(), *geometry))
+            });
+        }
+    }
+}
+
+#[test]
+fn conv2d_takes_views_of_tensors() {
+    let mut random = Random::new(5);
+    let stored = StoredWeight::random(Scheme::Q4, &[20, 32, 1, 1], &mut random);
+    let x = random.values(3 * 32 * 5 * 7);
+    check("1x1 conv2d of a transposed slice", |device| {
+        let x = tensor(&x, [3, 7, 5, 32], device).slice([1..3, 0..7, 1..4, 0..32]).permute([0, 3, 2, 1]);
+        read(kernels::conv2d(x, &stored.load(device), None, Conv2dShape::POINTWISE))
+    });
+}
+
+#[test]
+fn embedding_equals_its_twin() {
+    let mut random = Random::new(6);
+    for scheme in [Scheme::F32, Scheme::F16] {
+        for columns in [1, 7, 32] {
+            let rows = random.between(2, 90);
+            let stored = StoredWeight::random(scheme, &[rows, columns], &mut random);
+            let ids: Vec<u32> = (0..random.between(1, 20)).map(|_| random.between(0, rows - 1) as u32).collect();
+            check(&format!("embedding {scheme:?} [{rows}, {columns}]"), |device| {
+                read(kernels::embedding(&stored.load(device), &ids))
+            });
+        }
+    }
+}
+
+#[test]
+fn attention_equals_its_twin() {
+    let mut random = Random::new(7);
+    for round in 0..12 {
+        let causal = round % 3 == 0;
+        let (batch, heads, size) = (random.between(1, 2), random.between(1, 5), 4 * random.between(1, 20));
+        let queries = random.between(1, 90);
+        let keys = if causal { queries } else { random.between(1, 90) };
+        let channels = heads * size;
+        // Scores of up to ±20 or so, so that a softmax without its maximum taken off would overflow or lose digits.
+        let q: Vec<f32> = random.values(batch * queries * channels).iter().map(|value| 12.0 * value).collect();
+        let [k, v] = [0; 2].map(|_| random.values(batch * keys * channels));
+        let what = format!("attention [{batch}, {queries}, {keys}] {heads} heads of {size}, causal {causal}");
+        check(&what, |device| {
+            let q = tensor(&q, [batch, queries, channels], device);
+            let [k, v] = [&k, &v].map(|values| tensor(values, [batch, keys, channels], device));
+            read(kernels::attention(q, k, v, AttentionShape { heads, causal }))
+        });
+    }
+}
+
+#[test]
+fn group_norm_equals_its_twin() {
+    let mut random = Random::new(8);
+    for round in 0..12 {
+        let (batch, groups) = (random.between(1, 2), random.between(1, 9));
+        let channels = groups * random.between(1, 6);
+        let (height, width) = (random.between(1, 33), random.between(2, 33));
+        // A mean far from zero costs digits of x itself, 1e-4 of the spread; mean(x²) - mean(x)² would cost 1e-2.
+        let (offset, tolerance) = if round % 2 == 0 { (300.0, 1e-3) } else { (0.0, TOLERANCE) };
+        let x: Vec<f32> = random.values(batch * channels * height * width).iter().map(|v| v + offset).collect();
+        let (weight, bias) = (random.values(channels), random.values(channels));
+        let silu = round % 3 == 0;
+        let what = format!("group_norm [{batch}, {channels}/{groups}, {height}, {width}] silu {silu} offset {offset}");
+        check_within(tolerance, &what, |device| {
+            let (weight, bias) = (tensor(&weight, [channels], device), tensor(&bias, [channels], device));
+            let norm = GroupNorm { weight, bias, groups, eps: 1e-5 };
+            read(kernels::group_norm(tensor(&x, [batch, channels, height, width], device), &norm, silu))
+        });
+    }
+}
+
+#[test]
+fn layer_norm_equals_its_twin() {
+    let mut random = Random::new(9);
+    for _ in 0..8 {
+        let (rows, columns) = (random.between(1, 80), random.between(2, 130));
+        let x: Vec<f32> = random.values(rows * columns).iter().map(|v| v + 3.0).collect();
+        let (weight, bias) = (random.values(columns), random.values(columns));
+        check(&format!("layer_norm [{rows}, {columns}]"), |device| {
+            let (weight, bias) = (tensor(&weight, [columns], device), tensor(&bias, [columns], device));
+            read(kernels::layer_norm(tensor(&x, [1, rows, columns], device), &weight, &bias, 1e-5))
+        });
+    }
+}
