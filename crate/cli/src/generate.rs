@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use burn::tensor::wgpu::WgpuBackend;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use clap::{Args, ValueEnum};
 use fraise_engine::picture::Picture;
@@ -141,10 +142,12 @@ fn request(arguments: &GenerateArguments) -> Request {
 fn open(kind: DeviceKind) -> Result<Device> {
     match kind {
         DeviceKind::Cpu => Ok(Device::flex()),
-        DeviceKind::Gpu => Device::wgpu_options().init().map_err(|error| {
-            let reason = format!("{error}, use --device cpu here");
-            Error::NoWebGpu { reason }
-        }),
+        DeviceKind::Gpu => {
+            let options = Device::wgpu_options();
+            // Elsewhere the system's own choice is one of those promised; on Linux it may be OpenGL.
+            let options = if cfg!(target_os = "linux") { options.graphics_api(WgpuBackend::Vulkan) } else { options };
+            options.init().map_err(|error| Error::NoWebGpu { reason: error.to_string() })
+        }
     }
 }
 

@@ -61,7 +61,8 @@ impl Picture {
     /// `image`: [1, 3, height, width], values in [0, 1]; what lies outside is clamped.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`] where the device does not answer.
+    /// [`Error::DeviceLost`] where the device does not answer, or answers with what are no numbers; such a picture
+    /// would only be black.
     ///
     /// Source: diffusers 0.42 `VaeImageProcessor.numpy_to_pil`.
     pub async fn read(image: Tensor<4>) -> Result<Self> {
@@ -71,6 +72,9 @@ impl Picture {
             .convert_dtype(DType::F32)
             .try_into_vec::<f32>()
             .map_err(|error| Error::DeviceLost { reason: format!("the image came back unreadable: {error:?}") })?;
+        if !values.iter().all(|value| value.is_finite()) {
+            return Err(Error::DeviceLost { reason: "it computed a picture that is not made of numbers".to_owned() });
+        }
         let byte = |value: f32| (value.clamp(0.0, 1.0) * 255.0).round_ties_even() as u8;
         let plane = width * height;
         let rgb = (0..plane).flat_map(|pixel| [0, 1, 2].map(|channel| byte(values[channel * plane + pixel]))).collect();
@@ -231,6 +235,12 @@ mod tests {
         let picture = pollster::block_on(Picture::read(image)).unwrap();
         // numpy rounds halves to even: 127.5 becomes 128, 1.5 becomes 2.
         assert_eq!(picture, Picture { width: 2, height: 1, rgb: vec![0, 255, 0, 128, 2, 255] });
+    }
+
+    #[test]
+    fn a_picture_of_no_numbers_is_an_error_and_not_black() {
+        let image = Tensor::<4>::full([1, 3, 2, 2], f32::NAN, &Device::flex());
+        assert_eq!(pollster::block_on(Picture::read(image)).map_err(|error| error.code()), Err("DeviceLost"));
     }
 
     #[test]

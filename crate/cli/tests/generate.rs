@@ -1,0 +1,148 @@
+//! `fraise generate` on a tiny random-weight pipeline, against what diffusers computed (tests/parity/make_models.py).
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use safetensors::SafeTensors;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder with the pack `model`, and places for what is generated.
+struct Workplace {
+    folder: TempDir,
+}
+
+fn goldens() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity/goldens")
+}
+
+fn fraise(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_fraise")).args(arguments).output().unwrap()
+}
+
+impl Workplace {
+    fn new(model: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, out) = (goldens().join(model), folder.path().join("model"));
+        let output = fraise(&["pack", source.to_str().unwrap(), out.to_str().unwrap(), "--quant", "f16"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn generate(&self, arguments: &[&str]) -> Output {
+        fraise(&[&["generate", "--device", "cpu", "--model", &self.path("model")], arguments].concat())
+    }
+
+    /// Generates and saves; what was saved.
+    fn saved(&self, arguments: &[&str]) -> Vec<u8> {
+        let save = self.path("saved.safetensors");
+        let output = self.generate(&[arguments, &["--save", &save]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        fs::read(save).unwrap()
+    }
+}
+
+/// The arguments of a run of tests/parity/goldens/index.json, and its golden file.
+fn golden_run(name: &str) -> (Vec<String>, PathBuf) {
+    let index: Value = serde_json::from_slice(&fs::read(goldens().join("index.json")).unwrap()).unwrap();
+    let run = index["cases"].as_array().unwrap().iter().find(|case| case["name"] == name).unwrap();
+    let argument = |(key, value): (&String, &Value)| {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        [format!("--{key}"), value]
+    };
+    let arguments = run["request"].as_object().unwrap().iter().flat_map(argument).collect();
+    (arguments, goldens().join(run["golden"].as_str().unwrap()))
+}
+
+fn tensor(file: &[u8], name: &str) -> (Vec<usize>, Vec<f32>) {
+    let file = SafeTensors::deserialize(file).unwrap();
+    let tensor = file.tensor(name).unwrap();
+    let values = tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    (tensor.shape().to_vec(), values)
+}
+
+/// Same shape, and no number further off than `tolerance` times the golden's greatest.
+fn assert_close(found: &[u8], golden: &[u8], name: &str, tolerance: f32) {
+    let ((shape, found), (golden_shape, golden)) = (tensor(found, name), tensor(golden, name));
+    assert_eq!(shape, golden_shape, "{name}");
+    let scale = golden.iter().fold(0f32, |most, value| most.max(value.abs()));
+    let worst = found.iter().zip(&golden).fold(0f32, |worst, (a, b)| worst.max((a - b).abs()));
+    assert!(worst <= tolerance * scale, "{name} is off by {worst} at a scale of {scale}");
+}
+
+fn text(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn a_guided_ddim_run_is_diffusers_run_from_its_seed_and_from_its_latents() {
+    let (arguments, golden) = golden_run("run_ddim");
+    let workplace = Workplace::new("tiny_sd");
+    let from_seed = workplace.saved(&text(&arguments));
+    let from_latents =
+        workplace.saved(&[&text(&arguments)[..], &["--init-latents", golden.to_str().unwrap()]].concat());
+    let golden = fs::read(golden).unwrap();
+    for found in [&from_seed, &from_latents] {
+        for name in ["steps", "final_latents", "image"] {
+            assert_close(found, &golden, name, 1e-4);
+        }
+    }
+}
+
+#[test]
+fn a_stochastic_run_draws_the_same_noise_as_diffusers() {
+    let (arguments, golden) = golden_run("run_lcm");
+    let found = Workplace::new("tiny_lcm").saved(&text(&arguments));
+    assert_close(&found, &fs::read(golden).unwrap(), "image", 1e-4);
+}
+
+#[test]
+fn the_same_request_gives_the_same_file_and_another_seed_another() {
+    let workplace = Workplace::new("tiny_sd");
+    let paint = |seed: &str, name: &str| {
+        let path = workplace.path(name);
+        let output = workplace.generate(&["--prompt", "草莓", "--steps", "2", "--seed", seed, "-o", &path]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(String::from_utf8_lossy(&output.stdout).contains(&path));
+        fs::read(path).unwrap()
+    };
+    let first = paint("5", "first.png");
+    assert_eq!(first, paint("5", "second.png"));
+    assert_ne!(first, paint("6", "third.png"));
+    let info = fraise_engine::picture::read_info(&first).unwrap();
+    assert_eq!((info.request.prompt.as_str(), info.request.seed, info.request.steps), ("草莓", 5, 2));
+    assert_eq!(info.model, "tiny_sd");
+}
+
+#[test]
+fn what_cannot_be_painted_is_one_line() {
+    let workplace = Workplace::new("tiny_sd");
+    let wrong_latents = goldens().join("tiny_sd/vae/diffusion_pytorch_model.safetensors");
+    let cases: [(&[&str], &str); 9] = [
+        (&["--sampler", "magic"], "`sampler`"),
+        (&["--steps", "0"], "`steps`"),
+        (&["--steps", "151"], "`steps`"),
+        (&["--guidance", "31"], "`guidance`"),
+        (&["--width", "63"], "`width`"),
+        (&["--height", "4096"], "`height`"),
+        (&["--prompt-syntax", "a1111"], "`prompt-syntax`"),
+        (&["--init-latents", wrong_latents.to_str().unwrap()], "`init-latents`"),
+        (&["--init-latents", "/nowhere.safetensors"], "`init-latents`"),
+    ];
+    for (arguments, field) in cases {
+        let output = workplace.generate(&[&["--prompt", "x", "-o", "/nowhere/x.png"], arguments].concat());
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let expected = format!("error[Request]: request field {field}: ");
+        assert!(line.starts_with(&expected) && line.lines().count() == 1, "{arguments:?}: {line}");
+    }
+    let (_, other_size) = golden_run("run_euler");
+    let output = workplace.generate(&["--prompt", "x", "--init-latents", other_size.to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("init_latents"), "latents of another size");
+}
