@@ -3,6 +3,8 @@
 //! Tolerance: 1e-5 of the output's largest magnitude, for single-precision sums of up to some 2000 terms in another
 //! order. Needs a Vulkan adapter (`common::gpu` says what to install) and says so where there is none.
 
+#![allow(clippy::print_stdout, reason = "shown with --nocapture, or where a test fails")]
+
 mod common;
 
 use burn::tensor::{Device, Tensor};

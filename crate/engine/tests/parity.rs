@@ -3,13 +3,20 @@
 //! `fraise_engine::parity` holds the comparisons and their tolerances; this brings the files. Each case prints its
 //! error, also when it passes (`cargo test --test parity -- --nocapture`).
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::print_stdout, reason = "shown with --nocapture, or where a test fails")]
+
 mod common;
 
 use std::fs;
 use std::path::Path;
+use std::rc::Rc;
 
 use burn::tensor::Device;
-use fraise_engine::parity::{self, Case, Files, Kind};
+use fraise_engine::parity::{self, Case, Files, Kind, Packed, Subject};
+use fraise_engine::pipeline::{MemoryReport, Pipeline};
+use fraise_engine::weights::Scheme;
+use futures::TryStreamExt;
 
 fn read_files(case: &Case) -> Files {
     let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity/goldens");
@@ -73,4 +80,57 @@ parity! {
     unet: [Kind::Unet];
     autoencoders: [Kind::TinyDecoder, Kind::TinyEncoder, Kind::KlDecoder];
     runs: [Kind::Run];
+}
+
+/// Paints a run's request from a pack of the given scheme: the final latents, the picture, and what the pack weighs.
+fn paint(case: &Case, scheme: Scheme, device: &Device) -> (Vec<f32>, Vec<f32>, MemoryReport) {
+    let Subject::Model { model, request } = &case.subject else { panic!("{} is not a run", case.name) };
+    pollster::block_on(async {
+        let Packed { manifest, store } = parity::pack_model(model, &read_files(case), scheme).await.unwrap();
+        let pipeline = Rc::new(Pipeline::load(&manifest, &store, device, &mut |_| ()).await.unwrap());
+        let request = pipeline.resolve(request).unwrap();
+        let steps: Vec<_> = pipeline.generate(request).try_collect().await.unwrap();
+        let latents = steps.last().unwrap().latents.clone();
+        (common::read(latents.clone()), common::read(pipeline.decode(latents)), pipeline.memory())
+    })
+}
+
+/// Peak signal-to-noise ratio in dB of pictures whose values lie in [0, 1].
+fn psnr(found: &[f32], expected: &[f32]) -> f64 {
+    let squares: f64 = found.iter().zip(expected).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+    -10.0 * (squares / found.len() as f64).log10()
+}
+
+fn run_named(name: &str) -> Case {
+    parity::cases().unwrap().into_iter().find(|case| case.name == name).unwrap()
+}
+
+#[test]
+fn quantized_packs_paint_the_same_on_both_devices() {
+    let Some(gpu) = common::gpu() else { return };
+    let case = run_named("run_flow");
+    for scheme in [Scheme::Q8, Scheme::Q4] {
+        let (on_gpu, ..) = paint(&case, scheme, &gpu);
+        let (on_cpu, ..) = paint(&case, scheme, &Device::flex());
+        let (error, scale) = common::difference(&on_gpu, &on_cpu);
+        println!("{scheme:?}: GPU and CPU differ by {:.1e} of the largest latent", error / scale);
+        // The bound of whole runs, here against the largest latent, some three deviations.
+        assert!(error <= 3e-4 * scale, "{scheme:?}: {error} where the scale is {scale}");
+    }
+}
+
+/// Random weights are the hardest to quantize and tiny widths average least, so the bounds are far below what a
+/// trained model reaches; a mistake in the layout gives 10 dB or so.
+#[test]
+fn quantized_packs_paint_nearly_the_same_picture() {
+    let case = run_named("run_flow");
+    let (_, exact, full) = paint(&case, Scheme::F16, &Device::flex());
+    for (scheme, least_db) in [(Scheme::Q8, 45.0), (Scheme::Q4, 30.0)] {
+        let (_, picture, memory) = paint(&case, scheme, &Device::flex());
+        let db = psnr(&picture, &exact);
+        println!("{scheme:?}: {db:.1} dB; {} of {} bytes on the device", memory.device_bytes, full.device_bytes);
+        assert!(db >= least_db, "{scheme:?}: {db} dB");
+        assert!(memory.device_bytes < full.device_bytes * 3 / 4);
+        assert!(memory.device_bytes <= memory.pack_bytes, "weights were unpacked on the way to the device");
+    }
 }

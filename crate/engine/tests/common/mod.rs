@@ -1,6 +1,7 @@
 //! What the integration tests share: devices, seeded random numbers, and made-up weights.
 
 #![allow(dead_code, reason = "each test program uses a part")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
