@@ -103,7 +103,17 @@ build_wasm() {
   ensure_rust
   ensure_wasm_bindgen
   "$CARGO" build --locked --release --target "$WASM_TARGET" -p fraise-web
-  .tools/bin/wasm-bindgen --target web --out-name fraise_web --out-dir www/src/wasm "$WASM_FILE"
+  .tools/bin/wasm-bindgen --target web --remove-name-section --out-name fraise_web --out-dir www/src/wasm "$WASM_FILE"
+}
+
+# The same crate with the goldens' comparisons in it, for tests/browser only. `--emit=link=` keeps it out of the way of the
+# product: cargo gives both variants one file name otherwise. Burn is not compiled again.
+build_parity() {
+  ensure_wasm_bindgen
+  mkdir -p target/parity
+  "$CARGO" rustc --locked --release --target "$WASM_TARGET" -p fraise-web --features parity --crate-type cdylib -- \
+    --emit=link=target/parity/fraise_web.wasm
+  .tools/bin/wasm-bindgen --target web --remove-name-section --out-name fraise_web --out-dir target/parity/web target/parity/fraise_web.wasm
 }
 
 build_page() {
@@ -135,6 +145,7 @@ test_native() { "$CARGO" test --locked --workspace "$@"; }
 test_browser() {
   ensure_browsers
   is_built || build
+  build_parity
   node --test --test-reporter=spec --test-concurrency=1 tests/browser/*.test.mjs
 }
 
@@ -146,8 +157,10 @@ test() {
 
 lint_wasm() {
   # clippy-driver as the workspace's compiler lints our crates on the build's own artefacts of Burn: nothing compiles twice.
+  mkdir -p target/lint
   CLIPPY_ARGS='-Dwarnings' RUSTC_WORKSPACE_WRAPPER="$(rustc --print sysroot)/bin/clippy-driver" \
-    "$CARGO" build --locked --release --target "$WASM_TARGET" -p fraise-web
+    "$CARGO" rustc --locked --release --target "$WASM_TARGET" -p fraise-web --features parity --crate-type cdylib -- \
+    --emit=link=target/lint/fraise_web.wasm
 }
 
 check_types() { (cd www && npx --no-install tsc --noEmit); }

@@ -10,6 +10,8 @@ import { StudioDriver } from "./studio.mjs";
 const TIMEOUT = { timeout: 400_000 };
 let site;
 let browser;
+/** The page of the first visit; the next two tests go on with it, since its shaders are compiled. */
+let visited;
 
 before(async () => {
   site = await openSite();
@@ -23,6 +25,7 @@ after(async () => {
 test("a first visit: introduced, downloaded with progress, painted step by step, saved", TIMEOUT, async (t) => {
   site.log.length = 0;
   const studio = await StudioDriver.open(browser, site.url);
+  visited = studio;
   await studio.settings({ seed: 42, steps: 4 });
   await studio.until(() => window.tools.text("#model")?.includes("MB"));
   assert.deepEqual(piecesIn(site.log), [], "nothing of the model is fetched before Generate");
@@ -42,14 +45,13 @@ test("a first visit: introduced, downloaded with progress, painted step by step,
   const png = readPng(await readFile(await download.path()));
   assert.match(png.texts.parameters, /^a strawberry on a beach\n/);
   assert.match(png.texts.parameters, /Steps: 4, .*Seed: 42/);
-  assert.match(png.texts["XML:com.adobe.xmp"], /digitalSourceType.*trainedAlgorithmicMedia/s);
+  assert.match(png.texts["XML:com.adobe.xmp"], /DigitalSourceType="[^"]*trainedAlgorithmicMedia"/);
   assert.match(await studio.text("#made-with"), new RegExp(`${png.width}\\s×\\s${png.height}`));
   assert.deepEqual([...studio.hosts], [new URL(site.url).host], "no request leaves the origin");
-  await studio.close();
 });
 
 test("the same seed paints the same picture, another seed another", TIMEOUT, async () => {
-  const studio = await StudioDriver.open(browser, site.url);
+  const studio = visited;
   const pictures = [];
   for (const seed of [7, 7, 8]) {
     await studio.settings({ seed, steps: 2 });
@@ -61,29 +63,10 @@ test("the same seed paints the same picture, another seed another", TIMEOUT, asy
   assert.notDeepEqual(pictures[0].rgba, pictures[2].rgba);
   const levels = new Set(pictures[0].rgba);
   assert.ok(levels.size > 8, `a picture, not a plain colour: ${levels.size} levels`);
-  await studio.close();
-});
-
-test("offline after the first visit: reloads and paints without one request", TIMEOUT, async () => {
-  const studio = await StudioDriver.open(browser, site.url);
-  await studio.settings({ steps: 1 });
-  await studio.generate();
-  await studio.page.evaluate(async () => {
-    await navigator.serviceWorker.ready;
-  });
-  await studio.setOffline(true);
-  site.log.length = 0;
-  await studio.page.reload();
-  await studio.installTools();
-  await studio.settings({ steps: 1 });
-  await studio.generate();
-  // The browser's own look for a newer service worker gets past the emulated offline state; nothing else may.
-  assert.deepEqual(site.log.filter((path) => path !== "/sw.js"), []);
-  await studio.close();
 });
 
 test("cancelled in the middle, the engine paints the next picture", TIMEOUT, async () => {
-  const studio = await StudioDriver.open(browser, site.url);
+  const studio = visited;
   await studio.settings({ steps: 40 });
   await studio.press();
   await studio.until(() => /^Step [1-9]\d* of 40/.test(window.tools.text("#progress-text") ?? ""), null, 200_000);
@@ -92,6 +75,24 @@ test("cancelled in the middle, the engine paints the next picture", TIMEOUT, asy
   await studio.settings({ steps: 2 });
   await studio.generate();
   assert.deepEqual(studio.problems, []);
+  await studio.close();
+});
+
+test("offline after the first visit: reloads and paints without one request", TIMEOUT, async () => {
+  const studio = await StudioDriver.open(browser, site.url);
+  await studio.settings({ steps: 1, device: "cpu" });
+  await studio.generate();
+  await studio.page.evaluate(async () => {
+    await navigator.serviceWorker.ready;
+  });
+  await studio.setOffline(true);
+  site.log.length = 0;
+  await studio.page.reload();
+  await studio.installTools();
+  await studio.settings({ steps: 1, device: "cpu" });
+  await studio.generate();
+  // The browser's own look for a newer service worker gets past the emulated offline state; nothing else may.
+  assert.deepEqual(site.log.filter((path) => path !== "/sw.js"), []);
   await studio.close();
 });
 
@@ -104,7 +105,7 @@ test("cancelled while downloading, only the missing pieces are fetched later", T
     if (served > 1) await new Promise((resolve) => setTimeout(resolve, 60_000).unref());
     return null;
   };
-  await studio.settings({ steps: 1 });
+  await studio.settings({ steps: 1, device: "cpu" });
   await studio.press();
   const countStored = async () => {
     const names = (await indexedDB.databases()).map(({ name }) => name);

@@ -6,6 +6,7 @@ import { editedManifest, editedPack, editedPieces } from "./packs.mjs";
 import { openSite, piecesIn } from "./site.mjs";
 import { StudioDriver } from "./studio.mjs";
 
+// On the CPU device: what is tested comes before any computing, and nothing has to be compiled.
 const TIMEOUT = { timeout: 200_000 };
 let site;
 let browser;
@@ -27,7 +28,7 @@ beforeEach(() => {
 async function failWith(answer) {
   site.answer = answer;
   const studio = await StudioDriver.open(browser, site.url, { serviceWorkers: "block" });
-  await studio.settings({ steps: 1 });
+  await studio.settings({ steps: 1, device: "cpu" });
   await studio.press();
   return { studio, code: await studio.end() };
 }

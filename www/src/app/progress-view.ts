@@ -146,8 +146,9 @@ function describe(activity: Activity, words: Words, nowMs: number): Line | null 
 
 function describePainting(activity: Activity & { kind: "painting" }, words: Words, nowMs: number): Line {
   const { done, total, endsAtMs } = activity;
-  if (endsAtMs === null) return { text: words.firstStep(total), detail: "", fraction: null };
-  const detail = done < total ? words.timeLeft(formatDuration(endsAtMs - nowMs, words)) : words.finishing;
+  if (done === 0) return { text: words.firstStep(total), detail: "", fraction: null };
+  const timeLeft = endsAtMs === null ? "" : words.timeLeft(formatDuration(endsAtMs - nowMs, words));
+  const detail = done < total ? timeLeft : words.finishing;
   return { text: words.stepOf(done, total), detail, fraction: done / total };
 }
 

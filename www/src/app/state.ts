@@ -10,7 +10,7 @@ export type Activity =
   /** The engine's code and its device are starting. */
   | { readonly kind: "starting" }
   | { readonly kind: "loading"; readonly progress: Progress }
-  /** `done` steps of `total` are on the canvas; `endsAtMs` is on the clock of `performance.now()`, null before the first. */
+  /** `done` steps of `total` are on the canvas; `endsAtMs` is on the clock of `performance.now()`, null where unknown. */
   | { readonly kind: "painting"; readonly done: number; readonly total: number; readonly endsAtMs: number | null }
   | { readonly kind: "finished"; readonly elapsedMs: number }
   | { readonly kind: "cancelled" }

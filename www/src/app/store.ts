@@ -32,6 +32,7 @@ export class Studio extends EventTarget {
   #engine: Engine | null = null;
   #run: AbortController | null = null;
   #canvas: HTMLCanvasElement | null = null;
+  #isWarm = false;
   #update: () => void = () => undefined;
 
   /** What there is to show. */
@@ -127,6 +128,7 @@ export class Studio extends EventTarget {
     const engine = this.#engine ?? (await Engine.create({ device: this.#state.device }));
     if (this.#engine !== engine) {
       this.#engine = engine;
+      this.#isWarm = false;
       this.#set({ runsOn: engine.device.kind, engineNumber: this.#state.engineNumber + 1 });
     }
     signal.throwIfAborted();
@@ -146,8 +148,12 @@ export class Studio extends EventTarget {
     this.#set({ result: null, activity: { kind: "painting", done: 0, total, endsAtMs: null } });
     const canvas = this.#canvas ?? undefined;
     for await (const step of engine.generate(request, { signal, canvas })) {
-      this.#do({ kind: "painting", done: step.index + 1, total: step.total, endsAtMs: performance.now() + step.etaMs });
+      // A new engine compiles its shaders in the first step, so that step says nothing about the others.
+      const isTypical = this.#isWarm || step.index > 0;
+      const endsAtMs = isTypical ? performance.now() + step.etaMs : null;
+      this.#do({ kind: "painting", done: step.index + 1, total: step.total, endsAtMs });
     }
+    this.#isWarm = true;
     const { blob, request: effective } = await engine.last();
     this.#set({
       result: { png: blob, request: effective },

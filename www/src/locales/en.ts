@@ -33,7 +33,7 @@ export const en = {
   emptyTitle: "Your picture will appear here",
   emptyText: "You will see every step, from noise to painting.",
   savePng: "Save PNG",
-  keepSeed: "Keep this seed",
+  keepSeed: "Keep seed",
   madeWith: (seed: string, steps: number, guidance: string, size: string) =>
     `seed ${seed} · ${steps} steps · guidance ${guidance} · ${size}`,
 

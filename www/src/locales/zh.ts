@@ -35,7 +35,7 @@ export const zh: Words = {
   emptyTitle: "画会出现在这里",
   emptyText: "从噪点到成画，每一步都看得见。",
   savePng: "保存 PNG",
-  keepSeed: "保留这个种子",
+  keepSeed: "保留种子",
   madeWith: (seed, steps, guidance, size) => `种子 ${seed} · ${steps} 步 · 引导 ${guidance} · ${size}`,
 
   starting: "正在启动引擎…",

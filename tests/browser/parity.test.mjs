@@ -1,0 +1,30 @@
+// Every golden of tests/parity on WebGPU, in Chromium: the same cases and tolerances as the native tests.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { launchChromium } from "./browsers.mjs";
+import { openSite } from "./site.mjs";
+
+test("the engine on WebGPU agrees with diffusers", { timeout: 900_000 }, async (t) => {
+  const site = await openSite();
+  const browser = await launchChromium();
+  try {
+    const { page, problems } = await browser.newPage();
+    await page.goto(`${site.url}parity.html`);
+    const cases = await page.evaluate(() => window.cases());
+    assert.ok(Object.keys(cases).length > 0);
+    for (const [name, files] of Object.entries(cases)) {
+      await t.test(name, async (t) => {
+        const verdicts = await page.evaluate(([wanted, paths]) => window.run(wanted, paths), [name, files]);
+        assert.ok(verdicts.length > 0);
+        for (const { name: what, relative, tolerance, passes } of verdicts) {
+          t.diagnostic(`${what}: ${relative.toExponential(1)} of ${tolerance.toExponential(0)}`);
+          assert.ok(passes, `${what}: ${relative} is above ${tolerance}`);
+        }
+        assert.deepEqual(problems, []);
+      });
+    }
+  } finally {
+    await browser.close();
+    await site.close();
+  }
+});
