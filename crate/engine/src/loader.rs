@@ -46,7 +46,8 @@ pub struct Progress {
 
 /// Brings a pack into the store and returns its manifest.
 ///
-/// A pack that is complete in the store needs no network at all. Otherwise the pieces that are missing are fetched,
+/// A pack that is complete in the store needs no network at all, so a publisher gives a changed pack another address.
+/// Otherwise the pieces that are missing are fetched,
 /// [`PARALLEL_DOWNLOADS`] at a time, checked, and stored one by one; the completion record comes last. Dropping the
 /// future, or an error, leaves the pieces stored so far for the next attempt. Optional components stay away.
 ///
