@@ -11,6 +11,8 @@ pub mod digest;
 pub mod error;
 pub mod fetch;
 pub mod indexed_db;
+#[cfg(feature = "parity")]
+pub mod parity;
 pub mod presenter;
 pub mod run;
 
@@ -43,6 +45,7 @@ use crate::run::Run;
 pub struct FraiseEngine {
     scope: WorkerGlobalScope,
     device_kind: String,
+    paints_from_gpu: bool,
     compute: RefCell<Rc<ComputeDevice>>,
     store: IndexedDbStore,
     digest: WebDigest,
@@ -92,12 +95,12 @@ struct MemoryReport {
 
 #[wasm_bindgen]
 impl FraiseEngine {
-    /// Opens the device of that kind (`gpu`, `cpu` or `auto`). `on_panic` is told why, should the engine ever stop: its
-    /// open promises then never settle.
+    /// Opens the device of that kind (`gpu`, `cpu` or `auto`). `paints_from_gpu` says whether canvases may be painted
+    /// without a readback. `on_panic` is told why, should the engine ever stop: its open promises then never settle.
     ///
     /// # Errors
     /// `NoWebGpu`, or `Request` for another kind.
-    pub async fn create(device: String, on_panic: Function) -> Result<FraiseEngine, JsValue> {
+    pub async fn create(device: String, paints_from_gpu: bool, on_panic: Function) -> Result<FraiseEngine, JsValue> {
         report_panics_to(on_panic);
         let scope: WorkerGlobalScope = js_sys::global().unchecked_into();
         let compute = ComputeDevice::open(&device).await.map_err(|error| to_js(&error))?;
@@ -106,6 +109,7 @@ impl FraiseEngine {
             digest: WebDigest::new(&scope),
             scope,
             device_kind: device,
+            paints_from_gpu,
             compute: RefCell::new(Rc::new(compute)),
             network: Rc::default(),
             loaded: RefCell::default(),
@@ -145,7 +149,7 @@ impl FraiseEngine {
 
     /// Takes over a canvas, to be named by `canvas` from now on.
     pub fn attach(&self, canvas: u32, surface: OffscreenCanvas) {
-        self.presenters.borrow_mut().insert(canvas, Rc::new(Presenter::new(surface)));
+        self.presenters.borrow_mut().insert(canvas, Rc::new(Presenter::new(surface, self.paints_from_gpu)));
     }
 
     /// Lets go of a canvas.

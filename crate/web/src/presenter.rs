@@ -16,6 +16,7 @@ use crate::error::failure;
 /// A canvas that was handed over for good, and the way that it is painted.
 pub struct Presenter {
     canvas: OffscreenCanvas,
+    may_use_gpu: bool,
     way: RefCell<Way>,
 }
 
@@ -41,9 +42,9 @@ struct GpuSurface {
 const FORMAT: wgpu::TextureFormat = wgpu::TextureFormat::Rgba8Unorm;
 
 impl Presenter {
-    /// A presenter for a canvas without a context.
-    pub fn new(canvas: OffscreenCanvas) -> Self {
-        Self { canvas, way: RefCell::new(Way::Unknown) }
+    /// A presenter for a canvas without a context; `may_use_gpu` says whether it may become a GPU surface.
+    pub fn new(canvas: OffscreenCanvas, may_use_gpu: bool) -> Self {
+        Self { canvas, may_use_gpu, way: RefCell::new(Way::Unknown) }
     }
 
     /// Paints `image` and gives the canvas its size.
@@ -56,7 +57,8 @@ impl Presenter {
     pub async fn present(&self, compute: &ComputeDevice, image: Tensor<4>) -> Result<()> {
         let [_, _, height_px, width_px] = image.dims();
         let size_px = [width_px as u32, height_px as u32];
-        if let Some(gpu) = &compute.gpu
+        if self.may_use_gpu
+            && let Some(gpu) = &compute.gpu
             && self.is_on_surface(gpu, size_px)
         {
             return self.paint_surface(compute, gpu, image);

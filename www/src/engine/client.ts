@@ -275,6 +275,7 @@ function baseAddress(): string {
 
 const INTEGER_FIELDS = ["steps", "width", "height"] as const;
 const TEXT_FIELDS = ["prompt", "negative", "sampler"] as const;
+const FIELDS: readonly string[] = [...INTEGER_FIELDS, ...TEXT_FIELDS, "seed", "guidance"];
 const MAX_SEED = 2n ** 64n - 1n;
 
 /** The request without absent fields. Ranges are the engine's business; types are checked here, by field. */
@@ -282,6 +283,8 @@ function checkedRequest(request: GenerateRequest): GenerateRequest {
   const cleaned = Object.fromEntries(
     Object.entries(request).filter(([, value]) => value !== undefined && value !== null),
   ) as unknown as GenerateRequest;
+  const unknown = Object.keys(cleaned).find((field) => !FIELDS.includes(field));
+  if (unknown !== undefined) throw requestError(unknown, `it is not one of ${FIELDS.join(", ")}`);
   for (const field of TEXT_FIELDS) {
     const value: unknown = cleaned[field];
     if (value !== undefined && typeof value !== "string") throw requestError(field, "it must be text");

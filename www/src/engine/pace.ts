@@ -33,7 +33,7 @@ export class ByteMeter {
       this.#windowStartMs = nowMs;
       this.#windowStartBytes = loadedBytes;
     }
-    const isComplete = loadedBytes >= totalBytes;
+    const isComplete = totalBytes > 0 && loadedBytes >= totalBytes;
     if (!isNewPhase && !isComplete && nowMs - this.#reportedMs < REPORT_INTERVAL_MS) return null;
     this.#reportedMs = nowMs;
     const etaMs = this.#rate ? ((totalBytes - loadedBytes) * 1000) / this.#rate : null;

@@ -7,6 +7,7 @@
 import init, { FraiseEngine, type Run } from "../wasm/fraise_web.js";
 import { internalError, isErrorShape, requestError, type ErrorShape } from "./errors";
 import { ByteMeter, StepMeter } from "./pace";
+import { canPaintFromGpu, nextFrame } from "./painting";
 import type { CallMessage, CallName, Calls, FromWorker, Picture, Progress, StepMessage, ToWorker } from "./protocol";
 
 interface WorkerScope {
@@ -75,8 +76,8 @@ function perform(message: CallMessage): Promise<Calls[CallName]["result"]> {
 
 async function create({ device }: Calls["create"]["params"]): Promise<Calls["create"]["result"]> {
   await init();
-  engine = await FraiseEngine.create(device, die);
-  return engine.info() as Calls["create"]["result"];
+  engine = await FraiseEngine.create(device, device !== "cpu" && (await canPaintFromGpu()), die);
+  return deviceInfo();
 }
 
 async function load({ job: number, url }: Calls["load"]["params"]): Promise<Calls["load"]["result"]> {
@@ -106,8 +107,10 @@ async function next({ job: number }: Calls["next"]["params"]): Promise<StepMessa
   const startMs = performance.now();
   const step = (await busyWhile(run.next())) as { index: number; total: number } | undefined;
   if (!step) return null;
+  const durationMs = performance.now() - startMs;
+  if (deviceInfo().kind === "cpu") await nextFrame();
   if (step.index + 1 === step.total) finished = { job: number, index: step.index };
-  return { ...step, etaMs: meter.note(performance.now() - startMs, step.total - step.index - 1) };
+  return { ...step, etaMs: meter.note(durationMs, step.total - step.index - 1) };
 }
 
 async function image({ job: number, index }: Calls["image"]["params"]): Promise<ImageBitmap> {
@@ -150,6 +153,10 @@ function ignore(): void {}
 function started(): FraiseEngine {
   if (!engine) throw internalError("a call came before the engine was created");
   return engine;
+}
+
+function deviceInfo(): Calls["create"]["result"] {
+  return started().info() as Calls["create"]["result"];
 }
 
 function currentRun(number: number): { run: Run; meter: StepMeter } {

@@ -1,0 +1,43 @@
+/** What this browser's canvases can do in a worker. */
+
+/** A frame that takes longer than this is not waited for: hidden pages have none. */
+const FRAME_LIMIT_MS = 50;
+
+/**
+ * Whether a canvas in this worker can be painted by the GPU itself.
+ *
+ * Real GPUs always can. Software adapters in a browser that composes without Vulkan cannot, and lose every device of the
+ * process on the attempt, so they are tried with a throwaway device before the real one is opened.
+ */
+export async function canPaintFromGpu(): Promise<boolean> {
+  try {
+    const adapter = await navigator.gpu?.requestAdapter();
+    if (!adapter?.info.isFallbackAdapter) return true;
+    const device = await adapter.requestDevice();
+    const context = new OffscreenCanvas(1, 1).getContext("webgpu");
+    if (!context) return false;
+    context.configure({ device, format: "rgba8unorm" });
+    const commands = device.createCommandEncoder();
+    const view = context.getCurrentTexture().createView();
+    commands.beginRenderPass({ colorAttachments: [{ view, loadOp: "clear", storeOp: "store" }] }).end();
+    device.queue.submit([commands.finish()]);
+    const survives = device.queue.onSubmittedWorkDone().then(() => true);
+    const isAlive = await Promise.race([device.lost.then(() => false), survives]);
+    if (isAlive) device.destroy();
+    return isAlive;
+  } catch {
+    return false;
+  }
+}
+
+/** Waits until what was painted can be seen. Without it, a worker that computes without pause shows nothing. */
+export function nextFrame(): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, FRAME_LIMIT_MS);
+    requestAnimationFrame(() => {
+      clearTimeout(timer);
+      // A frame's callbacks run before it is shown.
+      setTimeout(resolve, 0);
+    });
+  });
+}
