@@ -147,7 +147,10 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     File::create(&unfinished)
         .and_then(|mut file| file.write_all(bytes))
         .and_then(|()| fs::rename(&unfinished, path))
-        .map_err(|error| failed("writing", path, &error))
+        .map_err(|error| {
+            let _ = fs::remove_file(&unfinished); // it may never have been made
+            failed("writing", path, &error)
+        })
 }
 
 /// An input or output error as ours.

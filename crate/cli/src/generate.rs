@@ -31,10 +31,10 @@ pub struct GenerateArguments {
     #[arg(long, value_name = "PACK")]
     model: PathBuf,
     /// What to paint
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: String,
     /// What to keep out of the picture
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", allow_hyphen_values = true)]
     negative: String,
     /// Sampler, such as ddim, euler, lcm or flow_euler [default: the pack's own]
     #[arg(long, value_name = "NAME")]
