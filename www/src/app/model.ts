@@ -31,13 +31,21 @@ export function toModelCard(manifest: unknown): ModelCard {
     name: asText(root["name"]) || "?",
     license: asText(root["license"]),
     licenseRestrictions: asText(root["license_restrictions"]),
-    totalBytes: asNumber(root["total_bytes"], 0),
+    totalBytes: neededBytes(root),
     steps: asNumber(recommended["steps"], 20),
     guidance: asNumber(recommended["guidance"], 4),
     examples: Object.fromEntries(
       Object.entries(asRecord(root["examples"])).map(([language, prompts]) => [language, asTexts(prompts)]),
     ),
   };
+}
+
+/** What painting needs; parts marked as optional are not fetched for it. */
+function neededBytes(manifest: Record<string, unknown>): number {
+  const components = Object.values(asRecord(manifest["components"])).map(asRecord);
+  return components
+    .filter((component) => component["optional"] !== true)
+    .reduce((sum, component) => sum + asNumber(component["bytes"], 0), 0);
 }
 
 function asRecord(value: unknown): Record<string, unknown> {
