@@ -7,7 +7,9 @@ use burn_wgpu::{AutoCompiler, Wgpu, into_contiguous};
 use cubecl::wgpu::WgpuServer;
 use fraise_engine::picture::Picture;
 use fraise_engine::{Error, Result};
+use futures::channel::oneshot;
 use wasm_bindgen::{Clamped, JsCast};
+use wasm_bindgen_futures::spawn_local;
 use web_sys::{ImageData, OffscreenCanvas, OffscreenCanvasRenderingContext2d};
 
 use crate::device::{ComputeDevice, Gpu};
@@ -63,7 +65,7 @@ impl Presenter {
         {
             return self.paint_surface(compute, gpu, image);
         }
-        let picture = Picture::read(image).await?;
+        let picture = read_picture(image).await?;
         let context = self.context_2d()?;
         self.canvas.set_width(size_px[0]);
         self.canvas.set_height(size_px[1]);
@@ -195,6 +197,19 @@ fn pipeline(device: &wgpu::Device, [width_px, height_px]: [u32; 2]) -> wgpu::Ren
         multiview_mask: None,
         cache: None,
     })
+}
+
+/// Copies an image to this side, to the end even where the caller stops waiting: CubeCL 0.11 takes the buffer of a read
+/// that was dropped half-way for the next one while the browser still has it mapped.
+///
+/// # Errors
+/// As [`Picture::read`].
+pub async fn read_picture(image: Tensor<4>) -> Result<Picture> {
+    let (sender, picture) = oneshot::channel();
+    spawn_local(async move {
+        let _ = sender.send(Picture::read(image).await);
+    });
+    picture.await.unwrap_or(Err(Error::Cancelled))
 }
 
 /// A picture as browsers take it: RGBA, opaque.

@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use burn::tensor::Tensor;
-use fraise_engine::picture::Picture;
 use fraise_engine::pipeline::Step;
 use fraise_engine::request::EffectiveRequest;
 use fraise_engine::{Error, Result};
@@ -17,7 +16,7 @@ use web_sys::{AbortSignal, ImageData};
 use crate::cancel::until_aborted;
 use crate::device::ComputeDevice;
 use crate::error::{serialize_or_throw, set, to_js};
-use crate::presenter::{Presenter, image_data};
+use crate::presenter::{Presenter, image_data, read_picture};
 use crate::{Finished, Loaded};
 
 type Steps = Pin<Box<dyn Stream<Item = Result<Step>>>>;
@@ -92,7 +91,7 @@ impl Run {
     pub async fn image(&self, index: u32) -> Result<ImageData, JsValue> {
         let reading = async {
             let image = self.newest_image(index)?;
-            let picture = Picture::read(image).await?;
+            let picture = read_picture(image).await?;
             self.compute.check()?;
             image_data(&picture)
         };
@@ -118,7 +117,7 @@ impl Run {
         // Waiting here keeps the queue short, so that cancelling takes effect within a step and times are true.
         self.compute.finish().await?;
         if is_last {
-            let picture = Picture::read(self.newest_image(info.index)?).await?;
+            let picture = read_picture(self.newest_image(info.index)?).await?;
             self.compute.check()?;
             let model = self.loaded.name.clone();
             self.outlet.finished.replace(Some(Finished { picture, request: self.request.clone(), model }));

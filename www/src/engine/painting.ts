@@ -1,5 +1,8 @@
 /** What this browser's canvases can do in a worker. */
 
+/** How long a browser that lost its devices may take to offer an adapter again. */
+const RECOVERY_LIMIT_MS = 3000;
+const RECOVERY_POLL_MS = 100;
 /** A frame that takes longer than this is not waited for: hidden pages have none. */
 const FRAME_LIMIT_MS = 50;
 
@@ -10,9 +13,16 @@ const FRAME_LIMIT_MS = 50;
  * process on the attempt, so they are tried with a throwaway device before the real one is opened.
  */
 export async function canPaintFromGpu(): Promise<boolean> {
+  const adapter = await requestAdapter();
+  if (!adapter?.info.isFallbackAdapter) return true;
+  const isAble = await survivesPainting(adapter);
+  const limitMs = performance.now() + RECOVERY_LIMIT_MS;
+  while (!isAble && !(await requestAdapter()) && performance.now() < limitMs) await sleep(RECOVERY_POLL_MS);
+  return isAble;
+}
+
+async function survivesPainting(adapter: GPUAdapter): Promise<boolean> {
   try {
-    const adapter = await navigator.gpu?.requestAdapter();
-    if (!adapter?.info.isFallbackAdapter) return true;
     const device = await adapter.requestDevice();
     const context = new OffscreenCanvas(1, 1).getContext("webgpu");
     if (!context) return false;
@@ -28,6 +38,18 @@ export async function canPaintFromGpu(): Promise<boolean> {
   } catch {
     return false;
   }
+}
+
+async function requestAdapter(): Promise<GPUAdapter | null> {
+  try {
+    return (await navigator.gpu?.requestAdapter()) ?? null;
+  } catch {
+    return null;
+  }
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** Waits until what was painted can be seen. Without it, a worker that computes without pause shows nothing. */
