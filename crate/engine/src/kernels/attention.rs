@@ -7,7 +7,7 @@
 
 use burn::tensor::{Bool, Tensor, activation};
 
-use super::launch::{ENTRY, Wgsl, launch, on_gpu, prelude};
+use super::launch::{Wgsl, entry, launch, on_gpu, prelude};
 
 /// How the flat channels of queries, keys and values are to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +28,13 @@ pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, shape: AttentionShape
     let (Some(gq), Some(gk), Some(gv)) = (on_gpu(&q), on_gpu(&k), on_gpu(&v)) else {
         return attention_reference(q, k, v, shape);
     };
-    let constants = [batch, queries, keys, channels, shape.heads, usize::from(shape.causal)];
-    let kernel = Wgsl { key: ("attention", constants.map(|c| c as u32).to_vec()), text };
+    let lanes = channels / shape.heads / 4;
+    let info = [batch * shape.heads * queries, queries, keys, channels / 4, shape.heads];
+    let kernel = Wgsl {
+        key: ("attention", vec![lanes as u32, u32::from(shape.causal)]),
+        text,
+        info: info.map(|value| value as u32).to_vec(),
+    };
     launch(kernel, batch * shape.heads * queries, &[&gq, &gk, &gv], [batch, queries, channels])
 }
 
@@ -51,29 +56,25 @@ pub fn attention_reference(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, shape: Atte
 }
 
 fn text(key: &[u32]) -> String {
-    let [batch, queries, keys, channels, heads, causal] = *key else { return String::new() };
-    let size = channels / heads;
-    let lanes = size / 4;
-    let row = channels / 4;
-    let scale = 1.0 / f64::from(size).sqrt();
-    let seen = if causal == 1 { "query + 1u".to_string() } else { format!("{keys}u") };
+    let [lanes, causal] = *key else { return String::new() };
+    let scale = 1.0 / f64::from(lanes * 4).sqrt();
+    let seen = if causal == 1 { "query + 1u" } else { "info.keys" };
     let each = |line: &str| (0..lanes).map(|l| line.replace('#', &l.to_string())).collect::<String>();
     let dot = (0..lanes).map(|l| format!("dot(q{l}, k[kb + {l}u])")).collect::<Vec<_>>().join(" + ");
-    prelude(&[("q", "vec4<f32>"), ("k", "vec4<f32>"), ("v", "vec4<f32>"), ("y", "vec4<f32>")])
-        + ENTRY
+    let buffers = [("q", "vec4<f32>"), ("k", "vec4<f32>"), ("v", "vec4<f32>"), ("y", "vec4<f32>")];
+    prelude(&buffers, &["count", "queries", "keys", "row", "heads"])
+        + &entry("info.count")
         + &format!(
-            "let i = invocation(id); if (i >= {total}u) {{ return; }}\n\
-             let head = i % {heads}u; let query = (i / {heads}u) % {queries}u; let b = i / {per_batch}u;\n\
-             let qb = (b * {queries}u + query) * {row}u + head * {lanes}u;\n\
-             let keys0 = b * {keys}u * {row}u + head * {lanes}u;\n",
-            total = batch * heads * queries,
-            per_batch = heads * queries,
+            "let head = i % info.heads; let query = (i / info.heads) % info.queries;\n\
+             let b = i / (info.heads * info.queries);\n\
+             let qb = (b * info.queries + query) * info.row + head * {lanes}u;\n\
+             let keys0 = b * info.keys * info.row + head * {lanes}u;\n"
         )
         + &each("let q# = q[qb + #u];\nvar o# = vec4<f32>(0.0);\n")
         + &format!(
             "var top = -3.0e38; var sum = 0.0;\n\
              for (var j = 0u; j < {seen}; j++) {{\n\
-             let kb = keys0 + j * {row}u;\n\
+             let kb = keys0 + j * info.row;\n\
              let score = ({dot}) * {scale:?};\n\
              let next = max(top, score); let keep = exp(top - next); let e = exp(score - next);\n\
              sum = sum * keep + e; top = next;\n"

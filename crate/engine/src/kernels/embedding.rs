@@ -2,7 +2,7 @@
 
 use burn::tensor::{Int, Tensor, TensorData};
 
-use super::launch::{ENTRY, Wgsl, launch, on_gpu, prelude, words_on_gpu};
+use super::launch::{Wgsl, entry, launch, on_gpu, prelude, words_on_gpu};
 use crate::weights::{Scheme, Weight};
 
 /// Rows `ids` of `table`.
@@ -16,8 +16,12 @@ pub fn embedding(table: &Weight, ids: &[u32]) -> Tensor<2> {
     let ids = ids.iter().map(|&id| id as f32).collect::<Vec<_>>(); // exact: vocabularies are far below 2^24
     let ids = Tensor::<1>::from_data(TensorData::new(ids, [rows]), &device);
     let Some(ids) = on_gpu(&ids) else { return Tensor::zeros([rows, columns], &device) };
-    let key = vec![table.scheme as u32, rows as u32, columns as u32];
-    launch(Wgsl { key: ("embedding", key), text }, rows * columns, &[&words, &ids], [rows, columns])
+    let kernel = Wgsl {
+        key: ("embedding", vec![table.scheme as u32]),
+        text,
+        info: vec![(rows * columns) as u32, columns as u32],
+    };
+    launch(kernel, rows * columns, &[&words, &ids], [rows, columns])
 }
 
 /// Plain-tensor twin of [`embedding`].
@@ -29,17 +33,11 @@ pub fn embedding_reference(table: &Weight, ids: &[u32]) -> Tensor<2> {
 }
 
 fn text(key: &[u32]) -> String {
-    let [scheme, rows, columns] = *key else { return String::new() };
-    let read = match Scheme::ALL[scheme as usize] {
+    let read = match Scheme::ALL[key[0] as usize] {
         Scheme::F32 => "bitcast<f32>(w[e])",
         _ => "unpack2x16float(w[e >> 1u])[e & 1u]",
     };
-    prelude(&[("w", "u32"), ("ids", "f32"), ("y", "f32")])
-        + ENTRY
-        + &format!(
-            "let i = invocation(id); if (i >= {total}u) {{ return; }}\n\
-             let e = u32(ids[i / {columns}u]) * {columns}u + i % {columns}u;\n\
-             y[i] = {read};\n}}\n",
-            total = rows * columns
-        )
+    prelude(&[("w", "u32"), ("ids", "f32"), ("y", "f32")], &["count", "columns"])
+        + &entry("info.count")
+        + &format!("let e = u32(ids[i / info.columns]) * info.columns + i % info.columns;\ny[i] = {read};\n}}\n")
 }

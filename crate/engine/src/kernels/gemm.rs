@@ -7,7 +7,7 @@
 
 use burn::tensor::{Tensor, module, ops::ConvOptions, ops::PadMode};
 
-use super::launch::{ENTRY, Wgsl, launch, on_gpu, prelude, words_on_gpu};
+use super::launch::{Wgsl, entry, launch, on_gpu, prelude, words_on_gpu};
 use crate::weights::{Scheme, Weight};
 
 /// Positions (rows of a linear layer, output pixels of a convolution) per invocation.
@@ -49,13 +49,13 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: &Weight, bias: Option<&Tenso
     let x = x.reshape([rows, k]);
     let y = match (on_gpu(&x), words_on_gpu(&weight.words)) {
         (Some(input), Some(words)) => {
-            let key = Key { scheme: weight.scheme, bias: bias.is_some(), n: weight.rows, k, p: rows, conv: None };
+            let problem = Problem { weight, bias: bias.is_some(), p: rows, image: None };
             let bias = bias.and_then(on_gpu);
             let scales = weight.scales.as_ref().and_then(words_on_gpu);
             let mut inputs = vec![&input, &words];
             inputs.extend(scales.as_ref());
             inputs.extend(bias.as_ref());
-            launch(key.kernel(), key.invocations(), &inputs, [rows, weight.rows])
+            launch(problem.kernel(), problem.invocations(), &inputs, [rows, weight.rows])
         }
         _ => linear_reference(x, weight, bias),
     };
@@ -84,20 +84,22 @@ pub fn conv2d(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>, shape: Co
     };
     let [out_h, out_w] = [shape.output(height), shape.output(width)];
     let [_, _, padded_h, padded_w] = x.dims();
-    let key = Key {
-        scheme: weight.scheme,
-        bias: bias.is_some(),
-        n: weight.rows,
-        k: weight.columns,
-        p: batch * out_h * out_w,
-        conv: Some(ConvKey { channels, padded_h, padded_w, out_h, out_w, kernel: shape.kernel, stride: shape.stride }),
+    let image = Image {
+        kernel: shape.kernel,
+        stride: shape.stride,
+        values: channels * padded_h * padded_w,
+        plane: padded_h * padded_w,
+        row: padded_w,
+        out: out_h * out_w,
+        out_row: out_w,
     };
+    let problem = Problem { weight, bias: bias.is_some(), p: batch * out_h * out_w, image: Some(image) };
     let bias = bias.and_then(on_gpu);
     let scales = weight.scales.as_ref().and_then(words_on_gpu);
     let mut inputs = vec![&input, &words];
     inputs.extend(scales.as_ref());
     inputs.extend(bias.as_ref());
-    launch(key.kernel(), key.invocations(), &inputs, [batch, weight.rows, out_h, out_w])
+    launch(problem.kernel(), problem.invocations(), &inputs, [batch, weight.rows, out_h, out_w])
 }
 
 /// Plain-tensor twin of [`conv2d`] on an input that is already padded.
@@ -107,168 +109,159 @@ pub fn conv2d_reference(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>,
     module::conv2d(x, dense, bias.cloned(), ConvOptions::new([shape.stride; 2], [0, 0], [1, 1], 1))
 }
 
-/// Every constant in the kernel's text.
-#[derive(Clone, Copy)]
-struct Key {
-    scheme: Scheme,
+/// One product to be computed.
+struct Problem<'a> {
+    weight: &'a Weight,
     bias: bool,
-    n: usize,
-    k: usize,
+    /// Positions.
     p: usize,
-    conv: Option<ConvKey>,
+    image: Option<Image>,
 }
 
-#[derive(Clone, Copy)]
-struct ConvKey {
-    channels: usize,
-    padded_h: usize,
-    padded_w: usize,
-    out_h: usize,
-    out_w: usize,
+/// Where a convolution finds its inputs and puts its outputs; sizes in values.
+struct Image {
     kernel: usize,
     stride: usize,
+    /// One padded input image.
+    values: usize,
+    /// One padded input channel.
+    plane: usize,
+    /// One padded input row.
+    row: usize,
+    /// One output channel.
+    out: usize,
+    /// One output row.
+    out_row: usize,
 }
 
-impl Key {
+/// Fields of the kernel's `info`; a linear layer uses the first three.
+const INFO: [&str; 9] = ["n", "k", "p", "values", "plane", "row", "out", "out_row", "stride"];
+
+impl Problem<'_> {
     fn invocations(&self) -> usize {
-        self.p.div_ceil(TILE_P as usize) * self.n.div_ceil(TILE_N as usize)
+        self.p.div_ceil(TILE_P as usize) * self.weight.rows.div_ceil(TILE_N as usize)
     }
 
     fn kernel(&self) -> Wgsl {
-        let mut key = vec![self.scheme as u32, u32::from(self.bias), self.n as u32, self.k as u32, self.p as u32];
-        if let Some(c) = self.conv {
-            let constants = [c.channels, c.padded_h, c.padded_w, c.out_h, c.out_w, c.kernel, c.stride];
-            key.extend(constants.map(|constant| constant as u32));
+        let (n, k) = (self.weight.rows, self.weight.columns);
+        let kernel = self.image.as_ref().map_or(0, |image| image.kernel);
+        let key = vec![self.weight.scheme as u32, u32::from(self.bias), u32::from(k.is_multiple_of(4)), kernel as u32];
+        let mut info = vec![n, k, self.p];
+        if let Some(i) = &self.image {
+            info.extend([i.values, i.plane, i.row, i.out, i.out_row, i.stride]);
         }
-        Wgsl { key: ("gemm", key), text: |key| Text::new(key).build() }
+        info.resize(INFO.len(), 0);
+        let info = info.into_iter().map(|value| value as u32).collect();
+        Wgsl { key: ("gemm", key), text: |key| Text::new(key).build(), info }
     }
 }
 
-/// Builds the WGSL text from the flattened key.
-struct Text<'a> {
+/// Builds the WGSL text from the key.
+struct Text {
     scheme: Scheme,
     bias: bool,
-    n: u32,
-    k: u32,
-    p: u32,
-    conv: Option<&'a [u32]>,
+    /// K is a multiple of 4.
+    whole: bool,
+    /// Side of a convolution's kernel; `None` for a linear layer.
+    conv: Option<u32>,
 }
 
-impl<'a> Text<'a> {
-    fn new(key: &'a [u32]) -> Self {
-        let scheme = Scheme::ALL[key[0] as usize];
-        let conv = (key.len() > 5).then(|| &key[5..]);
-        Self { scheme, bias: key[1] != 0, n: key[2], k: key[3], p: key[4], conv }
+impl Text {
+    fn new(key: &[u32]) -> Self {
+        let conv = (key[3] > 0).then_some(key[3]);
+        Self { scheme: Scheme::ALL[key[0] as usize], bias: key[1] != 0, whole: key[2] != 0, conv }
     }
 
     fn build(&self) -> String {
-        let mut bindings = vec![("x", self.activation_element()), ("w", "u32")];
+        // A linear layer whose rows are whole vectors reads them as such.
+        let vector_rows = self.conv.is_none() && self.whole;
+        let mut buffers = vec![("x", if vector_rows { "vec4<f32>" } else { "f32" }), ("w", "u32")];
         if self.scheme.is_quantized() {
-            bindings.push(("s", "u32"));
+            buffers.push(("s", "u32"));
         }
         if self.bias {
-            bindings.push(("bias", "f32"));
+            buffers.push(("bias", "f32"));
         }
-        bindings.push(("y", "f32"));
-        let mut text = prelude(&bindings);
-        text += &self.weight_functions();
-        text += &self.activation_functions();
-        text += ENTRY;
-        text += &self.body();
-        text += "}\n";
-        text
-    }
-
-    /// A linear layer whose K is a multiple of 4 reads its rows as vectors.
-    fn vector_rows(&self) -> bool {
-        self.conv.is_none() && self.k.is_multiple_of(4)
-    }
-
-    fn activation_element(&self) -> &'static str {
-        if self.vector_rows() { "vec4<f32>" } else { "f32" }
+        buffers.push(("y", "f32"));
+        let tiles = format!("((info.n + {}u) / {TILE_N}u) * ((info.p + {}u) / {TILE_P}u)", TILE_N - 1, TILE_P - 1);
+        [
+            prelude(&buffers, &INFO),
+            self.weight_functions(),
+            self.activation_functions(),
+            entry(&tiles),
+            self.body(),
+            "}\n".into(),
+        ]
+        .concat()
     }
 
     /// `weight4(n, k)`: four weights from `k` (a multiple of 4), unscaled; `scale(n, block)`.
     fn weight_functions(&self) -> String {
-        let k = self.k;
         let element = |body: &str| {
             format!(
-                "fn weight1(n: u32, k: u32) -> f32 {{ if (k >= {k}u) {{ return 0.0; }} let e = n * {k}u + k; {body} }}\n\
-                 fn weight4(n: u32, k: u32) -> vec4<f32> {{ return vec4<f32>(weight1(n, k), weight1(n, k + 1u), weight1(n, k + 2u), weight1(n, k + 3u)); }}\n"
+                "fn weight1(n: u32, k: u32) -> f32 {{ if (k >= info.k) {{ return 0.0; }} let e = n * info.k + k; {body} }}\n\
+                 fn weight4(n: u32, k: u32) -> vec4<f32> {{ \
+                 return vec4<f32>(weight1(n, k), weight1(n, k + 1u), weight1(n, k + 2u), weight1(n, k + 3u)); }}\n"
             )
         };
+        let vector =
+            |body: &str| format!("fn weight4(n: u32, k: u32) -> vec4<f32> {{ let e = n * info.k + k; {body} }}\n");
         let mut text = match self.scheme {
             Scheme::F32 => element("return bitcast<f32>(w[e]);"),
-            Scheme::F16 if k.is_multiple_of(4) => format!(
-                "fn weight4(n: u32, k: u32) -> vec4<f32> {{ let e = (n * {k}u + k) >> 1u; \
-                 return vec4<f32>(unpack2x16float(w[e]), unpack2x16float(w[e + 1u])); }}\n"
-            ),
+            Scheme::F16 if self.whole => {
+                vector("return vec4<f32>(unpack2x16float(w[e >> 1u]), unpack2x16float(w[(e >> 1u) + 1u]));")
+            }
             Scheme::F16 => element("return unpack2x16float(w[e >> 1u])[e & 1u];"),
             // unpack4x8snorm divides by 127; scale() multiplies it back.
-            Scheme::Q8 => {
-                format!("fn weight4(n: u32, k: u32) -> vec4<f32> {{ return unpack4x8snorm(w[(n * {k}u + k) >> 2u]); }}\n")
-            }
-            Scheme::Q4 => format!(
-                "fn weight4(n: u32, k: u32) -> vec4<f32> {{ let e = n * {k}u + k; \
-                 let h = w[e >> 3u] >> ((e & 4u) * 4u); \
-                 return vec4<f32>(vec4<u32>(h, h >> 4u, h >> 8u, h >> 12u) & vec4<u32>(15u)) - vec4<f32>(8.0); }}\n"
+            Scheme::Q8 => vector("return unpack4x8snorm(w[e >> 2u]);"),
+            Scheme::Q4 => vector(
+                "let h = w[e >> 3u] >> ((e & 4u) * 4u); \
+                 return vec4<f32>(vec4<u32>(h, h >> 4u, h >> 8u, h >> 12u) & vec4<u32>(15u)) - vec4<f32>(8.0);",
             ),
         };
         if self.scheme.is_quantized() {
             let factor = if self.scheme == Scheme::Q8 { "127.0" } else { "1.0" };
             text += &format!(
-                "fn scale(n: u32, block: u32) -> f32 {{ let e = n * {}u + block; \
-                 return unpack2x16float(s[e >> 1u])[e & 1u] * {factor}; }}\n",
-                k / 32
+                "fn scale(n: u32, block: u32) -> f32 {{ let e = n * (info.k / 32u) + block; \
+                 return unpack2x16float(s[e >> 1u])[e & 1u] * {factor}; }}\n"
             );
         }
         text
     }
 
-    /// `base(p)`: where position `p` starts; `activation4(base, k)`: its four activations from `k`.
+    /// `base(p)`: where position `p` starts; then for a linear layer `activation4(base, k)`, its four activations from
+    /// `k`, and for a convolution `offset(k)`, how far from the base its input `k` lies.
     fn activation_functions(&self) -> String {
-        let (k, last) = (self.k, self.k - 1);
-        let Some(&[channels, padded_h, padded_w, out_h, out_w, kernel, stride]) = self.conv else {
-            return if self.vector_rows() {
-                format!(
-                    "fn base(p: u32) -> u32 {{ return p * {}u; }}\n\
-                     fn activation4(b: u32, k: u32) -> vec4<f32> {{ return x[b + (k >> 2u)]; }}\n",
-                    k / 4
-                )
-            } else {
-                format!(
-                    "fn base(p: u32) -> u32 {{ return p * {k}u; }}\n\
-                     fn activation4(b: u32, k: u32) -> vec4<f32> {{ return vec4<f32>(x[b + k], x[b + min(k + 1u, {last}u)], \
-                     x[b + min(k + 2u, {last}u)], x[b + min(k + 3u, {last}u)]); }}\n"
-                )
-            };
-        };
-        let plane = padded_h * padded_w;
-        let area = kernel * kernel;
-        format!(
-            "fn base(p: u32) -> u32 {{ let b = p / {out}u; let q = p % {out}u; \
-             return b * {image}u + (q / {out_w}u) * {row}u + (q % {out_w}u) * {stride}u; }}\n\
-             fn offset(k: u32) -> u32 {{ let c = min(k, {last}u); let t = c % {area}u; \
-             return (c / {area}u) * {plane}u + (t / {kernel}u) * {padded_w}u + t % {kernel}u; }}\n",
-            out = out_h * out_w,
-            image = channels * plane,
-            row = stride * padded_w,
-        )
+        match self.conv {
+            None if self.whole => "fn base(p: u32) -> u32 { return p * (info.k / 4u); }\n\
+                 fn activation4(b: u32, k: u32) -> vec4<f32> { return x[b + (k >> 2u)]; }\n"
+                .into(),
+            None => "fn base(p: u32) -> u32 { return p * info.k; }\n\
+                 fn activation1(b: u32, k: u32) -> f32 { return x[b + min(k, info.k - 1u)]; }\n\
+                 fn activation4(b: u32, k: u32) -> vec4<f32> { return vec4<f32>(activation1(b, k), \
+                 activation1(b, k + 1u), activation1(b, k + 2u), activation1(b, k + 3u)); }\n"
+                .into(),
+            Some(side) => format!(
+                "fn base(p: u32) -> u32 {{ let q = p % info.out; return (p / info.out) * info.values \
+                 + (q / info.out_row) * info.stride * info.row + (q % info.out_row) * info.stride; }}\n\
+                 fn offset(k: u32) -> u32 {{ let e = min(k, info.k - 1u); let t = e % {area}u; \
+                 return (e / {area}u) * info.plane + (t / {side}u) * info.row + t % {side}u; }}\n",
+                area = side * side
+            ),
+        }
     }
 
     fn body(&self) -> String {
-        let Self { n, k, p, .. } = *self;
-        let columns = n.div_ceil(TILE_N);
         let mut text = format!(
-            "let i = invocation(id); if (i >= {total}u) {{ return; }}\n\
-             let n0 = (i % {columns}u) * {TILE_N}u; let p0 = (i / {columns}u) * {TILE_P}u;\n",
-            total = columns * p.div_ceil(TILE_P)
+            "let columns = (info.n + {}u) / {TILE_N}u;\n\
+             let n0 = (i % columns) * {TILE_N}u; let p0 = (i / columns) * {TILE_P}u;\n",
+            TILE_N - 1
         );
         for j in 0..TILE_N {
-            text += &format!("let n{j}_ = min(n0 + {j}u, {}u);\n", n - 1);
+            text += &format!("let n{j}_ = min(n0 + {j}u, info.n - 1u);\n");
         }
         for i in 0..TILE_P {
-            text += &format!("let b{i} = base(min(p0 + {i}u, {}u));\n", p - 1);
+            text += &format!("let b{i} = base(min(p0 + {i}u, info.p - 1u));\n");
         }
         for i in 0..TILE_P {
             for j in 0..TILE_N {
@@ -276,13 +269,13 @@ impl<'a> Text<'a> {
                 text += &format!("var a{i}_{j} = {start};\n");
             }
         }
-        text += &format!("for (var block = 0u; block < {}u; block++) {{\n", k.div_ceil(32));
+        text += "for (var block = 0u; block * 32u < info.k; block++) {\n";
         if self.scheme.is_quantized() {
             for j in 0..TILE_N {
                 text += &format!("let s{j} = scale(n{j}_, block);\n");
             }
         }
-        text += &format!("for (var k = block * 32u; k < min(block * 32u + 32u, {k}u); k += 4u) {{\n");
+        text += "for (var k = block * 32u; k < min(block * 32u + 32u, info.k); k += 4u) {\n";
         text += &self.inner();
         text += "}\n}\n";
         text += &self.stores();
@@ -314,24 +307,15 @@ impl<'a> Text<'a> {
     }
 
     fn stores(&self) -> String {
-        let Self { n, p, .. } = *self;
+        let (start, step) = match self.conv {
+            Some(_) => ("(q / info.out) * info.n * info.out + q % info.out + n0 * info.out", " * info.out"),
+            None => ("q * info.n + n0", ""),
+        };
         let mut text = String::new();
         for i in 0..TILE_P {
-            text += &format!("if (p0 + {i}u < {p}u) {{\n");
-            match self.conv {
-                Some(c) => {
-                    let out = c[3] * c[4];
-                    text += &format!("let q = p0 + {i}u; let o = (q / {out}u) * {}u + q % {out}u;\n", n * out);
-                    for j in 0..TILE_N {
-                        text += &format!("if (n0 + {j}u < {n}u) {{ y[o + (n0 + {j}u) * {out}u] = a{i}_{j}; }}\n");
-                    }
-                }
-                None => {
-                    text += &format!("let o = (p0 + {i}u) * {n}u + n0;\n");
-                    for j in 0..TILE_N {
-                        text += &format!("if (n0 + {j}u < {n}u) {{ y[o + {j}u] = a{i}_{j}; }}\n");
-                    }
-                }
+            text += &format!("if (p0 + {i}u < info.p) {{ let q = p0 + {i}u; let o = {start};\n");
+            for j in 0..TILE_N {
+                text += &format!("if (n0 + {j}u < info.n) {{ y[o + {j}u{step}] = a{i}_{j}; }}\n");
             }
             text += "}\n";
         }

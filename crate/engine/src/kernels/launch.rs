@@ -3,7 +3,11 @@
 use burn::tensor::{DType, Int, Shape, Tensor};
 use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
 use burn_wgpu::{KernelSource, SourceKernel, SourceTemplate, Wgpu};
-use cubecl::{CubeCount, CubeDim, prelude::KernelId, server::KernelArguments};
+use cubecl::{
+    CubeCount, CubeDim,
+    prelude::KernelId,
+    server::{KernelArguments, MetadataBindingInfo},
+};
 
 /// Invocations per workgroup. Small, because the kernels give each invocation a whole register tile: a layer of the
 /// small models has only hundreds of them, and they must spread over all cores.
@@ -11,12 +15,15 @@ pub const WORKGROUP: u32 = 32;
 /// Most workgroups along one dispatch dimension in WebGPU's default limits.
 const MAX_GRID: u32 = 65_535;
 
-/// WGSL text for one operation at one shape; equal keys mean equal text.
+/// One operation at one shape. Equal keys mean equal text, so that a model's many shapes share few pipelines:
+/// compiling one takes longer than running it, above all on software adapters.
 pub struct Wgsl {
-    /// What the pipeline cache knows the kernel by: operation and every constant in the text.
+    /// What the pipeline cache knows the kernel by: the operation and every constant in the text.
     pub key: (&'static str, Vec<u32>),
-    /// Produces the text; called once per key.
+    /// Produces the text from the key's constants; called once per key.
     pub text: fn(&[u32]) -> String,
+    /// Values of the text's `info` fields, in order.
+    pub info: Vec<u32>,
 }
 
 impl KernelSource for Wgsl {
@@ -43,11 +50,10 @@ pub fn words_on_gpu(tensor: &Tensor<1, Int>) -> Option<CubeTensor> {
 
 /// Runs `kernel` with at least `invocations` invocations over `inputs` plus a fresh f32 output of `shape`.
 ///
-/// Bindings are numbered as in `inputs`, the output last; all are `read_write`, because tensors share pool buffers
-/// and WebGPU forbids mixing access modes on one buffer in a dispatch. The text finds its invocation number in
-/// `invocation()` of [`prelude`].
+/// Bindings are numbered as in `inputs`, then the output, then the kernel's `info`; buffers are `read_write`, because
+/// tensors share pool buffers and WebGPU forbids mixing access modes on one buffer in a dispatch.
 pub fn launch<const D: usize>(
-    kernel: Wgsl,
+    mut kernel: Wgsl,
     invocations: usize,
     inputs: &[&CubeTensor],
     shape: [usize; D],
@@ -65,20 +71,38 @@ pub fn launch<const D: usize>(
     let grid = CubeCount::Static(workgroups.min(MAX_GRID), workgroups.div_ceil(MAX_GRID), 1);
     let mut bindings: Vec<_> = inputs.iter().map(|input| input.handle.clone().binding()).collect();
     bindings.push(output.handle.clone().binding());
-    let kernel = SourceKernel::new(kernel, CubeDim::new_1d(WORKGROUP));
-    like.client.launch(Box::new(kernel), grid, KernelArguments::new().with_buffers(bindings));
+    let info = pairs(std::mem::take(&mut kernel.info));
+    let arguments = KernelArguments::new().with_buffers(bindings).with_info(MetadataBindingInfo::custom(info));
+    like.client.launch(Box::new(SourceKernel::new(kernel, CubeDim::new_1d(WORKGROUP))), grid, arguments);
     Tensor::from_primitive::<Wgpu>(output)
 }
 
-/// Declarations that every kernel starts with: its bindings, named and typed in order, and `invocation()`.
-pub fn prelude(bindings: &[(&str, &str)]) -> String {
-    let mut text = String::new();
-    for (index, (name, element)) in bindings.iter().enumerate() {
-        text += &format!("@group(0) @binding({index}) var<storage, read_write> {name}: array<{element}>;\n");
-    }
-    text += &format!("fn invocation(id: vec3<u32>) -> u32 {{ return id.x + id.y * {}u; }}\n", MAX_GRID * WORKGROUP);
-    text
+/// Words two by two, padded to whole 16-byte rows as uniform buffers want.
+fn pairs(mut words: Vec<u32>) -> Vec<u64> {
+    words.resize(words.len().next_multiple_of(4), 0);
+    words.chunks_exact(2).map(|pair| u64::from(pair[0]) | u64::from(pair[1]) << 32).collect()
 }
 
-/// The line that opens every entry point.
-pub const ENTRY: &str = "@compute @workgroup_size(32, 1, 1) fn main(@builtin(global_invocation_id) id: vec3<u32>) {\n";
+/// Declarations that every kernel starts with: its buffers by name and element type, and the fields of `info`.
+pub fn prelude(buffers: &[(&str, &str)], info: &[&str]) -> String {
+    let mut text = String::new();
+    for (index, (name, element)) in buffers.iter().enumerate() {
+        text += &format!("@group(0) @binding({index}) var<storage, read_write> {name}: array<{element}>;\n");
+    }
+    let fields = info.iter().map(|field| format!("{field}: u32, ")).collect::<String>();
+    let padding =
+        (info.len()..info.len().next_multiple_of(4)).map(|i| format!("padding{i}: u32, ")).collect::<String>();
+    text + &format!(
+        "struct Info {{ {fields}{padding} }}\n@group(0) @binding({}) var<uniform> info: Info;\n",
+        buffers.len()
+    )
+}
+
+/// Opens the entry point: `i` is the invocation's number, and those from `count` (an expression) on have nothing to do.
+pub fn entry(count: &str) -> String {
+    format!(
+        "@compute @workgroup_size({WORKGROUP}, 1, 1) fn main(@builtin(global_invocation_id) id: vec3<u32>) {{\n\
+         let i = id.x + id.y * {}u; if (i >= {count}) {{ return; }}\n",
+        MAX_GRID * WORKGROUP
+    )
+}

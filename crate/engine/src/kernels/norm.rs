@@ -7,7 +7,7 @@
 
 use burn::tensor::{Tensor, activation};
 
-use super::launch::{ENTRY, Wgsl, launch, on_gpu, prelude};
+use super::launch::{Wgsl, entry, launch, on_gpu, prelude};
 
 /// Elements a slice of a group holds at least; more slices mean more parallel work.
 const SLICE: usize = 256;
@@ -41,18 +41,18 @@ pub fn group_norm(x: Tensor<4>, norm: &GroupNorm, silu: bool) -> Tensor<4> {
     };
     let (pixels, members) = (height * width, channels / groups * height * width);
     let slices = members.div_ceil(SLICE).min(MAX_SLICES);
-    let key = [batch * groups, members, slices].map(|c| c as u32).to_vec();
-    let moments: Tensor<1> = launch(
-        Wgsl { key: ("moments", key), text: moments_text },
-        batch * groups * slices,
-        &[&gx],
-        [batch * groups * slices * 2],
-    );
+    let count = batch * groups * slices;
+    let info = [count, members, slices, members.div_ceil(slices)].map(|value| value as u32).to_vec();
+    let kernel = Wgsl { key: ("moments", Vec::new()), text: moments_text, info };
+    let moments: Tensor<1> = launch(kernel, count, &[&gx], [count * 2]);
     let Some(gm) = on_gpu(&moments) else { return x };
-    let mut key = [batch, channels, pixels, groups, members, slices, usize::from(silu)].map(|c| c as u32).to_vec();
-    key.push((norm.eps as f32).to_bits());
-    let runs = batch * channels * pixels.div_ceil(RUN);
-    launch(Wgsl { key: ("group_norm", key), text: group_norm_text }, runs, &[&gx, &gm, &gw, &gb], dims)
+    let runs = pixels.div_ceil(RUN);
+    let count = batch * channels * runs;
+    let info = [count, channels, pixels, groups, members, slices, members.div_ceil(slices), runs];
+    let mut info = info.map(|value| value as u32).to_vec();
+    info.push((norm.eps as f32).to_bits());
+    let kernel = Wgsl { key: ("group_norm", vec![u32::from(silu)]), text: group_norm_text, info };
+    launch(kernel, count, &[&gx, &gm, &gw, &gb], dims)
 }
 
 /// Plain-tensor twin of [`group_norm`].
@@ -78,8 +78,9 @@ pub fn layer_norm<const D: usize>(x: Tensor<D>, weight: &Tensor<1>, bias: &Tenso
     };
     let columns = dims[D - 1];
     let rows = dims.iter().product::<usize>() / columns;
-    let key = vec![rows as u32, columns as u32, (eps as f32).to_bits()];
-    launch(Wgsl { key: ("layer_norm", key), text: layer_norm_text }, rows, &[&gx, &gw, &gb], dims)
+    let info = vec![rows as u32, columns as u32, (eps as f32).to_bits()];
+    let kernel = Wgsl { key: ("layer_norm", Vec::new()), text: layer_norm_text, info };
+    launch(kernel, rows, &[&gx, &gw, &gb], dims)
 }
 
 /// Plain-tensor twin of [`layer_norm`].
@@ -90,69 +91,52 @@ pub fn layer_norm_reference<const D: usize>(x: Tensor<D>, weight: &Tensor<1>, bi
 }
 
 /// First pass of group norm: (mean, sum of squared differences) of each slice of each group.
-fn moments_text(key: &[u32]) -> String {
-    let [groups, members, slices] = *key else { return String::new() };
-    let slice = members.div_ceil(slices);
-    prelude(&[("x", "f32"), ("y", "f32")])
-        + ENTRY
-        + &format!(
-            "let i = invocation(id); if (i >= {total}u) {{ return; }}\n\
-             let start = (i % {slices}u) * {slice}u; let end = min(start + {slice}u, {members}u);\n\
-             let base = (i / {slices}u) * {members}u;\n\
-             var sum = 0.0;\n\
-             for (var e = start; e < end; e++) {{ sum += x[base + e]; }}\n\
-             let mean = sum / f32(max(end, start + 1u) - start);\n\
-             var squares = 0.0;\n\
-             for (var e = start; e < end; e++) {{ let d = x[base + e] - mean; squares += d * d; }}\n\
-             y[i * 2u] = mean; y[i * 2u + 1u] = squares;\n}}\n",
-            total = groups * slices,
-        )
+fn moments_text(_: &[u32]) -> String {
+    prelude(&[("x", "f32"), ("y", "f32")], &["count", "members", "slices", "slice"])
+        + &entry("info.count")
+        + "let start = (i % info.slices) * info.slice; let end = min(start + info.slice, info.members);\n\
+           let base = (i / info.slices) * info.members;\n\
+           var sum = 0.0;\n\
+           for (var e = start; e < end; e++) { sum += x[base + e]; }\n\
+           let mean = sum / f32(max(end, start + 1u) - start);\n\
+           var squares = 0.0;\n\
+           for (var e = start; e < end; e++) { let d = x[base + e] - mean; squares += d * d; }\n\
+           y[i * 2u] = mean; y[i * 2u + 1u] = squares;\n}\n"
 }
 
 /// Second pass: combine the slices' moments, normalize, scale, shift and activate a run of one channel.
 fn group_norm_text(key: &[u32]) -> String {
-    let [batch, channels, pixels, groups, members, slices, silu, eps] = *key else { return String::new() };
-    let slice = members.div_ceil(slices);
-    let runs = pixels.div_ceil(RUN as u32);
-    let store = if silu == 1 { "y[e] = v / (1.0 + exp(-v));" } else { "y[e] = v;" };
-    prelude(&[("x", "f32"), ("m", "f32"), ("w", "f32"), ("b", "f32"), ("y", "f32")])
-        + ENTRY
+    let store = if key == [1] { "y[e] = v / (1.0 + exp(-v));" } else { "y[e] = v;" };
+    let fields = ["count", "channels", "pixels", "groups", "members", "slices", "slice", "runs", "eps"];
+    prelude(&[("x", "f32"), ("m", "f32"), ("w", "f32"), ("b", "f32"), ("y", "f32")], &fields)
+        + &entry("info.count")
         + &format!(
-            "let i = invocation(id); if (i >= {total}u) {{ return; }}\n\
-             let row = i / {runs}u; let channel = row % {channels}u;\n\
-             let group = (row / {channels}u) * {groups}u + channel / {per_group}u;\n\
+            "let row = i / info.runs; let channel = row % info.channels;\n\
+             let group = (row / info.channels) * info.groups + channel / (info.channels / info.groups);\n\
              var mean = 0.0; var squares = 0.0; var count = 0.0;\n\
-             for (var j = 0u; j < {slices}u; j++) {{\n\
-             let n = f32(min((j + 1u) * {slice}u, {members}u)) - f32(min(j * {slice}u, {members}u));\n\
+             for (var j = 0u; j < info.slices; j++) {{\n\
+             let n = f32(min((j + 1u) * info.slice, info.members)) - f32(min(j * info.slice, info.members));\n\
              if (n > 0.0) {{\n\
-             let d = m[(group * {slices}u + j) * 2u] - mean; let next = count + n;\n\
-             squares += m[(group * {slices}u + j) * 2u + 1u] + d * d * count * n / next;\n\
+             let at = (group * info.slices + j) * 2u; let d = m[at] - mean; let next = count + n;\n\
+             squares += m[at + 1u] + d * d * count * n / next;\n\
              mean += d * n / next; count = next; }} }}\n\
-             let scale = w[channel] * inverseSqrt(squares / count + {eps:?});\n\
+             let scale = w[channel] * inverseSqrt(squares / count + bitcast<f32>(info.eps));\n\
              let shift = b[channel] - mean * scale;\n\
-             let start = row * {pixels}u + (i % {runs}u) * {RUN}u;\n\
-             let end = min(start + {RUN}u, (row + 1u) * {pixels}u);\n\
-             for (var e = start; e < end; e++) {{ let v = x[e] * scale + shift; {store} }}\n}}\n",
-            total = batch * channels * runs,
-            per_group = channels / groups,
-            eps = f32::from_bits(eps),
+             let start = row * info.pixels + (i % info.runs) * {RUN}u;\n\
+             let end = min(start + {RUN}u, (row + 1u) * info.pixels);\n\
+             for (var e = start; e < end; e++) {{ let v = x[e] * scale + shift; {store} }}\n}}\n"
         )
 }
 
-fn layer_norm_text(key: &[u32]) -> String {
-    let [rows, columns, eps] = *key else { return String::new() };
-    prelude(&[("x", "f32"), ("w", "f32"), ("b", "f32"), ("y", "f32")])
-        + ENTRY
-        + &format!(
-            "let i = invocation(id); if (i >= {rows}u) {{ return; }}\n\
-             let start = i * {columns}u;\n\
-             var sum = 0.0;\n\
-             for (var e = 0u; e < {columns}u; e++) {{ sum += x[start + e]; }}\n\
-             let mean = sum / {columns}.0;\n\
-             var squares = 0.0;\n\
-             for (var e = 0u; e < {columns}u; e++) {{ let d = x[start + e] - mean; squares += d * d; }}\n\
-             let scale = inverseSqrt(squares / {columns}.0 + {eps:?});\n\
-             for (var e = 0u; e < {columns}u; e++) {{ y[start + e] = (x[start + e] - mean) * scale * w[e] + b[e]; }}\n}}\n",
-            eps = f32::from_bits(eps),
-        )
+fn layer_norm_text(_: &[u32]) -> String {
+    prelude(&[("x", "f32"), ("w", "f32"), ("b", "f32"), ("y", "f32")], &["count", "columns", "eps"])
+        + &entry("info.count")
+        + "let start = i * info.columns; let n = f32(info.columns);\n\
+           var sum = 0.0;\n\
+           for (var e = 0u; e < info.columns; e++) { sum += x[start + e]; }\n\
+           let mean = sum / n;\n\
+           var squares = 0.0;\n\
+           for (var e = 0u; e < info.columns; e++) { let d = x[start + e] - mean; squares += d * d; }\n\
+           let scale = inverseSqrt(squares / n + bitcast<f32>(info.eps));\n\
+           for (var e = 0u; e < info.columns; e++) { y[start + e] = (x[start + e] - mean) * scale * w[e] + b[e]; }\n}\n"
 }
