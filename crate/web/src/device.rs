@@ -49,7 +49,8 @@ pub struct ComputeDevice {
 }
 
 impl ComputeDevice {
-    /// Opens the device of that kind: `gpu`, `cpu`, or `auto`, which is the GPU where it works and the CPU elsewhere.
+    /// Opens the device of that kind: `gpu`, `cpu`, or `auto`, which is the GPU where it works and the CPU elsewhere. A
+    /// GPU that the browser only emulates loses to the CPU by far: each shader takes it as long as a picture takes here.
     ///
     /// # Errors
     /// [`Error::NoWebGpu`] where `gpu` cannot be had, [`Error::Request`] for another kind.
@@ -57,9 +58,9 @@ impl ComputeDevice {
         let on_gpu = |(device, gpu)| Self { device, gpu: Some(gpu), why_not_gpu: None };
         let on_cpu = |why_not_gpu| Self { device: Device::flex(), gpu: None, why_not_gpu };
         match kind {
-            "gpu" => Gpu::open().await.map(on_gpu).map_err(|reason| Error::NoWebGpu { reason }),
+            "gpu" => Gpu::open(true).await.map(on_gpu).map_err(|reason| Error::NoWebGpu { reason }),
             "cpu" => Ok(on_cpu(None)),
-            "auto" => Ok(Gpu::open().await.map_or_else(|reason| on_cpu(Some(reason)), on_gpu)),
+            "auto" => Ok(Gpu::open(false).await.map_or_else(|reason| on_cpu(Some(reason)), on_gpu)),
             other => Err(Error::request("device", format!("`{other}` is not one of gpu, cpu and auto"))),
         }
     }
@@ -118,8 +119,11 @@ impl ComputeDevice {
 
 impl Gpu {
     /// Opens the browser's GPU with all the limits and features that it offers; otherwise says in words why not.
-    async fn open() -> std::result::Result<(Device, Self), String> {
+    async fn open(may_be_emulated: bool) -> std::result::Result<(Device, Self), String> {
         let adapter_facts = probe_adapter().await?;
+        if adapter_facts.is_fallback && !may_be_emulated {
+            return Err("the browser has no real GPU for pages, only one that it emulates on the CPU".to_owned());
+        }
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
             backends: wgpu::Backends::BROWSER_WEBGPU,
             ..wgpu::InstanceDescriptor::new_without_display_handle()

@@ -8,7 +8,8 @@ use cubecl::wgpu::WgpuServer;
 use fraise_engine::picture::Picture;
 use fraise_engine::{Error, Result};
 use futures::channel::oneshot;
-use wasm_bindgen::{Clamped, JsCast};
+use js_sys::Uint8ClampedArray;
+use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{ImageData, OffscreenCanvas, OffscreenCanvasRenderingContext2d};
 
@@ -218,7 +219,9 @@ pub async fn read_picture(image: Tensor<4>) -> Result<Picture> {
 /// [`Error::Storage`] where the browser refuses its size.
 pub fn image_data(picture: &Picture) -> Result<ImageData> {
     let rgba: Vec<u8> = picture.rgb.chunks_exact(3).flat_map(|rgb| [rgb[0], rgb[1], rgb[2], 255]).collect();
-    ImageData::new_with_u8_clamped_array_and_sh(Clamped(&rgba), picture.width, picture.height)
+    // Copied, because an ImageData keeps the array that it is given, and Rust's memory is about to be free again.
+    let copy = Uint8ClampedArray::from(rgba.as_slice());
+    ImageData::new_with_js_u8_clamped_array_and_sh(&copy, picture.width, picture.height)
         .map_err(|thrown| failure("making an image", &thrown))
 }
 

@@ -6,7 +6,7 @@
  */
 import type { ErrorShape } from "./errors";
 
-/** Where to compute: `auto` takes the GPU where WebGPU works and the CPU elsewhere. */
+/** Where to compute: `auto` takes the GPU where WebGPU has a real one, and the CPU elsewhere. */
 export type DeviceChoice = "gpu" | "cpu" | "auto";
 
 /** Where the engine computes. */
