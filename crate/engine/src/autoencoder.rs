@@ -141,7 +141,7 @@ impl<'a, 'b> Stack<'a, 'b> {
             true => Conv2d::init(&mut scope, inputs, outputs, shape)?,
             false => Conv2d::init_unbiased(&mut scope, inputs, outputs, shape)?,
         };
-        self.push(TinyLayer::Conv(conv));
+        self.push(TinyLayer::Conv(Box::new(conv)));
         Ok(())
     }
 
@@ -172,7 +172,7 @@ impl<'a, 'b> Stack<'a, 'b> {
 
 #[derive(Debug)]
 enum TinyLayer {
-    Conv(Conv2d),
+    Conv(Box<Conv2d>),
     Block(Box<TinyBlock>),
     Activation(Activation),
     Upsample,

@@ -1,5 +1,7 @@
 //! A run that is dropped gives its GPU memory back, and the pipeline that it belonged to still paints.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use std::fs;
