@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use fraise_engine::picture::Picture;
 use fraise_engine::pipeline::Pipeline;
 use fraise_engine::request::{EffectiveRequest, Request};
+use fraise_engine::store::Sha2Digest;
 use fraise_engine::{Error, Result};
 use futures::StreamExt;
 use safetensors::tensor::TensorView;
@@ -104,7 +105,7 @@ pub async fn run(arguments: &GenerateArguments) -> Result<()> {
         bar.set_length(progress.total_bytes);
         bar.set_position(progress.loaded_bytes);
     };
-    let pipeline = Rc::new(Pipeline::load(&manifest, &store, &device, &mut on_progress).await?);
+    let pipeline = Rc::new(Pipeline::load(&manifest, &store, &Sha2Digest, &device, &mut on_progress).await?);
     bar.finish_and_clear();
     let request = pipeline.resolve(&request(arguments))?;
     let latents = arguments.init_latents.as_deref().map(|path| init_latents(path, &device)).transpose()?;

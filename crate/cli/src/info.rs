@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use fraise_engine::pack::Header;
+use fraise_engine::store::Sha2Digest;
 use fraise_engine::weights::Scheme;
 use fraise_engine::{Result, loader};
 
@@ -42,7 +43,7 @@ pub async fn run(arguments: &InfoArguments) -> Result<()> {
     );
     let mut device_bytes = 0;
     for (name, component) in &manifest.components {
-        let header = loader::load_header(&manifest, name, &store).await?;
+        let header = loader::load_header(&manifest, name, &store, &Sha2Digest).await?;
         let schemes = schemes(&header, &header.schemes(&format!("components.{name}"))?);
         if !component.optional && name != "tokenizer" {
             device_bytes += component.bytes - header.data_start;

@@ -11,7 +11,7 @@ use futures::stream::{self, StreamExt};
 use serde::Serialize;
 
 use crate::pack::{Component, Header, HeaderReader, Manifest, Piece, TensorInfo, TensorSink, TensorStream};
-use crate::store::{Completion, Digest, Sha2Digest, Source, Store, hex};
+use crate::store::{Completion, Digest, Source, Store, hex};
 use crate::weights::{Weights, WeightsBuilder};
 use crate::{Error, Result};
 
@@ -166,36 +166,48 @@ impl Meter<'_> {
 /// Streams a stored component to the device.
 ///
 /// # Errors
-/// [`Error::CorruptPiece`] for a piece that is gone, cut short or damaged so that the file cannot be read; it is
-/// removed, so that the next [`download`] fetches it again. [`Error::Manifest`] where the component itself is wrong.
-pub async fn load_component(manifest: &Manifest, name: &str, store: &impl Store, device: &Device) -> Result<Weights> {
+/// [`Error::CorruptPiece`] for a piece that is gone or does not have its hash; it is removed, so that the next
+/// [`download`] fetches it again. [`Error::Manifest`] where the component itself is wrong.
+pub async fn load_component(
+    manifest: &Manifest,
+    name: &str,
+    store: &impl Store,
+    digest: &impl Digest,
+    device: &Device,
+) -> Result<Weights> {
     let field = format!("components.{name}");
     let open = |header: &Header| Ok(WeightsBuilder::new(name, &header.schemes(&field)?, device));
-    read_component(manifest, name, store, open).await?.finish()
+    read_component(manifest.component(name)?, &field, (store, digest), open).await?.finish()
 }
 
 /// The files that a component carries as U8 tensors, by name: a tokenizer's `vocab.json` and `merges.txt`.
 ///
 /// # Errors
 /// As [`load_component`]; [`Error::Manifest`] also where the component is larger than 64 MiB.
-pub async fn load_files(manifest: &Manifest, name: &str, store: &impl Store) -> Result<BTreeMap<String, Vec<u8>>> {
+pub async fn load_files(
+    manifest: &Manifest,
+    name: &str,
+    store: &impl Store,
+    digest: &impl Digest,
+) -> Result<BTreeMap<String, Vec<u8>>> {
     let bytes = manifest.component(name)?.bytes;
     if bytes > MAX_FILES_BYTES {
         let reason = format!("{bytes} is beyond {MAX_FILES_BYTES} for a component of files");
         return Err(Error::manifest(format!("components.{name}.bytes"), reason));
     }
-    Ok(read_component(manifest, name, store, |_| Ok(Files::default())).await?.complete)
+    let (component, field) = (manifest.component(name)?, format!("components.{name}"));
+    Ok(read_component(component, &field, (store, digest), |_| Ok(Files::default())).await?.complete)
 }
 
 /// A component's safetensors header, from as many of its pieces as it takes.
 ///
 /// # Errors
 /// As [`load_component`].
-pub async fn load_header(manifest: &Manifest, name: &str, store: &impl Store) -> Result<Header> {
+pub async fn load_header(manifest: &Manifest, name: &str, store: &impl Store, digest: &impl Digest) -> Result<Header> {
     let component = manifest.component(name)?;
     let mut reader = HeaderReader::new(format!("components.{name}"), component.bytes);
     for piece in &component.pieces {
-        let bytes = stored_piece(piece, store).await?;
+        let bytes = stored_piece(piece, store, digest).await?;
         if let Some(header) = reader.feed(&mut bytes.as_slice())? {
             return Ok(header);
         }
@@ -215,57 +227,28 @@ pub async fn verify(
     on_bytes: &mut dyn FnMut(u64),
 ) -> Result<()> {
     for (name, component) in &manifest.components {
-        check_pieces(component, store, digest, on_bytes).await?;
-        let header = load_header(manifest, name, store).await?;
-        header.schemes(&format!("components.{name}"))?;
-    }
-    Ok(())
-}
-
-async fn check_pieces(
-    component: &Component,
-    store: &impl Store,
-    digest: &impl Digest,
-    on_bytes: &mut dyn FnMut(u64),
-) -> Result<()> {
-    for piece in &component.pieces {
-        let bytes = stored_piece(piece, store).await?;
-        if !is_intact(piece, &bytes, digest).await? {
-            store.remove(&piece.sha256).await?;
-            return Err(corrupt(piece, "store"));
+        for piece in &component.pieces {
+            stored_piece(piece, store, digest).await?;
+            on_bytes(piece.bytes);
         }
-        on_bytes(piece.bytes);
+        let header = load_header(manifest, name, store, digest).await?;
+        header.schemes(&format!("components.{name}"))?;
     }
     Ok(())
 }
 
 /// Feeds a component to the sink that `open` makes for its header.
 async fn read_component<K: TensorSink>(
-    manifest: &Manifest,
-    name: &str,
-    store: &impl Store,
-    open: impl FnOnce(&Header) -> Result<K>,
-) -> Result<K> {
-    let component = manifest.component(name)?;
-    let read = stream_component(component, &format!("components.{name}"), store, open).await;
-    if matches!(read, Err(Error::Manifest { .. })) {
-        // Is the pack wrong, or did its stored bytes change? Hashing all pieces tells.
-        check_pieces(component, store, &Sha2Digest, &mut |_| ()).await?;
-    }
-    read
-}
-
-async fn stream_component<K: TensorSink>(
     component: &Component,
     field: &str,
-    store: &impl Store,
+    (store, digest): (&impl Store, &impl Digest),
     open: impl FnOnce(&Header) -> Result<K>,
 ) -> Result<K> {
     let mut reader = HeaderReader::new(field, component.bytes);
     let mut open = Some(open);
     let mut reading = None;
     for piece in &component.pieces {
-        let bytes = stored_piece(piece, store).await?;
+        let bytes = stored_piece(piece, store, digest).await?;
         let mut rest = bytes.as_slice();
         if let Some(open_sink) = open.take() {
             match reader.feed(&mut rest)? {
@@ -282,16 +265,16 @@ async fn stream_component<K: TensorSink>(
     Ok(sink)
 }
 
-/// A stored piece of the right length.
-async fn stored_piece(piece: &Piece, store: &impl Store) -> Result<Vec<u8>> {
-    match store.get(&piece.sha256).await? {
-        Some(bytes) if bytes.len() as u64 == piece.bytes => Ok(bytes),
-        Some(_) => {
-            store.remove(&piece.sha256).await?;
-            Err(corrupt(piece, "store"))
-        }
-        None => Err(corrupt(piece, "store, where it is missing,")),
+/// A stored piece, checked; one that is wrong is removed.
+async fn stored_piece(piece: &Piece, store: &impl Store, digest: &impl Digest) -> Result<Vec<u8>> {
+    let Some(bytes) = store.get(&piece.sha256).await? else {
+        return Err(corrupt(piece, "store, where it is missing,"));
+    };
+    if !is_intact(piece, &bytes, digest).await? {
+        store.remove(&piece.sha256).await?;
+        return Err(corrupt(piece, "store"));
     }
+    Ok(bytes)
 }
 
 fn corrupt(piece: &Piece, origin: &str) -> Error {

@@ -21,7 +21,7 @@ use crate::{
     pack::Manifest,
     request::{EffectiveRequest, Request, RequestLimits},
     sampler::{self, Sampler, SchedulerConfig},
-    store::Store,
+    store::{Digest, Store},
     text_encoder::{ClipTextConfig, ClipTextModel},
     tokenizer::{ClipTokenizer, TokenizerConfig},
     unet::{UNet2DCondition, UNet2DConditionConfig},
@@ -73,6 +73,7 @@ impl Pipeline {
     pub async fn load(
         manifest: &Manifest,
         store: &impl Store,
+        digest: &impl Digest,
         device: &Device,
         on_progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
@@ -87,10 +88,10 @@ impl Pipeline {
         report(0);
 
         let text_config: ClipTextConfig = config(manifest, "text_encoder")?;
-        let tokenizer = load_tokenizer(manifest, store, text_config.max_position_embeddings).await?;
+        let tokenizer = load_tokenizer(manifest, store, digest, text_config.max_position_embeddings).await?;
         report(sizes[0]);
 
-        let mut weights = load_component(manifest, "text_encoder", store, device).await?;
+        let mut weights = load_component(manifest, "text_encoder", store, digest, device).await?;
         memory.device_bytes += weights.device_bytes();
         let text_encoder = text_config.init(&mut weights.root())?;
         ignore_text_buffers(&mut weights);
@@ -98,13 +99,13 @@ impl Pipeline {
         report(sizes[1]);
 
         let unet_config: UNet2DConditionConfig = config(manifest, "unet")?;
-        let mut weights = load_component(manifest, "unet", store, device).await?;
+        let mut weights = load_component(manifest, "unet", store, digest, device).await?;
         memory.device_bytes += weights.device_bytes();
         let unet = unet_config.init(&mut weights.root())?;
         weights.finish()?;
         report(sizes[2]);
 
-        let mut weights = load_component(manifest, "vae_decoder", store, device).await?;
+        let mut weights = load_component(manifest, "vae_decoder", store, digest, device).await?;
         memory.device_bytes += weights.device_bytes();
         let decoder = Decoder::init(manifest, &mut weights)?;
         weights.finish()?;
@@ -342,8 +343,13 @@ fn from_json<T: DeserializeOwned>(field: &str, value: &Value) -> Result<T> {
     serde_json::from_value(value.clone()).map_err(|error| Error::manifest(field, error.to_string()))
 }
 
-async fn load_tokenizer(manifest: &Manifest, store: &impl Store, positions: usize) -> Result<ClipTokenizer> {
-    let files = load_files(manifest, "tokenizer", store).await?;
+async fn load_tokenizer(
+    manifest: &Manifest,
+    store: &impl Store,
+    digest: &impl Digest,
+    positions: usize,
+) -> Result<ClipTokenizer> {
+    let files = load_files(manifest, "tokenizer", store, digest).await?;
     let file = |name: &str| {
         let missing = || Error::MissingTensor { name: format!("tokenizer.{name}") };
         files.get(name).map(Vec::as_slice).ok_or_else(missing)

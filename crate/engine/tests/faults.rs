@@ -133,7 +133,7 @@ fn damaged_store(pack: &SmallPack, store: &MemoryStore, source: &TestSource, ind
         Some(bytes) => block_on(store.put(&sha256, bytes)).unwrap(),
         None => block_on(store.remove(&sha256)).unwrap(),
     }
-    match block_on(load_component(&pack.manifest, "unet", store, &Device::flex())).map(|_| ()) {
+    match block_on(load_component(&pack.manifest, "unet", store, &Sha2Digest, &Device::flex())).map(|_| ()) {
         Err(Error::CorruptPiece { sha256: found, origin }) => {
             assert!(found == sha256 && origin.starts_with("store"), "{origin}");
         }
@@ -143,7 +143,7 @@ fn damaged_store(pack: &SmallPack, store: &MemoryStore, source: &TestSource, ind
     load(source, store).unwrap();
     assert_eq!(*source.fetched.borrow(), [sha256]);
     source.fetched.borrow_mut().clear();
-    block_on(load_component(&pack.manifest, "unet", store, &Device::flex())).map(|_| ()).unwrap();
+    block_on(load_component(&pack.manifest, "unet", store, &Sha2Digest, &Device::flex())).map(|_| ()).unwrap();
 }
 
 #[test]
@@ -154,6 +154,11 @@ fn a_stored_piece_that_changed_is_purged_and_fetched_again() {
     damaged_store(&pack, &store, &source, 1, Some([&content[..], &[0]].concat()));
     damaged_store(&pack, &store, &source, 1, Some(Vec::new()));
     damaged_store(&pack, &store, &source, 1, None);
+    for position in [0, content.len() / 2, content.len() - 1] {
+        let mut flipped = content.clone();
+        flipped[position] ^= 1;
+        damaged_store(&pack, &store, &source, 1, Some(flipped));
+    }
     let header = pack.pieces[&piece(&pack, "unet", 0)].clone();
     for position in [0, 3, 9, 60] {
         let mut flipped = header.clone();
@@ -182,7 +187,7 @@ fn verifying_finds_a_flipped_bit_anywhere() {
 #[test]
 fn missing_unexpected_and_misshapen_tensors_are_named() {
     let (pack, store, _) = loaded();
-    let weights = || block_on(load_component(&pack.manifest, "unet", &store, &Device::flex())).unwrap();
+    let weights = || block_on(load_component(&pack.manifest, "unet", &store, &Sha2Digest, &Device::flex())).unwrap();
     let name = |error: Error| (error.code(), serde_json::to_value(error).unwrap()["details"]["name"].clone());
     let missing = weights().root().weight("conv_in.weights", &[32, 4, 3, 3]).unwrap_err();
     assert_eq!(name(missing), ("MissingTensor", json!("unet.conv_in.weights")));

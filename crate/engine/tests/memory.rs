@@ -12,6 +12,7 @@ use burn::tensor::Device;
 use fraise_engine::parity::{self, Kind, Packed};
 use fraise_engine::pipeline::{Pipeline, Step};
 use fraise_engine::request::Request;
+use fraise_engine::store::Sha2Digest;
 use fraise_engine::weights::Scheme;
 use futures::StreamExt;
 
@@ -41,7 +42,7 @@ fn a_dropped_run_frees_the_gpu() {
     let files = case.files().into_iter().map(|file| (file.clone(), fs::read(goldens.join(&file)).unwrap())).collect();
     let pipeline = pollster::block_on(async {
         let Packed { manifest, store } = parity::pack_model("tiny_flow", &files, Scheme::Q8).await.unwrap();
-        Pipeline::load(&manifest, &store, &device, &mut |_| {}).await.unwrap()
+        Pipeline::load(&manifest, &store, &Sha2Digest, &device, &mut |_| {}).await.unwrap()
     });
     let pipeline = Rc::new(pipeline);
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use fraise_engine::pack::quantize::decode_scheme;
 use fraise_engine::pack::{Manifest, TensorInfo};
-use fraise_engine::store::{MemoryStore, Store};
+use fraise_engine::store::{MemoryStore, Sha2Digest, Store};
 use fraise_engine::weights::Scheme;
 use fraise_engine::{Error, loader};
 use safetensors::{Dtype, SafeTensors};
@@ -81,7 +81,8 @@ fn concatenated_pieces_are_a_safetensors_file_with_the_weights_in_it() {
 #[test]
 fn every_tensor_starts_on_four_bytes_and_the_metadata_names_the_quantized() {
     let pack = small_pack(Scheme::Q4);
-    let header = pollster::block_on(loader::load_header(&pack.manifest, "unet", &store_of(&pack))).unwrap();
+    let header =
+        pollster::block_on(loader::load_header(&pack.manifest, "unet", &store_of(&pack), &Sha2Digest)).unwrap();
     let schemes = header.schemes("components.unet").unwrap();
     let expected =
         [("mid_block.attentions.0.proj_in.weight", Scheme::Q4), ("mid_block.resnets.0.conv1.weight", Scheme::Q8)];
@@ -113,7 +114,8 @@ fn reports_what_rounding_cost() {
 #[test]
 fn files_come_back_as_they_were() {
     let pack = small_pack(Scheme::F16);
-    let files = pollster::block_on(loader::load_files(&pack.manifest, "tokenizer", &store_of(&pack))).unwrap();
+    let files =
+        pollster::block_on(loader::load_files(&pack.manifest, "tokenizer", &store_of(&pack), &Sha2Digest)).unwrap();
     assert_eq!(files["vocab.json"], b"{\"a</w>\":0}");
     assert_eq!(files["merges.txt"], b"#version: 0.2\n");
 }

@@ -15,6 +15,7 @@ use std::rc::Rc;
 use burn::tensor::Device;
 use fraise_engine::parity::{self, Case, Files, Kind, Packed, Subject};
 use fraise_engine::pipeline::{MemoryReport, Pipeline};
+use fraise_engine::store::Sha2Digest;
 use fraise_engine::weights::Scheme;
 use futures::TryStreamExt;
 
@@ -87,7 +88,7 @@ fn paint(case: &Case, scheme: Scheme, device: &Device) -> (Vec<f32>, Vec<f32>, M
     let Subject::Model { model, request } = &case.subject else { panic!("{} is not a run", case.name) };
     pollster::block_on(async {
         let Packed { manifest, store } = parity::pack_model(model, &read_files(case), scheme).await.unwrap();
-        let pipeline = Rc::new(Pipeline::load(&manifest, &store, device, &mut |_| ()).await.unwrap());
+        let pipeline = Rc::new(Pipeline::load(&manifest, &store, &Sha2Digest, device, &mut |_| ()).await.unwrap());
         let request = pipeline.resolve(request).unwrap();
         let steps: Vec<_> = pipeline.generate(request).try_collect().await.unwrap();
         let latents = steps.last().unwrap().latents.clone();

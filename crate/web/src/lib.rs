@@ -95,12 +95,12 @@ struct MemoryReport {
 
 #[wasm_bindgen]
 impl FraiseEngine {
-    /// Opens the device of that kind (`gpu`, `cpu` or `auto`). `paints_from_gpu` says whether canvases may be painted
-    /// without a readback. `on_panic` is told why, should the engine ever stop: its open promises then never settle.
+    /// Opens the device of that kind (`gpu`, `cpu` or `auto`). `on_panic` is told why, should the engine ever stop: its
+    /// open promises then never settle. `paints_from_gpu` says whether canvases may be painted without a readback.
     ///
     /// # Errors
     /// `NoWebGpu`, or `Request` for another kind.
-    pub async fn create(device: String, paints_from_gpu: bool, on_panic: Function) -> Result<FraiseEngine, JsValue> {
+    pub async fn create(device: String, on_panic: Function, paints_from_gpu: bool) -> Result<FraiseEngine, JsValue> {
         report_panics_to(on_panic);
         let scope: WorkerGlobalScope = js_sys::global().unchecked_into();
         let compute = ComputeDevice::open(&device).await.map_err(|error| to_js(&error))?;
@@ -231,7 +231,7 @@ impl FraiseEngine {
             let _ = on_progress.call3(&JsValue::NULL, &phase.into(), &loaded.into(), &total.into());
         };
         let manifest = download(&source, &self.store, &self.digest, &mut report).await?;
-        let pipeline = Pipeline::load(&manifest, &self.store, &compute.device, &mut report).await?;
+        let pipeline = Pipeline::load(&manifest, &self.store, &self.digest, &compute.device, &mut report).await?;
         compute.finish().await?;
         self.loaded.replace(Some(Loaded { pipeline: Rc::new(pipeline), name: manifest.name.clone() }));
         Ok(manifest)

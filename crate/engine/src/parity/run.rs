@@ -14,7 +14,7 @@ use crate::pack::writer::{PackOptions, PieceSink, TensorSource, write_component}
 use crate::pack::{Component, Examples, Manifest, Piece, Recommended, TensorInfo, layout, manifest::FORMAT};
 use crate::pipeline::Pipeline;
 use crate::request::Request;
-use crate::store::{MemoryStore, Store};
+use crate::store::{MemoryStore, Sha2Digest, Store};
 use crate::tokenizer::{ClipTokenizer, TokenizerConfig};
 use crate::weights::Scheme;
 use crate::{Error, Result};
@@ -59,7 +59,7 @@ pub(super) async fn compare(
 ) -> Result<Vec<Comparison>> {
     let mut comparisons = vec![compare_ids(name, golden, (model, request), files)?];
     let Packed { manifest, store } = pack_model(model, files, Scheme::F16).await?;
-    let pipeline = Rc::new(Pipeline::load(&manifest, &store, device, &mut |_| ()).await?);
+    let pipeline = Rc::new(Pipeline::load(&manifest, &store, &Sha2Digest, device, &mut |_| ()).await?);
     let effective = pipeline.resolve(request)?;
     let (mut latents, mut last) = (Vec::new(), None);
     let mut steps = pin!(pipeline.generate(effective));
