@@ -107,8 +107,8 @@ impl IndexedDbStore {
         (estimate.get_quota().unwrap_or(0.0) - estimate.get_usage().unwrap_or(0.0)).max(0.0) as u64
     }
 
-    async fn read(&self, operation: &str, store: &str, key: &str) -> Result<Option<JsValue>> {
-        self.with_database(operation, 0, async |database| {
+    async fn read(&self, store: &str, key: &str) -> Result<Option<JsValue>> {
+        self.with_database(&format!("reading from the store of {store}"), 0, async |database| {
             let transaction = database.transaction(store).build()?;
             let value: Option<JsValue> = transaction.object_store(store)?.get(key.to_owned()).await?;
             Ok(value)
@@ -116,8 +116,8 @@ impl IndexedDbStore {
         .await
     }
 
-    async fn write(&self, operation: &str, store: &str, key: &str, value: &JsValue, bytes: usize) -> Result<()> {
-        self.with_database(operation, bytes, async |database| {
+    async fn write(&self, store: &str, key: &str, value: &JsValue, bytes: usize) -> Result<()> {
+        self.with_database(&format!("writing to the store of {store}"), bytes, async |database| {
             let transaction = database.transaction(store).with_mode(TransactionMode::Readwrite).build()?;
             transaction.object_store(store)?.put(value.clone()).with_key(key.to_owned()).await?;
             transaction.commit().await
@@ -128,7 +128,7 @@ impl IndexedDbStore {
 
 impl Store for IndexedDbStore {
     async fn get(&self, sha256: &str) -> Result<Option<Vec<u8>>> {
-        let value = self.read("reading a piece from the store", PIECES, sha256).await?;
+        let value = self.read(PIECES, sha256).await?;
         Ok(value.and_then(|value| value.dyn_into::<Uint8Array>().ok()).map(|bytes| bytes.to_vec()))
     }
 
@@ -136,7 +136,7 @@ impl Store for IndexedDbStore {
         let length = bytes.len();
         let array = Uint8Array::from(bytes.as_slice());
         drop(bytes); // before waiting: only JavaScript's copy is needed
-        self.write("storing a piece", PIECES, sha256, &array, length).await
+        self.write(PIECES, sha256, &array, length).await
     }
 
     async fn present(&self) -> Result<BTreeSet<String>> {
@@ -158,7 +158,7 @@ impl Store for IndexedDbStore {
     }
 
     async fn completion(&self, address: &str) -> Result<Option<Completion>> {
-        let Some(record) = self.read("reading a pack's record", PACKS, address).await? else { return Ok(None) };
+        let Some(record) = self.read(PACKS, address).await? else { return Ok(None) };
         let field = |name: &str| Reflect::get(&record, &name.into()).ok();
         let manifest_sha256 = field("manifestSha256").and_then(|value| value.as_string());
         let manifest = field("manifest").and_then(|value| value.dyn_into::<Uint8Array>().ok());
@@ -172,6 +172,6 @@ impl Store for IndexedDbStore {
         let record = Object::new();
         set(&record, "manifestSha256", &completion.manifest_sha256.as_str().into());
         set(&record, "manifest", &Uint8Array::from(completion.manifest.as_slice()));
-        self.write("filing a pack's record", PACKS, address, &record, completion.manifest.len()).await
+        self.write(PACKS, address, &record, completion.manifest.len()).await
     }
 }

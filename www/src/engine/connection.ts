@@ -2,6 +2,9 @@
 import { FraiseError, internalError, type ErrorShape } from "./errors";
 import type { CallMessage, CallName, Calls, FromWorker, NoticeMessage, Progress } from "./protocol";
 
+/** How long a dead worker's messages are waited for. */
+const LAST_WORDS_MS = 100;
+
 interface OpenCall {
   resolve(result: Calls[CallName]["result"]): void;
   reject(error: FraiseError): void;
@@ -22,7 +25,9 @@ export class Connection {
     this.#worker.onerror = (event) => {
       event.preventDefault();
       // Without a message the script itself did not load.
-      this.#die(internalError(event.message || "the worker's script could not be loaded"));
+      const fault = internalError(event.message || "the worker's script could not be loaded");
+      // A panic ends in a trap that says nothing; the worker's own account of it may be still on its way.
+      setTimeout(() => this.#die(fault), LAST_WORDS_MS);
     };
   }
 

@@ -5,6 +5,8 @@ import type { Progress } from "./protocol";
 const WINDOW_MS = 500;
 /** Weight of the newest window in the running rate. */
 const NEWEST_WEIGHT = 0.4;
+/** The time left is not guessed before this share of a phase was seen. */
+const SHARE_BEFORE_GUESSING = 0.02;
 /** Progress is reported at most this often within a phase. */
 const REPORT_INTERVAL_MS = 100;
 
@@ -14,6 +16,7 @@ export class ByteMeter {
   #rate: number | null = null;
   #windowStartMs = 0;
   #windowStartBytes = 0;
+  #phaseStartBytes = 0;
   #reportedMs = -Infinity;
 
   /** The report to send for this count, or null where the last one was sent just before. */
@@ -25,6 +28,7 @@ export class ByteMeter {
       this.#windowStartMs = nowMs;
       // What the store had already is not speed.
       this.#windowStartBytes = loadedBytes;
+      this.#phaseStartBytes = loadedBytes;
     }
     const windowMs = nowMs - this.#windowStartMs;
     if (windowMs >= WINDOW_MS) {
@@ -36,7 +40,8 @@ export class ByteMeter {
     const isComplete = totalBytes > 0 && loadedBytes >= totalBytes;
     if (!isNewPhase && !isComplete && nowMs - this.#reportedMs < REPORT_INTERVAL_MS) return null;
     this.#reportedMs = nowMs;
-    const etaMs = this.#rate ? ((totalBytes - loadedBytes) * 1000) / this.#rate : null;
+    const isSeenEnough = loadedBytes - this.#phaseStartBytes >= totalBytes * SHARE_BEFORE_GUESSING;
+    const etaMs = this.#rate && isSeenEnough ? ((totalBytes - loadedBytes) * 1000) / this.#rate : null;
     return { phase, loadedBytes, totalBytes, rate: this.#rate, etaMs: isComplete ? 0 : etaMs };
   }
 }

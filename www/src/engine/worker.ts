@@ -76,7 +76,7 @@ function perform(message: CallMessage): Promise<Calls[CallName]["result"]> {
 
 async function create({ device }: Calls["create"]["params"]): Promise<Calls["create"]["result"]> {
   await init();
-  engine = await FraiseEngine.create(device, device !== "cpu" && (await canPaintFromGpu()), die);
+  engine = await FraiseEngine.create(device, die, device !== "cpu" && (await canPaintFromGpu()));
   return deviceInfo();
 }
 
