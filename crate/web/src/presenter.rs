@@ -41,8 +41,8 @@ struct GpuSurface {
     size_px: [u32; 2],
 }
 
-/// Every canvas may have this format.
-const FORMAT: wgpu::TextureFormat = wgpu::TextureFormat::Rgba8Unorm;
+/// Every canvas may have this format. Firefox without dmabuf dies of the other one, `Rgba8Unorm`.
+const FORMAT: wgpu::TextureFormat = wgpu::TextureFormat::Bgra8Unorm;
 
 impl Presenter {
     /// A presenter for a canvas without a context; `may_use_gpu` says whether it may become a GPU surface.
@@ -68,8 +68,11 @@ impl Presenter {
         }
         let picture = read_picture(image).await?;
         let context = self.context_2d()?;
-        self.canvas.set_width(size_px[0]);
-        self.canvas.set_height(size_px[1]);
+        // Setting a canvas's size blanks it, even to what it was.
+        if [self.canvas.width(), self.canvas.height()] != size_px {
+            self.canvas.set_width(size_px[0]);
+            self.canvas.set_height(size_px[1]);
+        }
         context.put_image_data(&image_data(&picture)?, 0, 0).map_err(|thrown| failure("painting the canvas", &thrown))
     }
 
