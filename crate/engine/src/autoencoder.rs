@@ -10,7 +10,7 @@ use crate::{
     Error, Result,
     blocks::{Attention, ResnetBlock2D, ResnetNorm, Upsample2D},
     kernels::{self, Conv2dShape, GroupNorm},
-    layers::{Activation, Conv2d, group_norm, upsample_nearest},
+    layers::{Activation, Conv2d, group_norm},
     weights::Scope,
 };
 
@@ -84,15 +84,12 @@ impl AutoencoderTinyConfig {
             for _ in 0..counts.get(level).copied().unwrap_or(0) {
                 stack.block(width, self.act_fn)?;
             }
-            if level != last {
-                stack.upsample();
+            if level == last {
+                stack.conv(width, self.in_channels, Conv2dShape::SAME, true)?;
+            } else {
+                stack.index += 1; // an `Upsample` layer, which the convolution after it does on the way
+                stack.conv(width, width, Conv2dShape::DOUBLE, false)?;
             }
-            stack.conv(
-                width,
-                if level == last { self.in_channels } else { width },
-                Conv2dShape::SAME,
-                level == last,
-            )?;
         }
         Ok(TinyDecoder { layers: stack.layers })
     }
@@ -102,7 +99,7 @@ impl AutoencoderTinyConfig {
     /// # Errors
     /// [`Error::Manifest`] for impossible settings; otherwise as [`Scope::weight`].
     pub fn init_encoder(&self, s: &mut Scope) -> Result<TinyEncoder> {
-        const HALVE: Conv2dShape = Conv2dShape { kernel: 3, stride: 2, padding: (1, 1) };
+        const HALVE: Conv2dShape = Conv2dShape { stride: 2, ..Conv2dShape::SAME };
         let (widths, counts) = (&self.encoder_block_out_channels, &self.num_encoder_blocks);
         check_levels(widths, counts.iter().copied(), self.latent_channels)?;
         let mut stack = Stack::new(s, "encoder");
@@ -160,10 +157,6 @@ impl<'a, 'b> Stack<'a, 'b> {
         self.push(TinyLayer::Activation(activation));
     }
 
-    fn upsample(&mut self) {
-        self.push(TinyLayer::Upsample);
-    }
-
     fn push(&mut self, layer: TinyLayer) {
         self.layers.push(layer);
         self.index += 1;
@@ -175,7 +168,6 @@ enum TinyLayer {
     Conv(Box<Conv2d>),
     Block(Box<TinyBlock>),
     Activation(Activation),
-    Upsample,
 }
 
 impl TinyLayer {
@@ -184,10 +176,6 @@ impl TinyLayer {
             Self::Conv(conv) => conv.forward(x),
             Self::Block(block) => block.forward(x),
             Self::Activation(activation) => activation.forward(x),
-            Self::Upsample => {
-                let [_, _, height, width] = x.dims();
-                upsample_nearest(x, [height * 2, width * 2])
-            }
         }
     }
 }

@@ -231,7 +231,7 @@ impl Downsample2D {
     /// As [`Scope::weight`].
     pub fn init(s: &mut Scope, channels: usize, padding: usize) -> Result<Self> {
         let padding = if padding == 0 { (0, 1) } else { (padding, padding) };
-        let shape = Conv2dShape { kernel: 3, stride: 2, padding };
+        let shape = Conv2dShape { stride: 2, padding, ..Conv2dShape::SAME };
         Ok(Self { conv: Conv2d::init(&mut s.sub("conv"), channels, channels, shape)? })
     }
 
@@ -258,6 +258,10 @@ impl Upsample2D {
     /// # Shapes
     /// [B, C, H, W] → [B, C, size[0], size[1]].
     pub fn forward(&self, x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
-        self.conv.forward(upsample_nearest(x, size))
+        let [_, _, height, width] = x.dims();
+        match size == [height * 2, width * 2] {
+            true => self.conv.forward_double(x),
+            false => self.conv.forward(upsample_nearest(x, size)),
+        }
     }
 }

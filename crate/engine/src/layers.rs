@@ -76,6 +76,11 @@ impl Conv2d {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         kernels::conv2d(x, &self.weight, self.bias.as_ref(), self.shape)
     }
+
+    /// As [`Conv2d::forward`], of the input at twice its size.
+    pub fn forward_double(&self, x: Tensor<4>) -> Tensor<4> {
+        kernels::conv2d(x, &self.weight, self.bias.as_ref(), Conv2dShape { enlarge: 2, ..self.shape })
+    }
 }
 
 /// Takes a group norm's `weight` and `bias` from the scope.

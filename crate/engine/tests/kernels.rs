@@ -92,12 +92,13 @@ fn conv2d_equals_its_twin() {
     let geometries = [
         Conv2dShape::SAME,
         Conv2dShape::POINTWISE,
-        Conv2dShape { kernel: 3, stride: 2, padding: (1, 1) },
-        Conv2dShape { kernel: 3, stride: 2, padding: (0, 1) },
-        Conv2dShape { kernel: 3, stride: 1, padding: (0, 0) },
+        Conv2dShape::DOUBLE,
+        Conv2dShape { stride: 2, ..Conv2dShape::SAME },
+        Conv2dShape { stride: 2, padding: (0, 1), ..Conv2dShape::SAME },
+        Conv2dShape { padding: (0, 0), ..Conv2dShape::SAME },
     ];
     for scheme in Scheme::ALL {
-        for (round, geometry) in geometries.iter().cycle().take(15).enumerate() {
+        for (round, geometry) in geometries.iter().cycle().take(18).enumerate() {
             let (batch, height, width) = (random.between(1, 3), random.between(3, 13), random.between(3, 13));
             let (channels, outputs) = (inputs(scheme, &mut random, 64), random.between(1, 40));
             let x = random.values(batch * channels * height * width);

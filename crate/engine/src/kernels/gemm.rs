@@ -5,9 +5,10 @@
 //! by [`TILE_N`] outputs; a weight is unpacked once and used for every position of the tile. Blocks of 32 along `k`
 //! share a scale.
 
-use burn::tensor::{Tensor, module, ops::ConvOptions, ops::PadMode};
+use burn::tensor::{Tensor, module, ops::ConvOptions};
 
 use super::launch::{Wgsl, entry, launch, on_gpu, prelude, words_on_gpu};
+use super::pad::pad;
 use crate::weights::{Scheme, Weight};
 
 /// Positions (rows of a linear layer, output pixels of a convolution) per invocation.
@@ -24,16 +25,21 @@ pub struct Conv2dShape {
     pub stride: usize,
     /// Zero padding: (top and left, bottom and right).
     pub padding: (usize, usize),
+    /// Whole factor by which the input is first enlarged, by nearest neighbour.
+    pub enlarge: usize,
 }
 
 impl Conv2dShape {
     /// 3x3, stride 1, "same" padding.
-    pub const SAME: Self = Self { kernel: 3, stride: 1, padding: (1, 1) };
+    pub const SAME: Self = Self { kernel: 3, stride: 1, padding: (1, 1), enlarge: 1 };
+    /// As [`Self::SAME`], of the input at twice its size.
+    pub const DOUBLE: Self = Self { enlarge: 2, ..Self::SAME };
     /// 1x1.
-    pub const POINTWISE: Self = Self { kernel: 1, stride: 1, padding: (0, 0) };
+    pub const POINTWISE: Self = Self { kernel: 1, padding: (0, 0), ..Self::SAME };
 
-    fn output(&self, side: usize) -> usize {
-        (side + self.padding.0 + self.padding.1 - self.kernel) / self.stride + 1
+    /// Side of the output for a padded input's.
+    fn output(&self, padded: usize) -> usize {
+        (padded - self.kernel) / self.stride + 1
     }
 }
 
@@ -73,17 +79,12 @@ pub fn linear_reference(x: Tensor<2>, weight: &Weight, bias: Option<&Tensor<1>>)
 /// # Shapes
 /// `x` [B, Cin, H, W], `weight` [Cout, Cin·k·k] in the order (Cin, ky, kx), `bias` [Cout] → [B, Cout, H', W'].
 pub fn conv2d(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>, shape: Conv2dShape) -> Tensor<4> {
-    let [batch, channels, height, width] = x.dims();
-    let (begin, end) = shape.padding;
-    let x = match shape.padding {
-        (0, 0) => x,
-        _ => x.pad([(begin, end), (begin, end)], PadMode::Constant(0.0)),
-    };
+    let x = pad(x, shape.enlarge, shape.padding);
+    let [batch, channels, padded_h, padded_w] = x.dims();
     let (Some(input), Some(words)) = (on_gpu(&x), words_on_gpu(&weight.words)) else {
         return conv2d_reference(x, weight, bias, shape);
     };
-    let [out_h, out_w] = [shape.output(height), shape.output(width)];
-    let [_, _, padded_h, padded_w] = x.dims();
+    let [out_h, out_w] = [shape.output(padded_h), shape.output(padded_w)];
     let image = Image {
         kernel: shape.kernel,
         stride: shape.stride,
@@ -102,7 +103,7 @@ pub fn conv2d(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>, shape: Co
     launch(problem.kernel(), problem.invocations(), &inputs, [batch, weight.rows, out_h, out_w])
 }
 
-/// Plain-tensor twin of [`conv2d`] on an input that is already padded.
+/// Plain-tensor twin of [`conv2d`] on an input that is already enlarged and padded.
 pub fn conv2d_reference(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>, shape: Conv2dShape) -> Tensor<4> {
     let channels = x.dims()[1];
     let dense = weight.dequantize::<4>([weight.rows, channels, shape.kernel, shape.kernel], &x.device());

@@ -9,6 +9,7 @@ pub mod attention;
 pub mod embedding;
 pub mod gemm;
 pub mod norm;
+pub mod pad;
 
 mod launch;
 
@@ -16,3 +17,4 @@ pub use attention::{AttentionShape, attention};
 pub use embedding::embedding;
 pub use gemm::{Conv2dShape, conv2d, linear};
 pub use norm::{GroupNorm, group_norm, layer_norm};
+pub use pad::pad;
