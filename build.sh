@@ -140,7 +140,7 @@ serve() {
 
 # ---------------------------------------------------------------------------------------------- tests
 
-test_native() { "$CARGO" test --locked --workspace "$@"; }
+test_native() { "$CARGO" test --locked --workspace --no-fail-fast "$@"; }
 
 test_browser() {
   ensure_browsers
