@@ -26,7 +26,7 @@ async function survivesPainting(adapter: GPUAdapter): Promise<boolean> {
     const device = await adapter.requestDevice();
     const context = new OffscreenCanvas(1, 1).getContext("webgpu");
     if (!context) return false;
-    context.configure({ device, format: "rgba8unorm" });
+    context.configure({ device, format: navigator.gpu.getPreferredCanvasFormat() });
     const commands = device.createCommandEncoder();
     const view = context.getCurrentTexture().createView();
     commands.beginRenderPass({ colorAttachments: [{ view, loadOp: "clear", storeOp: "store" }] }).end();
