@@ -32,6 +32,9 @@ const FIREFOX_PREFS = {
 /** Console text of a GPU that was used wrongly: such work goes on with wrong buffers, so a test must not pass. */
 const GPU_FAULT = /validation|wgpu|webgpu|GPU ?(Validation|OutOfMemory|Internal)Error|uncaptured/i;
 
+/** Console text of something that the page's security policy forbids. */
+const POLICY_FAULT = /Content Security Policy|Refused to (load|connect|execute|apply)/i;
+
 /** Names of Chromium's own startup trouble, not of the page's doing. */
 const HARMLESS = /No available adapters|external Instance reference|powerPreference option is currently ignored/i;
 
@@ -88,7 +91,7 @@ function watch(page, urlOf) {
   page.on("console", (message) => {
     const text = message.text();
     const isSerious = ["error", "warning", "warn"].includes(message.type());
-    if (isSerious && GPU_FAULT.test(text) && !HARMLESS.test(text)) problems.push(`console: ${text}`);
+    if (isSerious && (GPU_FAULT.test(text) || POLICY_FAULT.test(text)) && !HARMLESS.test(text)) problems.push(`console: ${text}`);
     if (process.env.FRAISE_CONSOLE) console.log(`[${message.type()}] ${text}`);
   });
   page.on("request", (request) => {
