@@ -29,6 +29,16 @@ impl SchedulerConfig {
         self.integer("num_train_timesteps", 1000, 1..=MAX_TRAIN_TIMESTEPS)
     }
 
+    /// This configuration with a field set, as a keyword argument of `from_config` sets it.
+    pub(super) fn with(&self, field: &str, value: Value) -> Self {
+        let mut fields = self.0.clone();
+        if let Some(defaulted) = fields.get_mut("_use_default_values").and_then(Value::as_array_mut) {
+            defaulted.retain(|name| name != field);
+        }
+        fields.insert(field.to_owned(), value);
+        Self(fields)
+    }
+
     fn get(&self, field: &str) -> Option<&Value> {
         let defaulted = self.0.get("_use_default_values").and_then(Value::as_array);
         if defaulted.is_some_and(|fields| fields.iter().any(|name| name == field)) {
@@ -92,6 +102,14 @@ impl SchedulerConfig {
         match self.flag(field, false)? {
             true => Err(invalid(field, reason)),
             false => Ok(()),
+        }
+    }
+
+    /// Refuses a configuration that sets `field` at all.
+    pub(super) fn refuse(&self, field: &str, reason: &str) -> Result<()> {
+        match self.get(field) {
+            Some(_) => Err(invalid(field, reason)),
+            None => Ok(()),
         }
     }
 }

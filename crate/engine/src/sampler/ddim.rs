@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 
 use super::config::SchedulerConfig;
 use super::schedule::{BetaDefaults, Spacing, alphas_cumprod, train_indices};
-use super::{DrawNoise, Prediction, Sampler, Stepped, clip, clip_range};
+use super::{DrawNoise, Prediction, Sampler, Stepped, clip, clip_range, roots};
 use crate::Result;
 
 struct Ddim {
@@ -18,7 +18,7 @@ struct Ddim {
 }
 
 pub(super) fn build(config: &SchedulerConfig, steps: usize) -> Result<Box<dyn Sampler>> {
-    let defaults = BetaDefaults { beta_start: 0.0001, beta_end: 0.02, beta_schedule: "linear" };
+    let defaults = BetaDefaults { beta_start: 0.0001, beta_end: 0.02, beta_schedule: "linear", rescales: true };
     let alphas = alphas_cumprod(config, defaults)?;
     let timesteps = Spacing::from_config(config, "leading")?.timesteps(config, steps)?;
     let timesteps: Vec<f64> = timesteps.into_iter().map(f64::round_ties_even).collect();
@@ -56,13 +56,9 @@ impl Sampler for Ddim {
         _noise: &mut DrawNoise<'_>,
     ) -> Stepped {
         let (alpha_prod_t, alpha_prod_t_prev) = self.alpha_prods[index];
-        let (sqrt_alpha, sqrt_beta) = (alpha_prod_t.sqrt(), (1.0 - alpha_prod_t).sqrt());
-        let original = self.prediction.original_sample(model_output.clone(), sample.clone(), alpha_prod_t);
-        let epsilon = match self.prediction {
-            Prediction::Epsilon => model_output,
-            Prediction::Sample => (sample - model_output.mul_scalar(sqrt_alpha)).div_scalar(sqrt_beta),
-            Prediction::Velocity => model_output.mul_scalar(sqrt_alpha) + sample.mul_scalar(sqrt_beta),
-        };
+        let parts = roots(alpha_prod_t);
+        let original = self.prediction.original_sample(model_output.clone(), sample.clone(), parts);
+        let epsilon = self.prediction.noise(model_output, sample, parts);
         // The noise is not corrected for the clipping: diffusers' pipelines do not ask for it.
         let pred_original_sample = clip(original, self.clip_range);
         let direction = epsilon.mul_scalar((1.0 - alpha_prod_t_prev).sqrt());

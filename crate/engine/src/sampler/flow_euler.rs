@@ -6,7 +6,8 @@
 use burn::tensor::Tensor;
 
 use super::config::SchedulerConfig;
-use super::schedule::{SigmaSpread, linspace};
+use super::schedule::linspace;
+use super::sigmas::SigmaSpread;
 use super::{DrawNoise, Sampler, Stepped};
 use crate::Result;
 

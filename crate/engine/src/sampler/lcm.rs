@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 
 use super::config::SchedulerConfig;
 use super::schedule::{BetaDefaults, alphas_cumprod};
-use super::{DrawNoise, Prediction, Sampler, Stepped, clip, clip_range};
+use super::{DrawNoise, Prediction, Sampler, Stepped, clip, clip_range, roots};
 use crate::{Error, Result};
 
 /// Standard deviation of the data that the boundary condition assumes.
@@ -29,7 +29,8 @@ struct Row {
 }
 
 pub(super) fn build(config: &SchedulerConfig, steps: usize) -> Result<Box<dyn Sampler>> {
-    let defaults = BetaDefaults { beta_start: 0.00085, beta_end: 0.012, beta_schedule: "scaled_linear" };
+    let defaults =
+        BetaDefaults { beta_start: 0.00085, beta_end: 0.012, beta_schedule: "scaled_linear", rescales: true };
     let alphas = alphas_cumprod(config, defaults)?;
     let scaling = config.number("timestep_scaling", 10.0, 1e-6..=1e6)? as f32;
     let indices = train_timesteps(config, alphas.len(), steps)?;
@@ -52,7 +53,7 @@ pub(super) fn build(config: &SchedulerConfig, steps: usize) -> Result<Box<dyn Sa
 }
 
 /// `steps` of the timesteps that the model was distilled on, descending and evenly spread.
-fn train_timesteps(config: &SchedulerConfig, len: usize, steps: usize) -> Result<Vec<usize>> {
+pub(super) fn train_timesteps(config: &SchedulerConfig, len: usize, steps: usize) -> Result<Vec<usize>> {
     let original_steps = config.integer("original_inference_steps", 50.min(len), 1..=len)?;
     if steps > original_steps {
         let reason = format!("{steps} is more than the {original_steps} that this model was distilled on");
@@ -79,7 +80,7 @@ impl Sampler for Lcm {
 
     fn step(&mut self, model_output: Tensor<4>, index: usize, sample: Tensor<4>, noise: &mut DrawNoise<'_>) -> Stepped {
         let Row { alpha_prod_t, alpha_prod_t_prev, c_skip, c_out } = self.rows[index];
-        let original = self.prediction.original_sample(model_output, sample.clone(), alpha_prod_t);
+        let original = self.prediction.original_sample(model_output, sample.clone(), roots(alpha_prod_t));
         let original = clip(original, self.clip_range);
         let denoised = original.mul_scalar(c_out) + sample.mul_scalar(c_skip);
         let prev_sample = match index + 1 < self.rows.len() {

@@ -8,10 +8,17 @@
 
 mod config;
 mod ddim;
+mod dpmpp;
+mod dpmpp_update;
 mod euler;
+mod euler_a;
 mod flow_euler;
+mod heun;
 mod lcm;
+mod pndm;
 mod schedule;
+mod sigmas;
+mod tcd;
 
 use burn::tensor::Tensor;
 
@@ -38,10 +45,18 @@ struct Entry {
     build: fn(&SchedulerConfig, usize) -> Result<Box<dyn Sampler>>,
 }
 
-const SAMPLERS: [Entry; 4] = [
+/// Where a class has several names, the first is the one that takes the configuration as it is.
+const SAMPLERS: [Entry; 11] = [
     Entry { name: "ddim", class_name: "DDIMScheduler", build: ddim::build },
+    Entry { name: "pndm", class_name: "PNDMScheduler", build: pndm::build },
     Entry { name: "euler", class_name: "EulerDiscreteScheduler", build: euler::build },
+    Entry { name: "euler_a", class_name: "EulerAncestralDiscreteScheduler", build: euler_a::build },
+    Entry { name: "dpmpp_2m", class_name: "DPMSolverMultistepScheduler", build: dpmpp::build },
+    Entry { name: "dpmpp_2m_karras", class_name: "DPMSolverMultistepScheduler", build: dpmpp::build_karras },
+    Entry { name: "dpmpp_sde", class_name: "DPMSolverMultistepScheduler", build: dpmpp::build_sde },
+    Entry { name: "heun", class_name: "HeunDiscreteScheduler", build: heun::build },
     Entry { name: "lcm", class_name: "LCMScheduler", build: lcm::build },
+    Entry { name: "tcd", class_name: "TCDScheduler", build: tcd::build },
     Entry { name: "flow_euler", class_name: "FlowMatchEulerDiscreteScheduler", build: flow_euler::build },
 ];
 
@@ -132,15 +147,48 @@ impl Prediction {
         config.choice("prediction_type", "epsilon", &choices)
     }
 
-    /// The noise-free sample that the model's output implies where `alpha_prod_t` of the variance is signal.
-    fn original_sample(self, model_output: Tensor<4>, sample: Tensor<4>, alpha_prod_t: f32) -> Tensor<4> {
-        let (sqrt_alpha, sqrt_beta) = (alpha_prod_t.sqrt(), (1.0 - alpha_prod_t).sqrt());
-        match self {
-            Self::Epsilon => (sample - model_output.mul_scalar(sqrt_beta)).div_scalar(sqrt_alpha),
-            Self::Sample => model_output,
-            Self::Velocity => sample.mul_scalar(sqrt_alpha) - model_output.mul_scalar(sqrt_beta),
+    /// For classes that do not know `sample`.
+    fn without_sample(config: &SchedulerConfig) -> Result<Self> {
+        match Self::from_config(config)? {
+            Self::Sample => Err(config::invalid("prediction_type", "this sampler does not know `sample`")),
+            prediction => Ok(prediction),
         }
     }
+
+    /// The noise-free sample that the model's output implies where `parts` of the sample are (signal, noise).
+    fn original_sample(self, model_output: Tensor<4>, sample: Tensor<4>, parts: (f32, f32)) -> Tensor<4> {
+        let (signal, noise) = parts;
+        match self {
+            Self::Epsilon => (sample - model_output.mul_scalar(noise)).div_scalar(signal),
+            Self::Sample => model_output,
+            Self::Velocity => sample.mul_scalar(signal) - model_output.mul_scalar(noise),
+        }
+    }
+
+    /// The same for a sample that is the noise-free one plus `sigma` times noise.
+    fn original_of_sigma(self, model_output: Tensor<4>, sample: Tensor<4>, sigma: f32) -> Tensor<4> {
+        let variance = sigma * sigma + 1.0;
+        match self {
+            Self::Epsilon => sample - model_output.mul_scalar(sigma),
+            Self::Sample => model_output,
+            Self::Velocity => model_output.mul_scalar(-sigma / variance.sqrt()) + sample.div_scalar(variance),
+        }
+    }
+
+    /// The noise that the model's output implies where `parts` of the sample are (signal, noise).
+    fn noise(self, model_output: Tensor<4>, sample: Tensor<4>, parts: (f32, f32)) -> Tensor<4> {
+        let (signal, noise) = parts;
+        match self {
+            Self::Epsilon => model_output,
+            Self::Sample => (sample - model_output.mul_scalar(signal)).div_scalar(noise),
+            Self::Velocity => model_output.mul_scalar(signal) + sample.mul_scalar(noise),
+        }
+    }
+}
+
+/// Signal and noise in a sample of which `alpha_prod` of the variance is signal.
+fn roots(alpha_prod: f32) -> (f32, f32) {
+    (alpha_prod.sqrt(), (1.0 - alpha_prod).sqrt())
 }
 
 /// Largest magnitude of the predicted noise-free sample, where the configuration clips it.
@@ -178,7 +226,7 @@ mod tests {
         assert!(
             matches!(&error, Error::Request { field, reason } if field == "sampler" && reason.contains("flow_euler"))
         );
-        for class in [serde_json::json!({}), serde_json::json!({"_class_name": "PNDMScheduler"})] {
+        for class in [serde_json::json!({}), serde_json::json!({"_class_name": "DPMSolverSDEScheduler"})] {
             let error = error_of(None, class, 10);
             assert!(matches!(&error, Error::Manifest { field, .. } if field == "scheduler._class_name"), "{error:?}");
         }
@@ -195,10 +243,21 @@ mod tests {
                 );
             }
             let sampler = from_config(Some(name), &SchedulerConfig::default(), 4).unwrap();
-            assert_eq!(sampler.timesteps().len(), 4, "{name}");
+            let evaluations = match name {
+                "pndm" => 13,
+                "heun" => 7,
+                _ => 4,
+            };
+            assert_eq!(sampler.timesteps().len(), evaluations, "{name}");
         }
-        let error = error_of(Some("lcm"), serde_json::json!({"original_inference_steps": 50}), 51);
-        assert!(matches!(&error, Error::Request { field, .. } if field == "steps"), "{error:?}");
+        let divided = serde_json::json!({"original_inference_steps": 50});
+        let leading = serde_json::json!({"timestep_spacing": "leading"});
+        for (name, json, steps) in
+            [("lcm", &divided, 51), ("tcd", &divided, 51), ("pndm", &leading, 3), ("dpmpp_2m", &leading, 1000)]
+        {
+            let error = error_of(Some(name), json.clone(), steps);
+            assert!(matches!(&error, Error::Request { field, .. } if field == "steps"), "{name}: {error:?}");
+        }
     }
 
     #[test]
@@ -225,6 +284,23 @@ mod tests {
             ("euler", "sigma_max", serde_json::json!(1e300)),
             ("lcm", "original_inference_steps", serde_json::json!(1001)),
             ("lcm", "timestep_scaling", serde_json::json!(0.0)),
+            ("pndm", "prediction_type", serde_json::json!("sample")),
+            ("pndm", "steps_offset", serde_json::json!(900)),
+            ("euler_a", "prediction_type", serde_json::json!("sample")),
+            ("heun", "use_beta_sigmas", serde_json::json!(true)),
+            ("heun", "beta_schedule", serde_json::json!("exp")),
+            ("dpmpp_2m", "prediction_type", serde_json::json!("flow_prediction")),
+            ("dpmpp_2m", "algorithm_type", serde_json::json!("unipc")),
+            ("dpmpp_2m", "solver_type", serde_json::json!("bogus")),
+            ("dpmpp_2m", "solver_order", serde_json::json!(4)),
+            ("dpmpp_2m", "thresholding", serde_json::json!(true)),
+            ("dpmpp_2m", "use_lu_lambdas", serde_json::json!(true)),
+            ("dpmpp_2m", "use_flow_sigmas", serde_json::json!(true)),
+            ("dpmpp_2m", "use_dynamic_shifting", serde_json::json!(true)),
+            ("dpmpp_2m", "variance_type", serde_json::json!("learned")),
+            ("dpmpp_2m", "lambda_min_clipped", serde_json::json!(100.0)),
+            ("dpmpp_sde", "final_sigmas_type", serde_json::json!("none")),
+            ("tcd", "original_inference_steps", serde_json::json!(0)),
             ("flow_euler", "shift", serde_json::json!(0.0)),
             ("flow_euler", "shift_terminal", serde_json::json!(1.0)),
             ("flow_euler", "use_dynamic_shifting", serde_json::json!(true)),
@@ -234,5 +310,17 @@ mod tests {
             let expected = format!("scheduler.{field}");
             assert!(matches!(&error, Error::Manifest { field, .. } if *field == expected), "{name} {field}: {error:?}");
         }
+        // Two fields that exclude each other; one of them is named.
+        let cases = [
+            ("dpmpp_2m", serde_json::json!({"algorithm_type": "dpmsolver"}), "scheduler.final_sigmas_type"),
+            ("dpmpp_2m_karras", serde_json::json!({"use_exponential_sigmas": true}), "scheduler.use_karras_sigmas"),
+        ];
+        for (name, json, expected) in cases {
+            let error = error_of(Some(name), json, 4);
+            assert!(matches!(&error, Error::Manifest { field, .. } if field == expected), "{name}: {error:?}");
+        }
+        // As diffusers writes it for a model that has one kind of output.
+        let json = serde_json::json!({"variance_type": null, "lambda_min_clipped": null});
+        assert!(from_config(Some("dpmpp_2m"), &config(json), 4).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! Tables that samplers share: the noise schedule, the spacing of timesteps, and noise levels.
+//! Tables that samplers share: the noise schedule and the spacing of timesteps.
 //!
 //! Sums and products are single or double precision exactly where diffusers' are (torch tensors are single, NumPy arrays
 //! and torch's running products double), because 1 − ᾱ near t = 0 magnifies a rounding of ᾱ a thousandfold.
@@ -8,14 +8,14 @@ use crate::Result;
 
 /// Smallest and largest β accepted.
 const BETA_RANGE: core::ops::RangeInclusive<f64> = 1e-9..=0.9999;
-/// Noise levels accepted in configurations.
-const SIGMA_RANGE: core::ops::RangeInclusive<f64> = 1e-6..=1e6;
 
 /// What a class assumes of a configuration that does not say.
 pub(super) struct BetaDefaults {
     pub beta_start: f64,
     pub beta_end: f64,
     pub beta_schedule: &'static str,
+    /// Whether the class knows `rescale_betas_zero_snr`; the others keep the schedule as it is.
+    pub rescales: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -50,7 +50,7 @@ pub(super) fn alphas_cumprod(config: &SchedulerConfig, defaults: BetaDefaults) -
             BetaSchedule::SquaredcosCapV2 => cosine_betas(len),
         },
     };
-    let betas = match config.flag("rescale_betas_zero_snr", false)? {
+    let betas = match defaults.rescales && config.flag("rescale_betas_zero_snr", false)? {
         true => rescale_zero_terminal_snr(&betas),
         false => betas,
     };
@@ -141,6 +141,18 @@ impl Spacing {
             }
         })
     }
+
+    /// The same timesteps as the 32-bit array that samplers over noise levels have in diffusers.
+    pub fn float_timesteps(self, config: &SchedulerConfig, steps: usize) -> Result<Vec<f64>> {
+        let timesteps = self.timesteps(config, steps)?;
+        Ok(timesteps.into_iter().map(|timestep| f64::from(timestep as f32)).collect())
+    }
+
+    /// Standard deviation of the initial sample of a run that starts at the largest of `sigmas`.
+    pub fn init_noise_sigma(self, sigmas: &[f32]) -> f32 {
+        let max = sigmas.iter().copied().fold(0.0, f32::max);
+        if self == Self::Leading { (max * max + 1.0).sqrt() } else { max }
+    }
 }
 
 /// Indices into the training schedule of timesteps that are whole.
@@ -152,45 +164,6 @@ pub(super) fn train_indices(timesteps: &[f64], config: &SchedulerConfig) -> Resu
         if index < len { Ok(index) } else { Err(invalid("steps_offset", reason())) }
     };
     timesteps.iter().map(index).collect()
-}
-
-/// Another spread of the noise levels between the schedule's first and last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SigmaSpread {
-    /// Karras et al., *Elucidating the Design Space of Diffusion-Based Generative Models* (2022), equation 5.
-    Karras,
-    /// Even in the logarithm.
-    Exponential,
-}
-
-impl SigmaSpread {
-    /// The spread that the configuration switches on, if any.
-    pub fn from_config(config: &SchedulerConfig) -> Result<Option<Self>> {
-        config.unsupported("use_beta_sigmas", "beta-distributed noise levels are not supported")?;
-        for field in ["sigma_min", "sigma_max"] {
-            config.optional_number(field, SIGMA_RANGE)?;
-        }
-        match (config.flag("use_karras_sigmas", false)?, config.flag("use_exponential_sigmas", false)?) {
-            (true, true) => Err(invalid("use_karras_sigmas", "excludes use_exponential_sigmas")),
-            (true, false) => Ok(Some(Self::Karras)),
-            (false, true) => Ok(Some(Self::Exponential)),
-            (false, false) => Ok(None),
-        }
-    }
-
-    /// `steps` noise levels, descending, between the ends of `sigmas` or those that the configuration names.
-    pub fn respread(self, config: &SchedulerConfig, sigmas: &[f64], steps: usize) -> Result<Vec<f64>> {
-        let end = |field, sigma: Option<&f64>| config.number(field, sigma.copied().unwrap_or(1.0), SIGMA_RANGE);
-        let (max, min) = (end("sigma_max", sigmas.first())?, end("sigma_min", sigmas.last())?);
-        Ok(match self {
-            Self::Karras => {
-                let rho = 7.0;
-                let (max, min) = (max.powf(1.0 / rho), min.powf(1.0 / rho));
-                linspace(0.0, 1.0, steps).into_iter().map(|ramp| (max + ramp * (min - max)).powf(rho)).collect()
-            }
-            Self::Exponential => linspace(max.ln(), min.ln(), steps).into_iter().map(f64::exp).collect(),
-        })
-    }
 }
 
 #[cfg(test)]
@@ -211,7 +184,8 @@ mod tests {
     fn zero_terminal_snr_leaves_no_signal_at_the_end() {
         let json = serde_json::json!({"rescale_betas_zero_snr": true});
         let config: SchedulerConfig = serde_json::from_value(json).unwrap();
-        let defaults = BetaDefaults { beta_start: 0.00085, beta_end: 0.012, beta_schedule: "scaled_linear" };
+        let defaults =
+            BetaDefaults { beta_start: 0.00085, beta_end: 0.012, beta_schedule: "scaled_linear", rescales: true };
         let alphas = alphas_cumprod(&config, defaults).unwrap();
         assert_eq!((alphas.len(), alphas[999]), (1000, 0.0));
         assert!((alphas[0] - 0.99915).abs() < 1e-6);
