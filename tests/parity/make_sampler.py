@@ -154,6 +154,8 @@ CASES = {
     "dpmpp_2m_cosine_clipped_trailing": (None, own("dpmpp_2m", beta_schedule="squaredcos_cap_v2", lambda_min_clipped=-2.0, timestep_spacing="trailing"), 9),
     "dpmpp_2m_own_karras": (None, DPM | {"use_karras_sigmas": True}, 5),
     "dpmpp_2m_exponential": (None, DPM | {"use_exponential_sigmas": True}, 6),
+    "dpmpp_2m_lu": (None, DPM | {"use_lu_lambdas": True}, 6),
+    "dpmpp_2m_lu_cosine": (None, own("dpmpp_2m", beta_schedule="squaredcos_cap_v2", use_lu_lambdas=True, use_exponential_sigmas=True), 5),
     "dpmpp_2m_karras_sd15": ("dpmpp_2m_karras", SD15, 10),
     "dpmpp_2m_karras_many_steps": ("dpmpp_2m_karras", DPM, 16),
     "dpmpp_2m_karras_v": ("dpmpp_2m_karras", SD21, 6),

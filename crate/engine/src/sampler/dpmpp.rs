@@ -47,16 +47,13 @@ pub(super) fn build(config: &SchedulerConfig, steps: usize) -> Result<Box<dyn Sa
     let train_sigmas = TrainSigmas::from_config(config, defaults)?;
     let mut timesteps = timesteps(config, &train_sigmas, steps)?;
     let mut sigmas: Vec<f64> = timesteps.iter().map(|&timestep| train_sigmas.at(timestep)).collect();
-    if let Some(spread) = SigmaSpread::from_config(config)? {
-        let ends = [train_sigmas.last(), train_sigmas.first()].map(f64::from);
-        sigmas = spread.respread(config, &ends, steps)?;
-        timesteps = sigmas.iter().map(|&sigma| train_sigmas.timestep_of(sigma)).collect();
-        let schedules = [("linear", false), ("scaled_linear", false), ("squaredcos_cap_v2", true)];
-        let cosine = config.choice("beta_schedule", "linear", &schedules)?;
-        if spread == SigmaSpread::Karras && !cosine {
-            timesteps.iter_mut().for_each(|timestep| *timestep = timestep.round_ties_even());
-        }
-        timesteps.iter_mut().for_each(|timestep| *timestep = timestep.trunc());
+    if let Some((spread, whole)) = spread(config, &train_sigmas, steps)? {
+        let timestep = |&sigma: &f64| {
+            let timestep = train_sigmas.timestep_of(sigma);
+            if whole { timestep.round_ties_even() } else { timestep.trunc() }
+        };
+        timesteps = spread.iter().map(timestep).collect();
+        sigmas = spread;
     }
     let solver = Solver::from_config(config)?;
     let ends_at_zero = config.choice("final_sigmas_type", "zero", &[("zero", true), ("sigma_min", false)])?;
@@ -84,10 +81,29 @@ pub(super) fn build(config: &SchedulerConfig, steps: usize) -> Result<Box<dyn Sa
 
 fn refuse_unsupported(config: &SchedulerConfig) -> Result<()> {
     config.unsupported("thresholding", "dynamic thresholding is not for latent diffusion and not supported")?;
-    config.unsupported("use_lu_lambdas", "noise levels even in λ are not supported")?;
     config.unsupported("use_flow_sigmas", "noise levels of a rectified flow are not supported; see flow_euler")?;
     config.unsupported("use_dynamic_shifting", "shifting by the picture's size is not supported")?;
     config.refuse("variance_type", "models that predict their variance are not supported")
+}
+
+/// The noise levels, where the configuration spreads them otherwise than over timesteps, and whether the timesteps that
+/// belong to them are rounded; the others are cut.
+fn spread(config: &SchedulerConfig, train_sigmas: &TrainSigmas, steps: usize) -> Result<Option<(Vec<f64>, bool)>> {
+    let schedules = [("linear", true), ("scaled_linear", true), ("squaredcos_cap_v2", false)];
+    let whole = config.choice("beta_schedule", "linear", &schedules)?;
+    let ends = [train_sigmas.last(), train_sigmas.first()];
+    let respread = |spread: SigmaSpread| spread.respread(config, &ends.map(f64::from), steps);
+    Ok(match (SigmaSpread::from_config(config)?, config.flag("use_lu_lambdas", false)?) {
+        (Some(SigmaSpread::Karras), _) => Some((respread(SigmaSpread::Karras)?, whole)),
+        (_, true) => {
+            // Even in λ = −ln σ, always over the whole schedule.
+            let [start, stop] = ends.map(|sigma| f64::from(sigma.ln()));
+            let sigmas = linspace(0.0, 1.0, steps).into_iter().map(|ramp| (start + ramp * (stop - start)).exp());
+            Some((sigmas.collect(), whole))
+        }
+        (Some(spread), false) => Some((respread(spread)?, false)),
+        (None, false) => None,
+    })
 }
 
 /// Whole timesteps, descending, over the part of the schedule that `lambda_min_clipped` leaves. Unlike other samplers'

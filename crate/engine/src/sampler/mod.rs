@@ -294,7 +294,6 @@ mod tests {
             ("dpmpp_2m", "solver_type", serde_json::json!("bogus")),
             ("dpmpp_2m", "solver_order", serde_json::json!(4)),
             ("dpmpp_2m", "thresholding", serde_json::json!(true)),
-            ("dpmpp_2m", "use_lu_lambdas", serde_json::json!(true)),
             ("dpmpp_2m", "use_flow_sigmas", serde_json::json!(true)),
             ("dpmpp_2m", "use_dynamic_shifting", serde_json::json!(true)),
             ("dpmpp_2m", "variance_type", serde_json::json!("learned")),
