@@ -77,10 +77,10 @@ def main() -> None:
 
     sheet("prompts", painter.paint(prompts, steps, guidance, seed=0), prompts, 6, held)
     islands = [f"a strawberry island under a starry sky, {m}" for m in ISLAND_MANNERS]
-    sheet("manners", painter.paint(islands, steps, guidance, seed=40), islands, 6)
+    sheet("manners", painter.paint(islands, steps, guidance, seed=40), [f"…, {m}" for m in ISLAND_MANNERS], 6)
     chosen, counts = prompts[:6], (1, 2, 4, 8, 12, 24)
     pictures = [p for n in counts for p in painter.paint(chosen, n, guidance, seed=0)]
-    sheet("steps", pictures, [f"{n} steps: {text}" for n in counts for text in chosen], 6)
+    sheet("steps", pictures, [f"{n}: {text}" for n in counts for text in chosen], 6)
     (args.out / "words.json").write_text(json.dumps(words(), ensure_ascii=False, indent=1) + "\n")
 
 

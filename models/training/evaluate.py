@@ -2,8 +2,8 @@
 
     python evaluate.py --model work/out/fraise-1 --work work --minutes 7
 
-The judge is a small classifier (thing, place, colour, manner) trained on *separate* renders, half of them passed through
-the autoencoder, with blur and noise. Its own accuracy on renders of the very scenes that are asked for, through the
+The judge is a small classifier (thing, place, colour, manner) trained on *separate* renders, a quarter of them passed
+through the autoencoder, with blur and noise. Its own accuracy on renders of the very scenes that are asked for, through the
 autoencoder too, is the ceiling that stands beside each rate. Prints a table and writes it to WORK/evaluation.json.
 """
 
@@ -33,6 +33,7 @@ LABELS = {
     "manner": ["none", *(m.id for m in MANNERS)],
 }
 _SIDE = 64
+JUDGE_RENDERS = 9000
 
 
 def labels(scene: Scene) -> dict[str, int]:
@@ -66,8 +67,8 @@ def small(pictures: np.ndarray) -> np.ndarray:
 
 
 def through_autoencoder(painter: Painter, pictures: np.ndarray) -> np.ndarray:
-    with torch.no_grad():
-        parts = [painter.decode(painter.vae.encoder(to_pixels(pictures[i : i + 50], "cpu")))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        parts = [painter.decode(painter.vae.encoder(to_pixels(pictures[i : i + 50], "cpu")).float())
                  for i in range(0, len(pictures), 50)]
     return np.concatenate(parts)
 
@@ -80,11 +81,11 @@ def train_judge(work: Path, painter: Painter, drawings: dict, minutes: float) ->
         return judge.eval()
     torch.manual_seed(5)
     pictures, targets = [], []
-    for start in range(0, 16000, 200):
+    for start in range(0, JUDGE_RENDERS, 200):
         rngs = [np.random.default_rng((77, start + i)) for i in range(200)]
         scenes = [draw_scene(rng, is_simple) for rng in rngs]
         painted = np.stack([paint(scene, rng, drawings) for scene, rng in zip(scenes, rngs)])
-        painted[:100] = through_autoencoder(painter, painted[:100])
+        painted[:50] = through_autoencoder(painter, painted[:50])
         pictures.append(small(painted))
         targets += [labels(scene) for scene in scenes]
     pictures = np.concatenate(pictures)
@@ -139,6 +140,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("work"))
     parser.add_argument("--minutes", type=float, default=7, help="training time of the judge")
     parser.add_argument("--count", type=int, default=96, help="prompts of each kind, half English, half Chinese")
+    parser.add_argument("--judge-only", action="store_true", help="train the judge and stop")
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--guidance", type=float, default=3.0)
     args = parser.parse_args()
@@ -146,6 +148,8 @@ def main() -> None:
     cv2.setNumThreads(1)
     painter, drawings = Painter(args.model), load_drawings(args.work)
     judge = train_judge(args.work, painter, drawings, args.minutes)
+    if args.judge_only:
+        return
     table, languages = [], {"en": [], "zh": []}
     for kind in ("place", "colour", "manner", "island"):
         for held in (False, True):

@@ -38,7 +38,7 @@ class Painter:
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> np.ndarray:
         """uint8 [N, H, W, 3]."""
-        pixels = self.vae.decoder(latents).clamp(-1, 1)
+        pixels = self.vae.decoder(latents).float().clamp(-1, 1)
         return ((pixels + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
     def paint(self, prompts: list[str], steps: int, guidance: float, seed: int = 0, batch: int = 30) -> np.ndarray:
