@@ -35,15 +35,17 @@ class Scene:
 def is_held_out(scene: Scene) -> bool:
     """True for combinations of a thing with a place, a colour, a manner or the island that training never renders."""
 
-    def drawn(kind: str, value: str) -> bool:
-        digest = hashlib.sha256(f"{scene.thing}|{kind}|{value}".encode()).digest()
+    def drawn(thing: str, kind: str, value: str) -> bool:
+        digest = hashlib.sha256(f"{thing}|{kind}|{value}".encode()).digest()
         return int.from_bytes(digest[:4], "big") % 100 < HELD_OUT_PERCENT
 
-    return bool(
-        (scene.place and not scene.island and drawn("place", scene.place))
-        or (scene.colour and drawn("colour", scene.colour))
-        or (scene.manner and drawn("manner", scene.manner))
-        or (scene.island and drawn("island", scene.place or "day"))
+    return any(
+        (scene.place and not scene.island and drawn(thing, "place", scene.place))
+        or (scene.colour and thing == scene.thing and drawn(thing, "colour", scene.colour))
+        or (scene.manner and drawn(thing, "manner", scene.manner))
+        or (scene.island and drawn(thing, "island", scene.place or "day"))
+        for thing in (scene.thing, scene.second)
+        if thing
     )
 
 
