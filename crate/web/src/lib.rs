@@ -260,6 +260,19 @@ fn no_picture() -> Error {
     Error::request("picture", "none is finished yet; generate one first")
 }
 
+/// Runs the module's constructors (CubeCL registers its dialects in them), once.
+///
+/// The linker takes a module that does not call them for a command, and runs them again before **every** call from
+/// JavaScript, however small; that took nearly all of a step's time.
+#[wasm_bindgen(start)]
+fn start() {
+    unsafe extern "C" {
+        fn __wasm_call_ctors();
+    }
+    // SAFETY: the linker provides the function; this is the module's start, before anything depends on them.
+    unsafe { __wasm_call_ctors() };
+}
+
 /// A panic in WebAssembly ends in a trap that no promise hears of; this tells JavaScript the reason while it can.
 fn report_panics_to(on_panic: Function) {
     thread_local! {
