@@ -150,14 +150,6 @@ impl Sampler for Dpmpp {
         &self.timesteps
     }
 
-    fn init_noise_sigma(&self) -> f64 {
-        1.0
-    }
-
-    fn scale_model_input(&self, sample: Tensor<4>, _index: usize) -> Tensor<4> {
-        sample
-    }
-
     fn step(&mut self, model_output: Tensor<4>, index: usize, sample: Tensor<4>, noise: &mut DrawNoise<'_>) -> Stepped {
         let parts = self.levels[index].parts();
         let pred_original_sample = self.prediction.original_sample(model_output.clone(), sample.clone(), parts);

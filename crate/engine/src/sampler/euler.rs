@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 
 use super::config::SchedulerConfig;
 use super::schedule::{BetaDefaults, Spacing, torch_linspace};
-use super::sigmas::{SigmaSpread, TrainSigmas};
+use super::sigmas::{SigmaSpread, TrainSigmas, scale_by_sigma};
 use super::{DrawNoise, Prediction, Sampler, Stepped};
 use crate::Result;
 
@@ -67,8 +67,7 @@ impl Sampler for Euler {
     }
 
     fn scale_model_input(&self, sample: Tensor<4>, index: usize) -> Tensor<4> {
-        let sigma = self.sigmas[index];
-        sample.div_scalar((sigma * sigma + 1.0).sqrt())
+        scale_by_sigma(sample, self.sigmas[index])
     }
 
     fn step(

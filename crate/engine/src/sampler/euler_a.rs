@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 
 use super::config::SchedulerConfig;
 use super::schedule::{BetaDefaults, Spacing};
-use super::sigmas::TrainSigmas;
+use super::sigmas::{TrainSigmas, scale_by_sigma};
 use super::{DrawNoise, Prediction, Sampler, Stepped};
 use crate::Result;
 
@@ -43,8 +43,7 @@ impl Sampler for EulerAncestral {
     }
 
     fn scale_model_input(&self, sample: Tensor<4>, index: usize) -> Tensor<4> {
-        let sigma = self.sigmas[index];
-        sample.div_scalar((sigma * sigma + 1.0).sqrt())
+        scale_by_sigma(sample, self.sigmas[index])
     }
 
     fn step(&mut self, model_output: Tensor<4>, index: usize, sample: Tensor<4>, noise: &mut DrawNoise<'_>) -> Stepped {

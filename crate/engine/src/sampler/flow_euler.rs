@@ -61,14 +61,6 @@ impl Sampler for FlowEuler {
         &self.timesteps
     }
 
-    fn init_noise_sigma(&self) -> f64 {
-        1.0
-    }
-
-    fn scale_model_input(&self, sample: Tensor<4>, _index: usize) -> Tensor<4> {
-        sample
-    }
-
     fn step(&mut self, model_output: Tensor<4>, index: usize, sample: Tensor<4>, noise: &mut DrawNoise<'_>) -> Stepped {
         let (sigma, sigma_next) = (self.sigmas[index], self.sigmas[index + 1]);
         let pred_original_sample = sample.clone() - model_output.clone().mul_scalar(sigma);

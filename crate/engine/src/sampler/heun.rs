@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 
 use super::config::SchedulerConfig;
 use super::schedule::{BetaDefaults, Spacing};
-use super::sigmas::{SigmaSpread, TrainSigmas};
+use super::sigmas::{SigmaSpread, TrainSigmas, scale_by_sigma};
 use super::{DrawNoise, Prediction, Sampler, Stepped, clip, clip_range};
 use crate::Result;
 
@@ -59,8 +59,7 @@ impl Sampler for Heun {
     }
 
     fn scale_model_input(&self, sample: Tensor<4>, index: usize) -> Tensor<4> {
-        let sigma = self.sigmas[index];
-        sample.div_scalar((sigma * sigma + 1.0).sqrt())
+        scale_by_sigma(sample, self.sigmas[index])
     }
 
     fn step(

@@ -70,14 +70,6 @@ impl Sampler for Lcm {
         &self.timesteps
     }
 
-    fn init_noise_sigma(&self) -> f64 {
-        1.0
-    }
-
-    fn scale_model_input(&self, sample: Tensor<4>, _index: usize) -> Tensor<4> {
-        sample
-    }
-
     fn step(&mut self, model_output: Tensor<4>, index: usize, sample: Tensor<4>, noise: &mut DrawNoise<'_>) -> Stepped {
         let Row { alpha_prod_t, alpha_prod_t_prev, c_skip, c_out } = self.rows[index];
         let original = self.prediction.original_sample(model_output, sample.clone(), roots(alpha_prod_t));

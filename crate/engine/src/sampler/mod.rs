@@ -85,14 +85,18 @@ pub trait Sampler {
     /// samplers is not the number of steps asked for.
     fn timesteps(&self) -> &[f64];
 
-    /// Standard deviation of the initial sample.
-    fn init_noise_sigma(&self) -> f64;
+    /// Standard deviation of the initial sample; 1 unless a sampler counts in σ.
+    fn init_noise_sigma(&self) -> f64 {
+        1.0
+    }
 
-    /// The sample as the model wants to see it at step `index`. Shape unchanged.
+    /// The sample as the model wants to see it at step `index`: as it is, unless a sampler counts in σ. Shape unchanged.
     ///
     /// # Panics
     /// Where `index` is not below `timesteps().len()`.
-    fn scale_model_input(&self, sample: Tensor<4>, index: usize) -> Tensor<4>;
+    fn scale_model_input(&self, sample: Tensor<4>, _index: usize) -> Tensor<4> {
+        sample
+    }
 
     /// Takes step `index`, in order from 0. `model_output` and `sample` have one shape, `sample` is not scaled. `noise`
     /// is called exactly when diffusers draws noise, so that one stream of numbers serves a whole run.

@@ -1,8 +1,15 @@
 //! Noise levels σ = √((1 − ᾱ) / ᾱ): of the training schedule, between its timesteps, and spread in other ways.
 
+use burn::tensor::Tensor;
+
 use super::config::{SchedulerConfig, invalid};
 use super::schedule::{BetaDefaults, alphas_cumprod, linspace};
 use crate::Result;
+
+/// A sample of noise level σ, brought to the variance that the model was trained on.
+pub(super) fn scale_by_sigma(sample: Tensor<4>, sigma: f32) -> Tensor<4> {
+    sample.div_scalar((sigma * sigma + 1.0).sqrt())
+}
 
 /// Noise levels accepted in configurations.
 const SIGMA_RANGE: core::ops::RangeInclusive<f64> = 1e-6..=1e6;

@@ -49,14 +49,6 @@ impl Sampler for Tcd {
         &self.timesteps
     }
 
-    fn init_noise_sigma(&self) -> f64 {
-        1.0
-    }
-
-    fn scale_model_input(&self, sample: Tensor<4>, _index: usize) -> Tensor<4> {
-        sample
-    }
-
     fn step(&mut self, model_output: Tensor<4>, index: usize, sample: Tensor<4>, noise: &mut DrawNoise<'_>) -> Stepped {
         let Row { alpha_prod_t, alpha_prod_s, alpha_prod_t_prev } = self.rows[index];
         let parts = roots(alpha_prod_t);
