@@ -65,7 +65,7 @@ impl DiffusersFolder {
     pub fn json(&self, folder: &str, file: &str) -> Result<Option<Value>> {
         let Some(bytes) = self.file(folder, file)? else { return Ok(None) };
         let path = self.root.join(folder).join(file);
-        serde_json::from_slice(&bytes)
+        serde_json::from_slice(&without_infinities(bytes))
             .map(Some)
             .map_err(|error| Error::request("SRC", format!("{} is no JSON: {error}", path.display())))
     }
@@ -240,4 +240,42 @@ fn pickle(path: &Path) -> Error {
     let advice = "is a pickle, which can run code when it is opened; save the model again with safe_serialization=True \
                   and give that folder";
     Error::request("SRC", format!("{} {advice}", path.display()))
+}
+
+/// Python writes numbers that JSON has no words for (`-Infinity` in DPM-Solver's configuration). They stand for "no
+/// bound", as `null` does; inside strings they are left alone.
+fn without_infinities(json: Vec<u8>) -> Vec<u8> {
+    const WORDS: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
+    let (mut clean, mut rest, mut in_string) = (Vec::with_capacity(json.len()), json.as_slice(), false);
+    while let Some((&byte, tail)) = rest.split_first() {
+        if let (false, Some(word)) = (in_string, WORDS.iter().find(|word| rest.starts_with(word))) {
+            clean.extend(b"null");
+            rest = &rest[word.len()..];
+            continue;
+        }
+        clean.push(byte);
+        rest = tail;
+        match (byte, tail.split_first()) {
+            (b'"', _) => in_string = !in_string,
+            (b'\\', Some((&escaped, after))) if in_string => {
+                clean.push(escaped);
+                rest = after;
+            }
+            _ => {}
+        }
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn infinities_become_null_outside_strings_only() {
+        let json = br#"{"a": -Infinity, "b": [Infinity, NaN, -1], "c": "NaN \" -Infinity", "d\\": NaN}"#;
+        let expected = br#"{"a": null, "b": [null, null, -1], "c": "NaN \" -Infinity", "d\\": null}"#;
+        assert_eq!(String::from_utf8(without_infinities(json.to_vec())).unwrap(), String::from_utf8_lossy(expected));
+        assert!(serde_json::from_slice::<Value>(&without_infinities(json.to_vec())).is_ok());
+    }
 }
