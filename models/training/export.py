@@ -44,6 +44,13 @@ PACK = {
 }
 
 
+def forget_origin(config: Path) -> None:
+    """Removes the folder that diffusers notes a model was loaded from; it means nothing to others."""
+    settings = json.loads(config.read_text())
+    settings.pop("_name_or_path", None)
+    config.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+
+
 def export(out: Path, model: Denoiser, vae: AutoencoderTiny, tokenizer: Path) -> Path:
     """Writes the folder and puts it in place of an older one in one move."""
     fresh, old = out.with_name(out.name + ".new"), out.with_name(out.name + ".old")
@@ -51,6 +58,7 @@ def export(out: Path, model: Denoiser, vae: AutoencoderTiny, tokenizer: Path) ->
     model.text.save_pretrained(fresh / "text_encoder")
     model.unet.save_pretrained(fresh / "unet")
     vae.save_pretrained(fresh / "vae")
+    forget_origin(fresh / "vae" / "config.json")
     FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=1.0).save_pretrained(fresh / "scheduler")
     shutil.copytree(tokenizer, fresh / "tokenizer")
     index = {
