@@ -53,18 +53,8 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: &Weight, bias: Option<&Tenso
     let rows = dims.iter().product::<usize>() / k;
     dims[D - 1] = weight.rows;
     let x = x.reshape([rows, k]);
-    let y = match (on_gpu(&x), words_on_gpu(&weight.words)) {
-        (Some(input), Some(words)) => {
-            let problem = Problem { weight, bias: bias.is_some(), p: rows, image: None };
-            let bias = bias.and_then(on_gpu);
-            let scales = weight.scales.as_ref().and_then(words_on_gpu);
-            let mut inputs = vec![&input, &words];
-            inputs.extend(scales.as_ref());
-            inputs.extend(bias.as_ref());
-            launch(problem.kernel(), problem.invocations(), &inputs, [rows, weight.rows])
-        }
-        _ => linear_reference(x, weight, bias),
-    };
+    let problem = Problem { weight, bias, p: rows, image: None };
+    let y = problem.launch(&x, [rows, weight.rows]).unwrap_or_else(|| linear_reference(x, weight, bias));
     y.reshape(dims)
 }
 
@@ -81,9 +71,6 @@ pub fn linear_reference(x: Tensor<2>, weight: &Weight, bias: Option<&Tensor<1>>)
 pub fn conv2d(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>, shape: Conv2dShape) -> Tensor<4> {
     let x = pad(x, shape.enlarge, shape.padding);
     let [batch, channels, padded_h, padded_w] = x.dims();
-    let (Some(input), Some(words)) = (on_gpu(&x), words_on_gpu(&weight.words)) else {
-        return conv2d_reference(x, weight, bias, shape);
-    };
     let [out_h, out_w] = [shape.output(padded_h), shape.output(padded_w)];
     let image = Image {
         kernel: shape.kernel,
@@ -94,13 +81,8 @@ pub fn conv2d(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>, shape: Co
         out: out_h * out_w,
         out_row: out_w,
     };
-    let problem = Problem { weight, bias: bias.is_some(), p: batch * out_h * out_w, image: Some(image) };
-    let bias = bias.and_then(on_gpu);
-    let scales = weight.scales.as_ref().and_then(words_on_gpu);
-    let mut inputs = vec![&input, &words];
-    inputs.extend(scales.as_ref());
-    inputs.extend(bias.as_ref());
-    launch(problem.kernel(), problem.invocations(), &inputs, [batch, weight.rows, out_h, out_w])
+    let problem = Problem { weight, bias, p: batch * out_h * out_w, image: Some(image) };
+    problem.launch(&x, [batch, weight.rows, out_h, out_w]).unwrap_or_else(|| conv2d_reference(x, weight, bias, shape))
 }
 
 /// Plain-tensor twin of [`conv2d`] on an input that is already enlarged and padded.
@@ -113,7 +95,7 @@ pub fn conv2d_reference(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>,
 /// One product to be computed.
 struct Problem<'a> {
     weight: &'a Weight,
-    bias: bool,
+    bias: Option<&'a Tensor<1>>,
     /// Positions.
     p: usize,
     image: Option<Image>,
@@ -139,6 +121,17 @@ struct Image {
 const INFO: [&str; 9] = ["n", "k", "p", "values", "plane", "row", "out", "out_row", "stride"];
 
 impl Problem<'_> {
+    /// The product on the GPU, or `None` where the tensors live on the CPU.
+    fn launch<const X: usize, const Y: usize>(&self, x: &Tensor<X>, shape: [usize; Y]) -> Option<Tensor<Y>> {
+        let (input, words) = (on_gpu(x)?, words_on_gpu(&self.weight.words)?);
+        let scales = self.weight.scales.as_ref().and_then(words_on_gpu);
+        let bias = self.bias.and_then(on_gpu);
+        let mut inputs = vec![&input, &words];
+        inputs.extend(scales.as_ref());
+        inputs.extend(bias.as_ref());
+        Some(launch(self.kernel(), self.invocations(), &inputs, shape))
+    }
+
     fn invocations(&self) -> usize {
         self.p.div_ceil(TILE_P as usize) * self.weight.rows.div_ceil(TILE_N as usize)
     }
@@ -146,7 +139,12 @@ impl Problem<'_> {
     fn kernel(&self) -> Wgsl {
         let (n, k) = (self.weight.rows, self.weight.columns);
         let kernel = self.image.as_ref().map_or(0, |image| image.kernel);
-        let key = vec![self.weight.scheme as u32, u32::from(self.bias), u32::from(k.is_multiple_of(4)), kernel as u32];
+        let key = vec![
+            self.weight.scheme as u32,
+            u32::from(self.bias.is_some()),
+            u32::from(k.is_multiple_of(4)),
+            kernel as u32,
+        ];
         let mut info = vec![n, k, self.p];
         if let Some(i) = &self.image {
             info.extend([i.values, i.plane, i.row, i.out, i.out_row, i.stride]);
