@@ -16,14 +16,13 @@ use serde_json::Value;
 use crate::{
     Error, Result,
     autoencoder::{AutoencoderKlConfig, AutoencoderTinyConfig, KlDecoder, TinyDecoder},
-    loader::{Phase, Progress, load_component, load_files},
+    conditioning::{Conditioning, TextConditioner},
+    loader::{Phase, Progress, load_component},
     noise::NoiseStream,
     pack::Manifest,
     request::{EffectiveRequest, Request, RequestLimits},
     sampler::{self, Sampler, SchedulerConfig},
     store::{Digest, Store},
-    text_encoder::{ClipTextConfig, ClipTextModel},
-    tokenizer::{ClipTokenizer, TokenizerConfig},
     unet::{UNet2DCondition, UNet2DConditionConfig},
     weights::Weights,
 };
@@ -31,8 +30,7 @@ use crate::{
 /// A loaded pack, ready to paint.
 #[derive(Debug)]
 pub struct Pipeline {
-    tokenizer: ClipTokenizer,
-    text_encoder: ClipTextModel,
+    conditioner: TextConditioner,
     unet: UNet2DCondition,
     unet_config: UNet2DConditionConfig,
     decoder: Decoder,
@@ -77,39 +75,34 @@ impl Pipeline {
         device: &Device,
         on_progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
-        let names = ["tokenizer", "text_encoder", "unet", "vae_decoder"];
-        let sizes = names.map(|name| manifest.component(name).map_or(0, |component| component.bytes));
-        let mut memory = MemoryReport { pack_bytes: sizes.iter().sum(), device_bytes: 0 };
-        let mut loaded_bytes = 0;
+        let bytes = |name: &str| manifest.component(name).map_or(0, |component| component.bytes);
+        let names = TextConditioner::components(manifest).iter().chain(&["unet", "vae_decoder"]);
+        let mut memory = MemoryReport { pack_bytes: names.map(|name| bytes(name)).sum(), device_bytes: 0 };
+        let (mut loaded_bytes, total_bytes) = (0, memory.pack_bytes);
         let mut report = |bytes: u64| {
             loaded_bytes += bytes;
-            on_progress(Progress { phase: Phase::Upload, loaded_bytes, total_bytes: memory.pack_bytes });
+            on_progress(Progress { phase: Phase::Upload, loaded_bytes, total_bytes });
         };
         report(0);
 
-        let text_config: ClipTextConfig = config(manifest, "text_encoder")?;
-        let tokenizer = load_tokenizer(manifest, store, digest, text_config.max_position_embeddings).await?;
-        report(sizes[0]);
-
-        let mut weights = load_component(manifest, "text_encoder", store, digest, device).await?;
-        memory.device_bytes += weights.device_bytes();
-        let text_encoder = text_config.init(&mut weights.root())?;
-        ignore_text_buffers(&mut weights);
-        weights.finish()?;
-        report(sizes[1]);
+        let mut on_loaded = |name: &str, device_bytes: u64| {
+            memory.device_bytes += device_bytes;
+            report(bytes(name));
+        };
+        let conditioner = TextConditioner::load(manifest, store, digest, device, &mut on_loaded).await?;
 
         let unet_config: UNet2DConditionConfig = config(manifest, "unet")?;
         let mut weights = load_component(manifest, "unet", store, digest, device).await?;
         memory.device_bytes += weights.device_bytes();
         let unet = unet_config.init(&mut weights.root())?;
         weights.finish()?;
-        report(sizes[2]);
+        report(bytes("unet"));
 
         let mut weights = load_component(manifest, "vae_decoder", store, digest, device).await?;
         memory.device_bytes += weights.device_bytes();
         let decoder = Decoder::init(manifest, &mut weights)?;
         weights.finish()?;
-        report(sizes[3]);
+        report(bytes("vae_decoder"));
 
         if decoder.latent_channels() != unet_config.in_channels {
             return Err(Error::manifest(
@@ -127,7 +120,7 @@ impl Pipeline {
         };
         let scheduler = from_json("scheduler", &manifest.scheduler)?;
         let device = device.clone();
-        Ok(Self { tokenizer, text_encoder, unet, unet_config, decoder, scheduler, limits, memory, device })
+        Ok(Self { conditioner, unet, unet_config, decoder, scheduler, limits, memory, device })
     }
 
     /// What the pack weighs in its files and on the device.
@@ -140,8 +133,15 @@ impl Pipeline {
     /// # Errors
     /// [`Error::Request`] naming the field.
     pub fn resolve(&self, request: &Request) -> Result<EffectiveRequest> {
-        let effective = request.resolve(&self.limits)?;
+        let mut effective = request.resolve(&self.limits)?;
         self.sampler(&effective)?;
+        let mut texts = vec![("prompt", &effective.prompt)];
+        if self.is_guided(&effective) {
+            texts.push(("negative", &effective.negative));
+        }
+        for (field, text) in texts {
+            effective.truncated.extend(self.conditioner.truncation(field, text, effective.prompt_syntax)?);
+        }
         Ok(effective)
     }
 
@@ -179,11 +179,15 @@ impl Pipeline {
         sampler::from_config(request.sampler.as_deref(), &self.scheduler, request.steps as usize)
     }
 
-    /// The text embeddings of a run: [negative; prompt] where it is guided, else [prompt].
-    fn encode(&self, request: &EffectiveRequest, guided: bool) -> Result<Tensor<3>> {
-        let ids = |text: &str| self.tokenizer.encode_padded(text).ids;
-        let prompt = ids(&request.prompt);
-        self.text_encoder.forward(&if guided { vec![ids(&request.negative), prompt] } else { vec![prompt] })
+    /// Whether each step needs a prediction without the prompt; consistency models are guided by an embedding instead.
+    fn is_guided(&self, request: &EffectiveRequest) -> bool {
+        request.guidance > 1.0 && self.unet_config.time_cond_proj_dim.is_none()
+    }
+
+    /// The conditioning of a run: [negative; prompt] where it is guided, else [prompt].
+    fn encode(&self, request: &EffectiveRequest) -> Result<Conditioning> {
+        let negative = self.is_guided(request).then_some(request.negative.as_str());
+        self.conditioner.encode(negative, &request.prompt, request.prompt_syntax)
     }
 }
 
@@ -212,8 +216,8 @@ impl Run {
     fn new(pipeline: Rc<Pipeline>, request: &EffectiveRequest, latents: Option<Tensor<4>>) -> Result<Self> {
         let sampler = pipeline.sampler(request)?;
         let embedding_width = pipeline.unet_config.time_cond_proj_dim;
-        let guided = request.guidance > 1.0 && embedding_width.is_none();
-        let context = pipeline.encode(request, guided)?;
+        let guided = pipeline.is_guided(request);
+        let context = pipeline.encode(request)?.context;
         let guidance_embedding =
             embedding_width.map(|width| guidance_embedding(request.guidance - 1.0, width, &pipeline.device));
 
@@ -341,25 +345,4 @@ fn config<T: DeserializeOwned>(manifest: &Manifest, component: &str) -> Result<T
 
 fn from_json<T: DeserializeOwned>(field: &str, value: &Value) -> Result<T> {
     serde_json::from_value(value.clone()).map_err(|error| Error::manifest(field, error.to_string()))
-}
-
-async fn load_tokenizer(
-    manifest: &Manifest,
-    store: &impl Store,
-    digest: &impl Digest,
-    positions: usize,
-) -> Result<ClipTokenizer> {
-    let files = load_files(manifest, "tokenizer", store, digest).await?;
-    let file = |name: &str| {
-        let missing = || Error::MissingTensor { name: format!("tokenizer.{name}") };
-        files.get(name).map(Vec::as_slice).ok_or_else(missing)
-    };
-    let config: TokenizerConfig = config(manifest, "tokenizer")?;
-    ClipTokenizer::from_files(file("vocab.json")?, file("merges.txt")?, &config.capped(positions))
-}
-
-/// Index buffers that older files carry beside the weights.
-fn ignore_text_buffers(weights: &mut Weights) {
-    weights.ignore("embeddings.position_ids");
-    weights.ignore("text_model.embeddings.position_ids");
 }

@@ -104,7 +104,7 @@ impl ClipTextConfig {
         let text_model = self.init(scope)?;
         let text_projection = Linear::init(&mut scope.sub("text_projection"), self.hidden_size, projection_dim, false)?;
         let eos_token_id = self.eos_token_id.unwrap_or(DEFAULT_EOS_TOKEN_ID);
-        Ok(ClipTextModelWithProjection { text_model, text_projection, eos_token_id })
+        Ok(ClipTextModelWithProjection { text_model, text_projection, projection_dim, eos_token_id })
     }
 
     fn build(&self, scope: &mut Scope) -> Result<ClipTextModel> {
@@ -211,6 +211,7 @@ impl ClipTextModel {
 pub struct ClipTextModelWithProjection {
     text_model: ClipTextModel,
     text_projection: Linear,
+    projection_dim: usize,
     eos_token_id: u32,
 }
 
@@ -248,6 +249,11 @@ impl ClipTextModelWithProjection {
     /// Width of the hidden states.
     pub fn hidden_size(&self) -> usize {
         self.text_model.hidden_size()
+    }
+
+    /// Width of the projected states.
+    pub fn projection_dim(&self) -> usize {
+        self.projection_dim
     }
 }
 
