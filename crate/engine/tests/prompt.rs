@@ -77,7 +77,10 @@ fn reads_prompts_as_the_reference_does() {
         let Some(expected) = case.segments else { continue };
         let expected = expected.into_iter().map(|segment| match segment {
             GoldenSegment::Text(text, weight) => Segment::Text { text, weight },
-            GoldenSegment::Break(_) => Segment::Break,
+            GoldenSegment::Break(word) => {
+                assert_eq!(word, "BREAK");
+                Segment::Break
+            }
         });
         // Weights are equal to the last bit: they decide which neighbours are one text.
         assert_eq!(parse("prompt", &case.prompt).unwrap(), expected.collect::<Vec<_>>(), "{:?}", case.prompt);
