@@ -82,7 +82,8 @@ impl AddedTokens {
     }
 }
 
-/// A token's id and those of the further vectors of its embedding.
+/// A token's id and those of the further vectors of its embedding. (diffusers writes them out by replacing text, which
+/// misses a token in other case and cuts into the names of longer tokens; here whole tokens count.)
 ///
 /// Source: diffusers 0.42.1 `TextualInversionLoaderMixin._maybe_convert_prompt`.
 fn vectors(content: &str, ids: &BTreeMap<String, u32>) -> Vec<u32> {
