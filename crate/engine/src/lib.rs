@@ -6,6 +6,7 @@
 
 pub mod autoencoder;
 pub mod blocks;
+pub mod conditioning;
 pub mod decoder;
 pub mod error;
 pub mod kernels;
@@ -17,6 +18,7 @@ pub mod pack;
 pub mod parity;
 pub mod picture;
 pub mod pipeline;
+pub mod prompt;
 pub mod request;
 pub mod sampler;
 pub mod store;

@@ -13,24 +13,21 @@ use futures::{Stream, stream};
 
 use crate::{
     Error, Result,
+    conditioning::{Conditioning, TextConditioner},
     decoder::Decoder,
-    loader::{Phase, Progress, load_component, load_files},
+    loader::{Phase, Progress, load_component},
     noise::NoiseStream,
     pack::Manifest,
     request::{EffectiveRequest, Request, RequestLimits},
     sampler::{self, Sampler, SchedulerConfig},
     store::{Digest, Store},
-    text_encoder::{ClipTextConfig, ClipTextModel},
-    tokenizer::{ClipTokenizer, TokenizerConfig},
     unet::{Conditions, UNet2DCondition, UNet2DConditionConfig},
-    weights::Weights,
 };
 
 /// A loaded pack, ready to paint.
 #[derive(Debug)]
 pub struct Pipeline {
-    tokenizer: ClipTokenizer,
-    text_encoder: ClipTextModel,
+    conditioner: TextConditioner,
     unet: UNet2DCondition,
     unet_config: UNet2DConditionConfig,
     decoder: Decoder,
@@ -76,46 +73,44 @@ impl Pipeline {
         device: &Device,
         on_progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
-        let names = ["tokenizer", "text_encoder", "unet", "vae_decoder", "preview_decoder"];
-        let sizes = names.map(|name| manifest.component(name).map_or(0, |component| component.bytes));
-        let mut memory = MemoryReport { pack_bytes: sizes.iter().sum(), device_bytes: 0 };
-        let mut loaded_bytes = 0;
+        let bytes = |name: &str| manifest.component(name).map_or(0, |component| component.bytes);
+        let previews = manifest.components.get("preview_decoder").is_some_and(|component| !component.optional);
+        let last: &[&str] =
+            if previews { &["unet", "vae_decoder", "preview_decoder"] } else { &["unet", "vae_decoder"] };
+        let names = TextConditioner::components(manifest).iter().chain(last);
+        let mut memory = MemoryReport { pack_bytes: names.map(|name| bytes(name)).sum(), device_bytes: 0 };
+        let (mut loaded_bytes, total_bytes) = (0, memory.pack_bytes);
         let mut report = |bytes: u64| {
             loaded_bytes += bytes;
-            on_progress(Progress { phase: Phase::Upload, loaded_bytes, total_bytes: memory.pack_bytes });
+            on_progress(Progress { phase: Phase::Upload, loaded_bytes, total_bytes });
         };
         report(0);
 
-        let text_config: ClipTextConfig = manifest.config("text_encoder")?;
-        let tokenizer = load_tokenizer(manifest, store, digest, text_config.max_position_embeddings).await?;
-        report(sizes[0]);
-
-        let mut weights = load_component(manifest, "text_encoder", store, digest, device).await?;
-        memory.device_bytes += weights.device_bytes();
-        let text_encoder = text_config.init(&mut weights.root())?;
-        ignore_text_buffers(&mut weights);
-        weights.finish()?;
-        report(sizes[1]);
+        let mut on_loaded = |name: &str, device_bytes: u64| {
+            memory.device_bytes += device_bytes;
+            report(bytes(name));
+        };
+        let conditioner = TextConditioner::load(manifest, store, digest, device, &mut on_loaded).await?;
 
         let unet_config: UNet2DConditionConfig = manifest.config("unet")?;
         let mut weights = load_component(manifest, "unet", store, digest, device).await?;
         memory.device_bytes += weights.device_bytes();
         let unet = unet_config.init(&mut weights.root())?;
         weights.finish()?;
-        report(sizes[2]);
+        report(bytes("unet"));
 
         let mut weights = load_component(manifest, "vae_decoder", store, digest, device).await?;
         memory.device_bytes += weights.device_bytes();
         let decoder = Decoder::init(manifest, "vae_decoder", &mut weights)?;
         weights.finish()?;
-        report(sizes[3]);
-        let preview_decoder = match manifest.components.get("preview_decoder").is_some_and(|component| !component.optional) {
+        report(bytes("vae_decoder"));
+        let preview_decoder = match previews {
             true => {
                 let mut weights = load_component(manifest, "preview_decoder", store, digest, device).await?;
                 memory.device_bytes += weights.device_bytes();
                 let decoder = Decoder::init(manifest, "preview_decoder", &mut weights)?;
                 weights.finish()?;
-                report(sizes[4]);
+                report(bytes("preview_decoder"));
                 Some(decoder)
             }
             false => None,
@@ -125,6 +120,18 @@ impl Pipeline {
             return Err(Error::manifest(
                 "components.vae_decoder.config.latent_channels",
                 "differs from the UNet's in_channels",
+            ));
+        }
+        if conditioner.context_width() != unet_config.context_width() {
+            return Err(Error::manifest(
+                "components.unet.config.cross_attention_dim",
+                "differs from the text encoder's width",
+            ));
+        }
+        if conditioner.pooled_width() != unet_config.pooled_width() {
+            return Err(Error::manifest(
+                "components.unet.config.projection_class_embeddings_input_dim",
+                "does not fit the width of the second text encoder's projection",
             ));
         }
         let recommended = manifest.recommended;
@@ -137,18 +144,7 @@ impl Pipeline {
         };
         let scheduler = manifest.scheduler_config()?;
         let device = device.clone();
-        Ok(Self {
-            tokenizer,
-            text_encoder,
-            unet,
-            unet_config,
-            decoder,
-            preview_decoder,
-            scheduler,
-            limits,
-            memory,
-            device,
-        })
+        Ok(Self { conditioner, unet, unet_config, decoder, preview_decoder, scheduler, limits, memory, device })
     }
 
     /// What the pack weighs in its files and on the device.
@@ -161,8 +157,15 @@ impl Pipeline {
     /// # Errors
     /// [`Error::Request`] naming the field.
     pub fn resolve(&self, request: &Request) -> Result<EffectiveRequest> {
-        let effective = request.resolve(&self.limits)?;
+        let mut effective = request.resolve(&self.limits)?;
         self.sampler(&effective)?;
+        let mut texts = vec![("prompt", &effective.prompt)];
+        if self.is_guided(&effective) {
+            texts.push(("negative", &effective.negative));
+        }
+        for (field, text) in texts {
+            effective.truncated.extend(self.conditioner.truncation(field, text, effective.prompt_syntax)?);
+        }
         Ok(effective)
     }
 
@@ -208,17 +211,23 @@ impl Pipeline {
         sampler::from_config(request.sampler.as_deref(), &self.scheduler, request.steps as usize)
     }
 
+    /// Whether each step needs a prediction without the prompt; consistency models are guided by an embedding instead.
+    fn is_guided(&self, request: &EffectiveRequest) -> bool {
+        request.guidance > 1.0 && self.unet_config.time_cond_proj_dim.is_none()
+    }
+
     /// What the UNet is told in every step of a run: of [negative; prompt] where it is guided, else of [prompt].
-    fn conditions(&self, request: &EffectiveRequest, guided: bool) -> Result<Conditions> {
-        let ids = |text: &str| self.tokenizer.encode_padded(text).ids;
-        let prompt = ids(&request.prompt);
-        let prompts = if guided { vec![ids(&request.negative), prompt] } else { vec![prompt] };
-        let context = self.text_encoder.forward(&prompts)?;
-        let guidance_embedding = self
-            .unet_config
-            .time_cond_proj_dim
-            .map(|width| guidance_embedding(request.guidance - 1.0, width, &self.device));
-        Ok(Conditions { context, guidance_embedding, added_embedding: None })
+    fn conditions(&self, request: &EffectiveRequest) -> Result<Conditions> {
+        let negative = self.is_guided(request).then_some(request.negative.as_str());
+        let Conditioning { context, pooled } =
+            self.conditioner.encode(negative, &request.prompt, request.prompt_syntax)?;
+        let width = self.unet_config.time_cond_proj_dim;
+        let guidance_embedding = width.map(|width| guidance_embedding(request.guidance - 1.0, width, &self.device));
+        // The whole picture, not cropped out of a larger one.
+        let [height, width] = [f64::from(request.height), f64::from(request.width)];
+        let time_ids = [height, width, 0.0, 0.0, height, width];
+        let added_embedding = pooled.and_then(|pooled| self.unet.added_embedding(pooled, time_ids));
+        Ok(Conditions { context, guidance_embedding, added_embedding })
     }
 }
 
@@ -244,9 +253,8 @@ struct Run {
 impl Run {
     fn new(pipeline: Rc<Pipeline>, request: &EffectiveRequest, latents: Option<Tensor<4>>) -> Result<Self> {
         let sampler = pipeline.sampler(request)?;
-        let embeds_guidance = pipeline.unet_config.time_cond_proj_dim.is_some();
-        let guidance = (request.guidance > 1.0 && !embeds_guidance).then_some(request.guidance);
-        let conditions = pipeline.conditions(request, guidance.is_some())?;
+        let guidance = pipeline.is_guided(request).then_some(request.guidance);
+        let conditions = pipeline.conditions(request)?;
         let scale = pipeline.limits.scale_px;
         let shape =
             [1, pipeline.unet_config.in_channels, (request.height / scale) as usize, (request.width / scale) as usize];
@@ -310,25 +318,4 @@ fn guidance_embedding(scale: f64, width: usize, device: &Device) -> Tensor<2> {
     sines.extend(cosines);
     sines.resize(width, 0.0);
     Tensor::from_data(TensorData::new(sines, [1, width]), device)
-}
-
-async fn load_tokenizer(
-    manifest: &Manifest,
-    store: &impl Store,
-    digest: &impl Digest,
-    positions: usize,
-) -> Result<ClipTokenizer> {
-    let files = load_files(manifest, "tokenizer", store, digest).await?;
-    let file = |name: &str| {
-        let missing = || Error::MissingTensor { name: format!("tokenizer.{name}") };
-        files.get(name).map(Vec::as_slice).ok_or_else(missing)
-    };
-    let config: TokenizerConfig = manifest.config("tokenizer")?;
-    ClipTokenizer::from_files(file("vocab.json")?, file("merges.txt")?, &config.capped(positions))
-}
-
-/// Index buffers that older files carry beside the weights.
-fn ignore_text_buffers(weights: &mut Weights) {
-    weights.ignore("embeddings.position_ids");
-    weights.ignore("text_model.embeddings.position_ids");
 }

@@ -12,4 +12,6 @@ export type {
   PackInfo,
   Picture,
   Progress,
+  PromptSyntax,
+  Truncated,
 } from "./protocol";
