@@ -277,6 +277,14 @@ impl Output {
     }
 }
 
+/// A tensor's values, read back without blocking.
+///
+/// # Errors
+/// [`Error::Storage`] where the device does not give them.
+pub async fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+    Output::from(tensor).read().await
+}
+
 /// A reference file.
 struct Golden<'a>(SafeTensors<'a>);
 
