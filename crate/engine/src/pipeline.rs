@@ -16,10 +16,12 @@ use serde_json::Value;
 use crate::{
     Error, Result,
     autoencoder::{AutoencoderKlConfig, AutoencoderTinyConfig, KlDecoder, TinyDecoder},
+    limits::DeviceLimits,
     loader::{Phase, Progress, load_component, load_files},
     noise::NoiseStream,
-    pack::Manifest,
+    pack::{Manifest, Recommended},
     request::{EffectiveRequest, Request, RequestLimits},
+    requirements::{ModelShape, Requirements, WHOLE_DECODING_BYTES},
     sampler::{self, Sampler, SchedulerConfig},
     store::{Digest, Store},
     text_encoder::{ClipTextConfig, ClipTextModel},
@@ -39,6 +41,8 @@ pub struct Pipeline {
     scheduler: SchedulerConfig,
     limits: RequestLimits,
     memory: MemoryReport,
+    shape: ModelShape,
+    device_limits: DeviceLimits,
     device: Device,
 }
 
@@ -69,7 +73,8 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`Error::Manifest`], [`Error::MissingTensor`], [`Error::UnexpectedTensor`], [`Error::ShapeMismatch`] where the
-    /// pack does not fit together; what [`load_component`] reports.
+    /// pack does not fit together; [`Error::DeviceLimit`], before anything is loaded, where the device cannot paint at
+    /// the pack's recommended size; what [`load_component`] reports.
     pub async fn load(
         manifest: &Manifest,
         store: &impl Store,
@@ -77,6 +82,9 @@ impl Pipeline {
         device: &Device,
         on_progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
+        let (shape, device_limits) = (ModelShape::of(manifest)?, DeviceLimits::of(device));
+        let Recommended { width, height, .. } = manifest.recommended;
+        shape.requirements(width, height).check(&device_limits)?;
         let names = ["tokenizer", "text_encoder", "unet", "vae_decoder"];
         let sizes = names.map(|name| manifest.component(name).map_or(0, |component| component.bytes));
         let mut memory = MemoryReport { pack_bytes: sizes.iter().sum(), device_bytes: 0 };
@@ -127,7 +135,19 @@ impl Pipeline {
         };
         let scheduler = from_json("scheduler", &manifest.scheduler)?;
         let device = device.clone();
-        Ok(Self { tokenizer, text_encoder, unet, unet_config, decoder, scheduler, limits, memory, device })
+        Ok(Self {
+            tokenizer,
+            text_encoder,
+            unet,
+            unet_config,
+            decoder,
+            scheduler,
+            limits,
+            memory,
+            shape,
+            device_limits,
+            device,
+        })
     }
 
     /// What the pack weighs in its files and on the device.
@@ -135,13 +155,19 @@ impl Pipeline {
         self.memory
     }
 
+    /// What painting at a size takes.
+    pub fn requirements(&self, width_px: u32, height_px: u32) -> Requirements {
+        self.shape.requirements(width_px, height_px)
+    }
+
     /// Decides every value of a request.
     ///
     /// # Errors
-    /// [`Error::Request`] naming the field.
+    /// [`Error::Request`] naming the field; [`Error::DeviceLimit`] for a size that the device cannot paint.
     pub fn resolve(&self, request: &Request) -> Result<EffectiveRequest> {
         let effective = request.resolve(&self.limits)?;
         self.sampler(&effective)?;
+        self.requirements(effective.width, effective.height).check(&self.device_limits)?;
         Ok(effective)
     }
 
@@ -313,7 +339,7 @@ impl Decoder {
     fn forward(&self, latents: Tensor<4>) -> Tensor<4> {
         match self {
             Self::Tiny(decoder, config) => decoder.forward(latents / config.scaling_factor),
-            Self::Kl(decoder, config) => decoder.forward(latents / config.scaling_factor),
+            Self::Kl(decoder, config) => decoder.forward_within(latents / config.scaling_factor, WHOLE_DECODING_BYTES),
         }
     }
 
