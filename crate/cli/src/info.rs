@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
+use fraise_engine::limits::{DEFAULT_BINDING_BYTES, DeviceLimits};
 use fraise_engine::pack::{Header, Manifest};
 use fraise_engine::requirements::ModelShape;
 use fraise_engine::store::Sha2Digest;
@@ -66,6 +67,7 @@ fn requirements(manifest: &Manifest) -> Result<String> {
     if recommended.0.max(recommended.1) >= 512 {
         sizes.extend([(512, 512), (1024, 1024)].into_iter().filter(|size| *size != recommended));
     }
+    let limits = DeviceLimits { binding_bytes: DEFAULT_BINDING_BYTES, memory_bytes: None };
     let mut text = String::new();
     for (width, height) in sizes {
         let needs = shape.requirements(width, height);
@@ -75,8 +77,8 @@ fn requirements(manifest: &Manifest) -> Result<String> {
             mebibytes(needs.weights_bytes),
             mebibytes(needs.denoising[0].live_bytes),
             mebibytes(needs.denoising[1].live_bytes),
-            mebibytes(needs.decoding().live_bytes),
-            mebibytes(needs.largest_binding_bytes(2)),
+            mebibytes(needs.decoding(&limits).live_bytes),
+            mebibytes(needs.largest_binding_bytes(&limits, 2)),
         );
     }
     Ok(text)

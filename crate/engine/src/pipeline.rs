@@ -21,7 +21,7 @@ use crate::{
     noise::NoiseStream,
     pack::{Manifest, Recommended},
     request::{EffectiveRequest, Request, RequestLimits},
-    requirements::{ModelShape, Requirements, WHOLE_DECODING_BYTES},
+    requirements::{ModelShape, Requirements},
     sampler::{self, Sampler, SchedulerConfig},
     store::{Digest, Store},
     text_encoder::{ClipTextConfig, ClipTextModel},
@@ -198,7 +198,8 @@ impl Pipeline {
     /// # Shapes
     /// [1, C, h, w] → [1, 3, H, W], pixels in [0, 1].
     pub fn decode(&self, latents: Tensor<4>) -> Tensor<4> {
-        (self.decoder.forward(latents) / 2.0 + 0.5).clamp(0.0, 1.0)
+        let most_bytes = self.shape.decoding_bytes(&self.device_limits);
+        (self.decoder.forward(latents, most_bytes) / 2.0 + 0.5).clamp(0.0, 1.0)
     }
 
     fn sampler(&self, request: &EffectiveRequest) -> Result<Box<dyn Sampler>> {
@@ -335,11 +336,11 @@ impl Decoder {
         }
     }
 
-    /// Scaled latents to pixels in about [−1, 1].
-    fn forward(&self, latents: Tensor<4>) -> Tensor<4> {
+    /// Scaled latents to pixels in about [−1, 1]; in tiles where decoding them whole would take more than `most_bytes`.
+    fn forward(&self, latents: Tensor<4>, most_bytes: u64) -> Tensor<4> {
         match self {
             Self::Tiny(decoder, config) => decoder.forward(latents / config.scaling_factor),
-            Self::Kl(decoder, config) => decoder.forward_within(latents / config.scaling_factor, WHOLE_DECODING_BYTES),
+            Self::Kl(decoder, config) => decoder.forward_within(latents / config.scaling_factor, most_bytes),
         }
     }
 

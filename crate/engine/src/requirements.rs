@@ -78,6 +78,11 @@ impl ModelShape {
         Ok(Self { weights_bytes, unet, decoder })
     }
 
+    /// Room for decoding a picture whole on a device; where that needs more, it is decoded in tiles.
+    pub fn decoding_bytes(&self, limits: &DeviceLimits) -> u64 {
+        decoding_bytes(limits, self.weights_bytes)
+    }
+
     /// What painting a picture of that size needs.
     pub fn requirements(&self, width_px: u32, height_px: u32) -> Requirements {
         let scale = 1 << (self.decoder.widths.len() - 1);
@@ -93,22 +98,18 @@ impl ModelShape {
 }
 
 impl Requirements {
-    /// What decoding takes: the whole picture at once where that is within [`WHOLE_DECODING_BYTES`], else in tiles.
-    pub fn decoding(&self) -> Demand {
+    /// What decoding takes on a device: the whole picture at once where there is room for that, else tiles.
+    pub fn decoding(&self, limits: &DeviceLimits) -> Demand {
         match self.tiled_decoding {
-            Some(tiled) if self.whole_decoding.live_bytes > WHOLE_DECODING_BYTES => tiled,
+            Some(tiled) if self.whole_decoding.live_bytes > decoding_bytes(limits, self.weights_bytes) => tiled,
             _ => self.whole_decoding,
         }
     }
 
-    /// Memory for activations of a run whose UNet passes are over `batch` images, 1 or 2.
-    pub fn activation_bytes(&self, batch: usize) -> u64 {
-        self.denoising[batch.clamp(1, 2) - 1].live_bytes.max(self.decoding().live_bytes)
-    }
-
-    /// Largest tensor of such a run, weights left aside, which are cut to any limit.
-    pub fn largest_binding_bytes(&self, batch: usize) -> u64 {
-        self.denoising[batch.clamp(1, 2) - 1].binding_bytes.max(self.decoding().binding_bytes)
+    /// Largest tensor of a run whose UNet passes are over `batch` images, 1 or 2; weights left aside, which are cut to
+    /// any limit.
+    pub fn largest_binding_bytes(&self, limits: &DeviceLimits, batch: usize) -> u64 {
+        self.denoising[batch.clamp(1, 2) - 1].binding_bytes.max(self.decoding(limits).binding_bytes)
     }
 
     /// Whether UNet passes over `batch` images, 1 or 2, fit the device. Where two do not, guidance takes them one after
@@ -123,8 +124,16 @@ impl Requirements {
     /// [`Error::DeviceLimit`] naming the limit that is too low.
     pub fn check(&self, limits: &DeviceLimits) -> Result<()> {
         check(limits, self.denoising[0], self.weights_bytes)?;
-        check(limits, self.decoding(), self.weights_bytes)
+        check(limits, self.decoding(limits), self.weights_bytes)
     }
+}
+
+/// Room for the activations of a decoder.
+fn decoding_bytes(limits: &DeviceLimits, weights_bytes: u64) -> u64 {
+    limits
+        .memory_bytes
+        .map_or(WHOLE_DECODING_BYTES, |bytes| bytes.saturating_sub(weights_bytes))
+        .min(WHOLE_DECODING_BYTES)
 }
 
 fn check(limits: &DeviceLimits, demand: Demand, weights_bytes: u64) -> Result<()> {

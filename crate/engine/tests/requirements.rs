@@ -23,6 +23,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 const MIB: u64 = 1 << 20;
+const DEFAULT: DeviceLimits = DeviceLimits { binding_bytes: DEFAULT_BINDING_BYTES, memory_bytes: None };
 
 /// `unet/config.json` of Stable Diffusion 1.5 and of SDXL, and the autoencoder's of both.
 fn sd15() -> Value {
@@ -84,9 +85,9 @@ fn stable_diffusion_stays_within_the_default_binding() {
                 needs.denoising[1].live_bytes / MIB,
                 needs.whole_decoding.live_bytes / MIB,
                 needs.tiled_decoding.unwrap().live_bytes / MIB,
-                needs.largest_binding_bytes(2) / MIB,
+                needs.largest_binding_bytes(&DEFAULT, 2) / MIB,
             );
-            assert!(needs.largest_binding_bytes(2) <= DEFAULT_BINDING_BYTES, "{name} at {side}: {needs:?}");
+            assert!(needs.largest_binding_bytes(&DEFAULT, 2) <= DEFAULT_BINDING_BYTES, "{name} at {side}: {needs:?}");
             assert_eq!(needs.weights_bytes, (246 + 1640 + 99) * MIB);
         }
     }
@@ -95,9 +96,8 @@ fn stable_diffusion_stays_within_the_default_binding() {
 #[test]
 fn what_does_not_fit_is_refused_with_the_numbers() {
     let limits = |binding_bytes, memory_bytes| DeviceLimits { binding_bytes, memory_bytes };
-    let plenty = limits(DEFAULT_BINDING_BYTES, None);
-    needs(sd15(), 512).check(&plenty).unwrap();
-    let refusal = needs(sd15(), 2048).check(&plenty).unwrap_err();
+    needs(sd15(), 512).check(&DEFAULT).unwrap();
+    let refusal = needs(sd15(), 2048).check(&DEFAULT).unwrap_err();
     let Error::DeviceLimit { limit, needed, available } = &refusal else { panic!("{refusal}") };
     assert_eq!((limit.as_str(), *available), ("maxStorageBufferBindingSize", DEFAULT_BINDING_BYTES));
     assert!(*needed > *available && *needed == needs(sd15(), 2048).denoising[0].binding_bytes);
@@ -110,6 +110,9 @@ fn what_does_not_fit_is_refused_with_the_numbers() {
     assert!(!needs.fits_batch(&limits(DEFAULT_BINDING_BYTES, Some(at_once - 1)), 2));
     assert!(needs.fits_batch(&limits(DEFAULT_BINDING_BYTES, Some(at_once - 1)), 1));
     let too_little = needs.weights_bytes + 100 * MIB;
+    // Decoded whole where there is room, and in tiles where there is not.
+    assert_eq!(needs.decoding(&DEFAULT), needs.whole_decoding);
+    assert_eq!(Some(needs.decoding(&limits(DEFAULT_BINDING_BYTES, Some(too_little)))), needs.tiled_decoding);
     let refusal = needs.check(&limits(DEFAULT_BINDING_BYTES, Some(too_little))).unwrap_err();
     assert_eq!(refusal, Error::DeviceLimit { limit: "memory".into(), needed: one_by_one, available: too_little });
 }
@@ -162,7 +165,7 @@ fn reserved_by(device: &Device, run: impl FnOnce() -> Vec<f32>) -> u64 {
 fn the_formulas_tell_what_a_gpu_is_made_to_reserve() {
     let Some(device) = gpu() else { return };
     let mut random = Random::new(1);
-    let mut check = |what: &str, expected: u64, reserved: u64| {
+    let check = |what: &str, expected: u64, reserved: u64| {
         let ratio = reserved as f64 / expected as f64;
         println!("{what}: {} MiB reserved where {} MiB were foretold, {ratio:.2}", reserved / MIB, expected / MIB);
         assert!((0.7..=1.4).contains(&ratio), "{what}: {ratio}");
@@ -181,14 +184,14 @@ fn the_formulas_tell_what_a_gpu_is_made_to_reserve() {
         let reserved = reserved_by(&device, || read(decoder.forward(latents)));
         check(
             &format!("KL decoder {side}"),
-            shape.requirements(side as u32, side as u32).decoding().live_bytes,
+            shape.requirements(side as u32, side as u32).decoding(&DEFAULT).live_bytes,
             reserved,
         );
     }
     let shape = ModelShape::of(&manifest(unet.clone(), tiny, MIB)).unwrap();
     let latents = tensor(&random.values(4 * 64 * 64), [1, 4, 64, 64], &device);
     let reserved = reserved_by(&device, || read(tiny_decoder.forward(latents)));
-    check("tiny decoder 512", shape.requirements(512, 512).decoding().live_bytes, reserved);
+    check("tiny decoder 512", shape.requirements(512, 512).decoding(&DEFAULT).live_bytes, reserved);
 
     let width = unet["cross_attention_dim"].as_u64().unwrap() as usize;
     for (batch, side) in [(1, 64), (2, 128)] {

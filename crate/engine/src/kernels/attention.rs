@@ -14,8 +14,11 @@ use super::launch::{Wgsl, entry, launch, on_gpu, prelude};
 use crate::limits::piece_bytes;
 use crate::weights::Weight;
 
-/// Widest head whose query and output one invocation keeps in registers: the widest in a Stable Diffusion UNet.
-const MAX_REGISTER_SIZE: usize = 160;
+/// Widest head whose output one invocation keeps in registers: the widest in a Stable Diffusion UNet. GPUs have at most
+/// 255 registers for an invocation.
+const MAX_OUTPUT_SIZE: usize = 160;
+/// Widest head whose query is kept in registers too.
+const MAX_QUERY_SIZE: u32 = 80;
 /// Largest part of the score matrix that exists at once on the CPU.
 pub const SCORES_BYTES: usize = 64 << 20;
 
@@ -38,7 +41,7 @@ pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, shape: AttentionShape
     let (Some(gq), Some(gk), Some(gv)) = (on_gpu(&q), on_gpu(&k), on_gpu(&v)) else {
         return attention_reference(q, k, v, (shape, SCORES_BYTES));
     };
-    if channels / shape.heads > MAX_REGISTER_SIZE && !shape.causal {
+    if channels / shape.heads > MAX_OUTPUT_SIZE && !shape.causal {
         return wide_attention(q, k, v, shape);
     }
     let lanes = channels / shape.heads / 4;
@@ -127,7 +130,12 @@ fn text(key: &[u32]) -> String {
     let scale = 1.0 / f64::from(lanes * 4).sqrt();
     let seen = if causal == 1 { "query + 1u" } else { "info.keys" };
     let each = |line: &str| (0..lanes).map(|l| line.replace('#', &l.to_string())).collect::<String>();
-    let dot = (0..lanes).map(|l| format!("dot(q{l}, k[kb + {l}u])")).collect::<Vec<_>>().join(" + ");
+    let (query, from) = match lanes * 4 <= MAX_QUERY_SIZE {
+        true => ("let q# = q[qb + #u];\n", "q#"),
+        false => ("", "q[qb + #u]"),
+    };
+    let dot = (0..lanes).map(|l| format!("dot({from}, k[kb + #u])").replace('#', &l.to_string()));
+    let dot = dot.collect::<Vec<_>>().join(" + ");
     let buffers = [("q", "vec4<f32>"), ("k", "vec4<f32>"), ("v", "vec4<f32>"), ("y", "vec4<f32>")];
     prelude(&buffers, &["count", "queries", "keys", "row", "heads"])
         + &entry("info.count")
@@ -137,7 +145,8 @@ fn text(key: &[u32]) -> String {
              let qb = (b * info.queries + query) * info.row + head * {lanes}u;\n\
              let keys0 = b * info.keys * info.row + head * {lanes}u;\n"
         )
-        + &each("let q# = q[qb + #u];\nvar o# = vec4<f32>(0.0);\n")
+        + &each(query)
+        + &each("var o# = vec4<f32>(0.0);\n")
         + &format!(
             "var top = -3.0e38; var sum = 0.0;\n\
              for (var j = 0u; j < {seen}; j++) {{\n\

@@ -114,14 +114,14 @@ pub fn normalize(x: Tensor<4>, moments: &Moments, norm: &GroupNorm, silu: bool) 
 
 /// Plain-tensor twin of [`normalize`].
 pub fn normalize_reference(x: Tensor<4>, moments: &Moments, norm: &GroupNorm, silu: bool) -> Tensor<4> {
-    let dims @ [batch, channels, height, width] = x.dims();
-    let groups = norm.groups;
+    let [batch, channels, _, _] = x.dims();
+    let (groups, members) = (norm.groups, channels / norm.groups);
     let moments = combine_reference(moments.0.clone()); // [B·groups, 1, 3]
     let part = |index| moments.clone().narrow(2, index, 1).reshape([batch, groups, 1]);
-    let x = x.reshape([batch, groups, channels / groups * height * width]);
-    let (centred, variance) = (x - part(0), part(1) / part(2));
-    let affine = |t: &Tensor<1>| t.clone().reshape([1, channels, 1, 1]);
-    let y = (centred / (variance + norm.eps).sqrt()).reshape(dims) * affine(&norm.weight) + affine(&norm.bias);
+    let affine = |t: &Tensor<1>| t.clone().reshape([1, groups, members]);
+    let scale = affine(&norm.weight) / (part(1) / part(2) + norm.eps).sqrt(); // [B, groups, members]
+    let shift = affine(&norm.bias) - part(0) * scale.clone();
+    let y = x * scale.reshape([batch, channels, 1, 1]) + shift.reshape([batch, channels, 1, 1]);
     if silu { activation::silu(y) } else { y }
 }
 
