@@ -40,14 +40,14 @@ impl Decoder {
         }
     }
 
-    /// Latents as the UNet has them to a picture.
+    /// Latents as the UNet has them to a picture; in tiles where decoding them whole would take more than `most_bytes`.
     ///
     /// # Shapes
     /// [B, C, h, w] → [B, 3, H, W], pixels in [0, 1].
-    pub fn forward(&self, latents: Tensor<4>) -> Tensor<4> {
+    pub fn forward(&self, latents: Tensor<4>, most_bytes: u64) -> Tensor<4> {
         let pixels = match self {
             Self::Tiny(decoder, config) => decoder.forward(latents / config.scaling_factor),
-            Self::Kl(decoder, config) => decoder.forward(latents / config.scaling_factor),
+            Self::Kl(decoder, config) => decoder.forward_within(latents / config.scaling_factor, most_bytes),
         };
         (pixels / 2.0 + 0.5).clamp(0.0, 1.0)
     }

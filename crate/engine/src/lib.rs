@@ -5,12 +5,14 @@
 //! [`store::Source`] and a Burn device.
 
 pub mod autoencoder;
+pub mod bands;
 pub mod blocks;
 pub mod conditioning;
 pub mod decoder;
 pub mod error;
 pub mod kernels;
 pub mod layers;
+pub mod limits;
 pub mod loader;
 pub mod noise;
 pub mod pack;
@@ -20,9 +22,11 @@ pub mod picture;
 pub mod pipeline;
 pub mod prompt;
 pub mod request;
+pub mod requirements;
 pub mod sampler;
 pub mod store;
 pub mod text_encoder;
+pub mod tiles;
 pub mod tokenizer;
 pub mod unet;
 pub mod weights;

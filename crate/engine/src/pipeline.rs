@@ -15,13 +15,16 @@ use crate::{
     Error, Result,
     conditioning::{Conditioning, TextConditioner},
     decoder::Decoder,
+    limits::DeviceLimits,
     loader::{Phase, Progress, load_component},
     noise::NoiseStream,
-    pack::Manifest,
+    pack::{Manifest, Recommended},
     request::{EffectiveRequest, Request, RequestLimits},
+    requirements::{ModelShape, Requirements},
     sampler::{self, Sampler, SchedulerConfig},
     store::{Digest, Store},
     unet::{Conditions, UNet2DCondition, UNet2DConditionConfig},
+    weights::Weights,
 };
 
 /// A loaded pack, ready to paint.
@@ -35,6 +38,8 @@ pub struct Pipeline {
     scheduler: SchedulerConfig,
     limits: RequestLimits,
     memory: MemoryReport,
+    shape: ModelShape,
+    device_limits: DeviceLimits,
     device: Device,
 }
 
@@ -65,7 +70,8 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`Error::Manifest`], [`Error::MissingTensor`], [`Error::UnexpectedTensor`], [`Error::ShapeMismatch`] where the
-    /// pack does not fit together; what [`load_component`] reports.
+    /// pack does not fit together; [`Error::DeviceLimit`], before anything is loaded, where the device cannot paint at
+    /// the pack's recommended size; what [`load_component`] reports.
     pub async fn load(
         manifest: &Manifest,
         store: &impl Store,
@@ -73,67 +79,24 @@ impl Pipeline {
         device: &Device,
         on_progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
-        let bytes = |name: &str| manifest.component(name).map_or(0, |component| component.bytes);
-        let previews = manifest.components.get("preview_decoder").is_some_and(|component| !component.optional);
-        let last: &[&str] =
-            if previews { &["unet", "vae_decoder", "preview_decoder"] } else { &["unet", "vae_decoder"] };
-        let names = TextConditioner::components(manifest).iter().chain(last);
-        let mut memory = MemoryReport { pack_bytes: names.map(|name| bytes(name)).sum(), device_bytes: 0 };
-        let (mut loaded_bytes, total_bytes) = (0, memory.pack_bytes);
-        let mut report = |bytes: u64| {
-            loaded_bytes += bytes;
-            on_progress(Progress { phase: Phase::Upload, loaded_bytes, total_bytes });
-        };
-        report(0);
-
-        let mut on_loaded = |name: &str, device_bytes: u64| {
-            memory.device_bytes += device_bytes;
-            report(bytes(name));
-        };
+        let (shape, device_limits) = (ModelShape::of(manifest)?, DeviceLimits::of(device));
+        let Recommended { width, height, .. } = manifest.recommended;
+        shape.requirements(width, height).check(&device_limits)?;
+        let mut loading = Loading::new(manifest, (store, digest, device), on_progress);
+        let mut on_loaded = |name: &str, device_bytes: u64| loading.add(name, device_bytes);
         let conditioner = TextConditioner::load(manifest, store, digest, device, &mut on_loaded).await?;
-
         let unet_config: UNet2DConditionConfig = manifest.config("unet")?;
-        let mut weights = load_component(manifest, "unet", store, digest, device).await?;
-        memory.device_bytes += weights.device_bytes();
-        let unet = unet_config.init(&mut weights.root())?;
-        weights.finish()?;
-        report(bytes("unet"));
-
-        let mut weights = load_component(manifest, "vae_decoder", store, digest, device).await?;
-        memory.device_bytes += weights.device_bytes();
-        let decoder = Decoder::init(manifest, "vae_decoder", &mut weights)?;
-        weights.finish()?;
-        report(bytes("vae_decoder"));
-        let preview_decoder = match previews {
+        let unet = loading.module("unet", |weights| unet_config.init(&mut weights.root())).await?;
+        let decoder = loading.module("vae_decoder", |weights| Decoder::init(manifest, "vae_decoder", weights)).await?;
+        let preview_decoder = match has_preview_decoder(manifest) {
             true => {
-                let mut weights = load_component(manifest, "preview_decoder", store, digest, device).await?;
-                memory.device_bytes += weights.device_bytes();
-                let decoder = Decoder::init(manifest, "preview_decoder", &mut weights)?;
-                weights.finish()?;
-                report(bytes("preview_decoder"));
-                Some(decoder)
+                let init = |weights: &mut Weights| Decoder::init(manifest, "preview_decoder", weights);
+                Some(loading.module("preview_decoder", init).await?)
             }
             false => None,
         };
-
-        if decoder.latent_channels() != unet_config.in_channels {
-            return Err(Error::manifest(
-                "components.vae_decoder.config.latent_channels",
-                "differs from the UNet's in_channels",
-            ));
-        }
-        if conditioner.context_width() != unet_config.context_width() {
-            return Err(Error::manifest(
-                "components.unet.config.cross_attention_dim",
-                "differs from the text encoder's width",
-            ));
-        }
-        if conditioner.pooled_width() != unet_config.pooled_width() {
-            return Err(Error::manifest(
-                "components.unet.config.projection_class_embeddings_input_dim",
-                "does not fit the width of the second text encoder's projection",
-            ));
-        }
+        let memory = loading.memory;
+        check_widths(&conditioner, &unet_config, [Some(&decoder), preview_decoder.as_ref()])?;
         let recommended = manifest.recommended;
         let limits = RequestLimits {
             steps: recommended.steps,
@@ -144,7 +107,19 @@ impl Pipeline {
         };
         let scheduler = manifest.scheduler_config()?;
         let device = device.clone();
-        Ok(Self { conditioner, unet, unet_config, decoder, preview_decoder, scheduler, limits, memory, device })
+        Ok(Self {
+            conditioner,
+            unet,
+            unet_config,
+            decoder,
+            preview_decoder,
+            scheduler,
+            limits,
+            memory,
+            shape,
+            device_limits,
+            device,
+        })
     }
 
     /// What the pack weighs in its files and on the device.
@@ -152,13 +127,19 @@ impl Pipeline {
         self.memory
     }
 
+    /// What painting at a size takes.
+    pub fn requirements(&self, width_px: u32, height_px: u32) -> Requirements {
+        self.shape.requirements(width_px, height_px)
+    }
+
     /// Decides every value of a request.
     ///
     /// # Errors
-    /// [`Error::Request`] naming the field.
+    /// [`Error::Request`] naming the field; [`Error::DeviceLimit`] for a size that the device cannot paint.
     pub fn resolve(&self, request: &Request) -> Result<EffectiveRequest> {
         let mut effective = request.resolve(&self.limits)?;
         self.sampler(&effective)?;
+        self.requirements(effective.width, effective.height).check(&self.device_limits)?;
         let mut texts = vec![("prompt", &effective.prompt)];
         if self.is_guided(&effective) {
             texts.push(("negative", &effective.negative));
@@ -196,7 +177,7 @@ impl Pipeline {
     /// # Shapes
     /// [1, C, h, w] → [1, 3, H, W], pixels in [0, 1].
     pub fn decode(&self, latents: Tensor<4>) -> Tensor<4> {
-        self.decoder.forward(latents)
+        self.decoder.forward(latents, self.shape.decoding_bytes(&self.device_limits))
     }
 
     /// A quick look at unfinished latents: by the preview decoder where the pack has one, else as [`Pipeline::decode`].
@@ -204,7 +185,8 @@ impl Pipeline {
     /// # Shapes
     /// [1, C, h, w] → [1, 3, H, W], pixels in [0, 1]; H and W are the preview decoder's own.
     pub fn preview(&self, latents: Tensor<4>) -> Tensor<4> {
-        self.preview_decoder.as_ref().unwrap_or(&self.decoder).forward(latents)
+        let decoder = self.preview_decoder.as_ref().unwrap_or(&self.decoder);
+        decoder.forward(latents, self.shape.decoding_bytes(&self.device_limits))
     }
 
     fn sampler(&self, request: &EffectiveRequest) -> Result<Box<dyn Sampler>> {
@@ -231,6 +213,78 @@ impl Pipeline {
     }
 }
 
+/// Whether the pack brings a small decoder for previews.
+fn has_preview_decoder(manifest: &Manifest) -> bool {
+    manifest.components.get("preview_decoder").is_some_and(|component| !component.optional)
+}
+
+/// Refuses parts that do not belong together.
+fn check_widths(
+    conditioner: &TextConditioner,
+    unet: &UNet2DConditionConfig,
+    decoders: [Option<&Decoder>; 2],
+) -> Result<()> {
+    for (name, decoder) in ["vae_decoder", "preview_decoder"].into_iter().zip(decoders) {
+        if decoder.is_some_and(|decoder| decoder.latent_channels() != unet.in_channels) {
+            let field = format!("components.{name}.config.latent_channels");
+            return Err(Error::manifest(field, "differs from the UNet's in_channels"));
+        }
+    }
+    if conditioner.context_width() != unet.context_width() {
+        let field = "components.unet.config.cross_attention_dim";
+        return Err(Error::manifest(field, "differs from the text encoder's width"));
+    }
+    if conditioner.pooled_width() != unet.pooled_width() {
+        let field = "components.unet.config.projection_class_embeddings_input_dim";
+        return Err(Error::manifest(field, "does not fit the width of the second text encoder's projection"));
+    }
+    Ok(())
+}
+
+/// Loads one module after the other, and adds up what they weigh.
+struct Loading<'a, S, D> {
+    manifest: &'a Manifest,
+    host: (&'a S, &'a D, &'a Device),
+    on_progress: &'a mut dyn FnMut(Progress),
+    loaded_bytes: u64,
+    memory: MemoryReport,
+}
+
+impl<'a, S: Store, D: Digest> Loading<'a, S, D> {
+    fn new(manifest: &'a Manifest, host: (&'a S, &'a D, &'a Device), on_progress: &'a mut dyn FnMut(Progress)) -> Self {
+        let modules =
+            ["unet", "vae_decoder"].into_iter().chain(has_preview_decoder(manifest).then_some("preview_decoder"));
+        let names = TextConditioner::components(manifest).iter().copied().chain(modules);
+        let pack_bytes = names.map(|name| manifest.component(name).map_or(0, |component| component.bytes)).sum();
+        let memory = MemoryReport { pack_bytes, device_bytes: 0 };
+        let mut loading = Self { manifest, host, on_progress, loaded_bytes: 0, memory };
+        loading.report();
+        loading
+    }
+
+    async fn module<M>(&mut self, name: &str, init: impl FnOnce(&mut Weights) -> Result<M>) -> Result<M> {
+        let (store, digest, device) = self.host;
+        let mut weights = load_component(self.manifest, name, store, digest, device).await?;
+        let device_bytes = weights.device_bytes();
+        let module = init(&mut weights)?;
+        weights.finish()?;
+        self.add(name, device_bytes);
+        Ok(module)
+    }
+
+    /// Counts a component that is done.
+    fn add(&mut self, name: &str, device_bytes: u64) {
+        self.memory.device_bytes += device_bytes;
+        self.loaded_bytes += self.manifest.component(name).map_or(0, |component| component.bytes);
+        self.report();
+    }
+
+    fn report(&mut self) {
+        let (loaded_bytes, total_bytes) = (self.loaded_bytes, self.memory.pack_bytes);
+        (self.on_progress)(Progress { phase: Phase::Upload, loaded_bytes, total_bytes });
+    }
+}
+
 /// Where a run is between two polls of its stream.
 enum Progression {
     Start(Box<(Rc<Pipeline>, EffectiveRequest, Option<Tensor<4>>)>),
@@ -245,6 +299,8 @@ struct Run {
     conditions: Conditions,
     /// Guidance scale where two predictions are to be combined.
     guidance: Option<f64>,
+    /// Whether the device has room for both predictions at once.
+    in_one_pass: bool,
     noise: NoiseStream,
     sample: Tensor<4>,
     index: usize,
@@ -270,7 +326,8 @@ impl Run {
             None => draw(&mut noise, shape, &pipeline.device),
         };
         let sample = latents * sampler.init_noise_sigma();
-        Ok(Self { pipeline, sampler, conditions, guidance, noise, sample, index: 0 })
+        let in_one_pass = pipeline.requirements(request.width, request.height).fits_batch(&pipeline.device_limits, 2);
+        Ok(Self { pipeline, sampler, conditions, guidance, in_one_pass, noise, sample, index: 0 })
     }
 
     /// Computes the next step, or `None` after the last.
@@ -296,8 +353,16 @@ impl Run {
     fn predict(&self, input: Tensor<4>, timestep: f64) -> Tensor<4> {
         let unet = &self.pipeline.unet;
         let Some(scale) = self.guidance else { return unet.forward(input, timestep, &self.conditions) };
-        let output = unet.forward(input.repeat_dim(0, 2), timestep, &self.conditions);
-        let (without, with) = (output.clone().narrow(0, 0, 1), output.narrow(0, 1, 1));
+        let (without, with) = match self.in_one_pass {
+            true => {
+                let output = unet.forward(input.repeat_dim(0, 2), timestep, &self.conditions);
+                (output.clone().narrow(0, 0, 1), output.narrow(0, 1, 1))
+            }
+            false => {
+                let predict = |row| unet.forward(input.clone(), timestep, &self.conditions.row(row));
+                (predict(0), predict(1))
+            }
+        };
         without.clone() + (with - without) * scale
     }
 }
