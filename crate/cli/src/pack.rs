@@ -14,13 +14,11 @@ use fraise_engine::weights::Scheme;
 use fraise_engine::{Error, Result};
 use indicatif::ProgressBar;
 
+use crate::checkpoint::CLIP_MERGES;
 use crate::diffusers::DiffusersFolder;
 use crate::disk::DiskFile;
 use crate::folder::{FolderStore, MANIFEST, failed, write_whole};
 use crate::output;
-
-/// Single-file checkpoints carry no vocabulary; all of them have this one.
-const CLIP_MERGES: &[u8] = include_bytes!("../../../models/clip-vocabulary/merges.txt");
 
 /// Arguments of `fraise pack`.
 #[derive(Debug, Args)]

@@ -88,6 +88,10 @@ fn a_checkpoint_becomes_a_pack_that_paints() {
     let (source, pack) = (place.path("tiny.safetensors"), place.path("pack"));
     let summary = done(&["pack", &source, &pack, "--license", "CC0-1.0"]);
     assert!(summary.starts_with("tiny · CC0-1.0"), "{summary}");
+    let info = done(&["info", &source]);
+    assert!(info.contains("LatentConsistencyModelPipeline") && info.contains("in q8"), "{info}");
+    let total = summary.split(" · ").nth(2).unwrap().split(" in all").next().unwrap();
+    assert!(info.contains(&format!("{total} in q8")), "the size is known beforehand: {total}, {info}");
     assert!(done(&["verify", &pack]).contains("is whole: 5 components"));
     let picture = place.path("out.png");
     done(&[
