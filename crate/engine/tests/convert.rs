@@ -169,3 +169,18 @@ fn progress_ascends_to_the_end() {
     let last = reports.last().unwrap();
     assert!(last.done_bytes == last.total_bytes && reports.len() > 8);
 }
+
+#[test]
+fn early_fine_tunes_with_a_shallower_text_encoder_are_read() {
+    let family = Family::load("sd1");
+    let (expected, _) = convert(&mut checkpoint(&family, Dtype::F16), Scheme::F16).unwrap();
+    let deep = family.tensors();
+    // Numbers go by names: those of the deeper names, under the shallower ones.
+    let shallow =
+        deep.into_iter().map(|(name, tensor)| (name.replace(".transformer.text_model.", ".transformer."), tensor));
+    let name = format!("{}\u{7}.safetensors", "n".repeat(200));
+    let mut file = MemoryFile::new(&name, serialized(&shallow.collect(), Dtype::F16));
+    let (manifest, _) = convert(&mut file, Scheme::F16).unwrap();
+    assert_eq!(manifest.components, expected.components);
+    assert_eq!(manifest.name, "n".repeat(128), "whatever the file is called");
+}
