@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use fraise_engine::pack::layout::place;
 use fraise_engine::pack::manifest::FORMAT;
 use fraise_engine::pack::writer::{PackOptions, PieceSink, TensorSource, Written, write_component};
-use fraise_engine::pack::{Component, Examples, Manifest, Piece, Recommended, TensorInfo};
+use fraise_engine::pack::{Component, Examples, Manifest, Piece, Quantization, Recommended, TensorInfo};
 use fraise_engine::weights::Scheme;
 use fraise_engine::{Error, Result};
 use indicatif::ProgressBar;
@@ -51,15 +51,18 @@ enum Quant {
     Q8,
     /// 4 bits and a scale per 32 for matrices, 8 for convolutions
     Q4,
+    /// 4, 8 or 16 bits, by each weight's measured error
+    Mixed,
 }
 
-impl From<Quant> for Scheme {
+impl From<Quant> for Quantization {
     fn from(quant: Quant) -> Self {
         match quant {
-            Quant::F32 => Self::F32,
-            Quant::F16 => Self::F16,
-            Quant::Q8 => Self::Q8,
-            Quant::Q4 => Self::Q4,
+            Quant::F32 => Self::All(Scheme::F32),
+            Quant::F16 => Self::All(Scheme::F16),
+            Quant::Q8 => Self::All(Scheme::Q8),
+            Quant::Q4 => Self::All(Scheme::Q4),
+            Quant::Mixed => Self::Mixed,
         }
     }
 }
@@ -89,7 +92,7 @@ pub async fn run(arguments: &PackArguments) -> Result<()> {
     };
     fs::create_dir_all(&arguments.out).map_err(|error| failed("making", &arguments.out, &error))?;
     let store = FolderStore::new(&arguments.out);
-    let options = PackOptions { scheme: arguments.quant.into(), piece_bytes: arguments.shard_mib << 20 };
+    let options = PackOptions { quantization: arguments.quant.into(), piece_bytes: arguments.shard_mib << 20 };
     let sink = Watched { store: &store, fresh: Vec::new(), bar: ProgressBar::hidden() };
     let mut packer = Packer { folder: &folder, options, sink, written: BTreeMap::new() };
     let finished = async {

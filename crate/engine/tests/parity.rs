@@ -13,6 +13,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use burn::tensor::Device;
+use fraise_engine::pack::Quantization;
 use fraise_engine::parity::{self, Case, Files, Kind, Packed, Subject};
 use fraise_engine::pipeline::{MemoryReport, Pipeline};
 use fraise_engine::store::Sha2Digest;
@@ -85,10 +86,10 @@ parity! {
 }
 
 /// Paints a run's request from a pack of the given scheme: the final latents, the picture, and what the pack weighs.
-fn paint(case: &Case, scheme: Scheme, device: &Device) -> (Vec<f32>, Vec<f32>, MemoryReport) {
+fn paint(case: &Case, quantization: impl Into<Quantization>, device: &Device) -> (Vec<f32>, Vec<f32>, MemoryReport) {
     let Subject::Model(model) = &case.subject else { panic!("{} is not a run", case.name) };
     pollster::block_on(async {
-        let Packed { manifest, store } = parity::pack_model(model, &read_files(case), scheme).await.unwrap();
+        let Packed { manifest, store } = parity::pack_model(model, &read_files(case), quantization).await.unwrap();
         let pipeline = Rc::new(Pipeline::load(&manifest, &store, &Sha2Digest, device, &mut |_| ()).await.unwrap());
         let request = pipeline.resolve(&model.request).unwrap();
         let steps: Vec<_> = pipeline.generate(request).try_collect().await.unwrap();

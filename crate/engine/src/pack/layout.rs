@@ -9,6 +9,21 @@ use super::quantize::BLOCK;
 use crate::weights::Scheme;
 use crate::{Error, Result};
 
+/// What a packer is asked for; [`Layout`] says what becomes of each tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantization {
+    /// One scheme wherever it fits.
+    All(Scheme),
+    /// Per weight what its measured error allows.
+    Mixed,
+}
+
+impl From<Scheme> for Quantization {
+    fn from(scheme: Scheme) -> Self {
+        Self::All(scheme)
+    }
+}
+
 /// Weights with fewer numbers than this are not worth quantizing.
 const MIN_QUANTIZED_ELEMENTS: usize = 1024;
 

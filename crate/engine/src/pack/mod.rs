@@ -11,4 +11,5 @@ pub mod quantize;
 pub mod writer;
 
 pub use header::{Header, HeaderReader, TensorInfo, TensorSink, TensorStream};
+pub use layout::Quantization;
 pub use manifest::{Component, Examples, MAX_MANIFEST_BYTES, Manifest, Piece, Recommended};

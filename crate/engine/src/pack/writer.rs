@@ -10,7 +10,7 @@ use safetensors::tensor::TensorInfo as FileTensorInfo;
 use sha2::{Digest, Sha256};
 
 use super::header::{QUANTIZATION, TensorInfo};
-use super::layout::Layout;
+use super::layout::{Layout, Quantization};
 use super::manifest::{MAX_PIECE_BYTES, Piece};
 use super::quantize::{self, BLOCK};
 use crate::store::hex;
@@ -44,7 +44,7 @@ pub trait PieceSink {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackOptions {
     /// How weights are stored where [`Layout`] allows it.
-    pub scheme: Scheme,
+    pub quantization: Quantization,
     /// Length of every piece but a component's last, 1 to [`MAX_PIECE_BYTES`].
     pub piece_bytes: u64,
 }
@@ -87,7 +87,11 @@ pub async fn write_component(
     if options.piece_bytes == 0 || options.piece_bytes > MAX_PIECE_BYTES {
         return Err(Error::request("shard-mib", format!("pieces hold 1 to {MAX_PIECE_BYTES} bytes")));
     }
-    let plan = plan(tensors, options.scheme);
+    let wanted = match options.quantization {
+        Quantization::All(scheme) => scheme,
+        Quantization::Mixed => Scheme::Q8,
+    };
+    let plan = plan(tensors, wanted);
     let mut reports: Vec<TensorReport> = tensors
         .iter()
         .map(|tensor| TensorReport {
