@@ -85,7 +85,7 @@ parity! {
     runs: [Kind::Run];
 }
 
-/// Paints a run's request from a pack of the given scheme: the final latents, the picture, and what the pack weighs.
+/// Paints a run's request from a pack made as asked: the final latents, the picture, and what the pack weighs.
 fn paint(case: &Case, quantization: impl Into<Quantization>, device: &Device) -> (Vec<f32>, Vec<f32>, MemoryReport) {
     let Subject::Model(model) = &case.subject else { panic!("{} is not a run", case.name) };
     pollster::block_on(async {

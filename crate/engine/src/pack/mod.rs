@@ -2,7 +2,8 @@
 //!
 //! `manifest.json` ([`manifest`]) lists components; each is one ordinary safetensors file cut into pieces named by their
 //! SHA-256. [`header`] reads such a file as its bytes stream by; [`quantize`] holds the block formats; [`layout`] and
-//! [`mixed`] choose among them; [`writer`] makes packs. Everything read here is untrusted: numbers are checked before anything is fetched or allocated by them.
+//! [`mixed`] choose among them; [`writer`] makes packs. Everything read here is untrusted: numbers are checked before
+//! anything is fetched or allocated by them.
 
 pub mod header;
 pub mod layout;

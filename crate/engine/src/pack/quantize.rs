@@ -1,10 +1,10 @@
 //! The number formats of a pack's weights, and the way back.
 //!
 //! `q8` and `q4` cut a row-major weight into blocks of 32 along its flattened input axis. A block is symmetric: one f16
-//! scale and integers in ±127 (or ±7). The scale of a `q8` block is its greatest magnitude over 127. With 15 levels that
-//! is wasteful, so a `q4` block also tries to cut off its greatest numbers: of a few scales it takes the one with the
-//! least squared error. A scale is rounded to f16 first and the integers are computed with the rounded one, so that its
-//! rounding costs nothing.
+//! scale and integers in ±127 (or ±7). The scale of a `q8` block is its greatest magnitude over 127. With 15 levels
+//! that is wasteful, so a `q4` block also tries to cut off its greatest numbers: of a few scales it takes the one with
+//! the least squared error. A scale is rounded to f16 first and the integers are computed with the rounded one, so that
+//! its rounding costs nothing.
 
 use half::{bf16, f16};
 use safetensors::Dtype;
@@ -59,7 +59,8 @@ pub fn encode(name: &str, scheme: Scheme, values: &[f32]) -> Result<Encoded> {
                 let scale = finite_f16(name, greatest(block) / Q8_MOST)?;
                 scales.extend(scale.to_le_bytes());
                 let inverse = inverse(scale);
-                numbers.extend(block.iter().map(|&value| nearest(value * inverse, Q8_MOST) as i8 as u8)); // two's complement
+                let byte = |value: f32| nearest(value * inverse, Q8_MOST) as i8 as u8; // two's complement
+                numbers.extend(block.iter().map(|&value| byte(value)));
             }
         }
         Scheme::Q4 => {
