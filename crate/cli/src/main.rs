@@ -8,6 +8,7 @@ mod generate;
 mod info;
 mod output;
 mod pack;
+mod report;
 mod verify;
 
 use std::process::ExitCode;

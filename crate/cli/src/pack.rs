@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use fraise_engine::pack::layout::place;
 use fraise_engine::pack::manifest::FORMAT;
 use fraise_engine::pack::writer::{PackOptions, PieceSink, TensorSource, Written, write_component};
-use fraise_engine::pack::{Component, Examples, Manifest, Piece, Recommended, TensorInfo};
+use fraise_engine::pack::{Component, Examples, Manifest, Piece, Quantization, Recommended, TensorInfo};
 use fraise_engine::weights::Scheme;
 use fraise_engine::{Error, Result};
 use indicatif::ProgressBar;
@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::diffusers::DiffusersFolder;
 use crate::folder::{FolderStore, MANIFEST, failed, write_whole};
-use crate::output;
+use crate::{output, report};
 
 /// Arguments of `fraise pack`.
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ pub struct PackArguments {
     #[arg(value_name = "OUT")]
     out: PathBuf,
     /// How weights are stored
-    #[arg(long, value_enum, default_value_t = Quant::Q8)]
+    #[arg(long, value_enum, default_value_t = Quant::Mixed)]
     quant: Quant,
     /// Name of the model [default: fraise.json's, else the folder's]
     #[arg(long)]
@@ -39,6 +39,9 @@ pub struct PackArguments {
     /// Size of a piece in MiB, 1 to 64
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=64))]
     shard_mib: u64,
+    /// Write every tensor's number format, size and rounding error to a JSON file
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -49,17 +52,20 @@ enum Quant {
     F16,
     /// 8 bits and a scale per 32
     Q8,
-    /// 4 bits and a scale per 32 for matrices, 8 for convolutions
+    /// 4 bits and a scale per 32
     Q4,
+    /// Q4, q8 or f16 for each weight, by measured error
+    Mixed,
 }
 
-impl From<Quant> for Scheme {
+impl From<Quant> for Quantization {
     fn from(quant: Quant) -> Self {
         match quant {
-            Quant::F32 => Self::F32,
-            Quant::F16 => Self::F16,
-            Quant::Q8 => Self::Q8,
-            Quant::Q4 => Self::Q4,
+            Quant::F32 => Self::All(Scheme::F32),
+            Quant::F16 => Self::All(Scheme::F16),
+            Quant::Q8 => Self::All(Scheme::Q8),
+            Quant::Q4 => Self::All(Scheme::Q4),
+            Quant::Mixed => Self::Mixed,
         }
     }
 }
@@ -89,7 +95,7 @@ pub async fn run(arguments: &PackArguments) -> Result<()> {
     };
     fs::create_dir_all(&arguments.out).map_err(|error| failed("making", &arguments.out, &error))?;
     let store = FolderStore::new(&arguments.out);
-    let options = PackOptions { scheme: arguments.quant.into(), piece_bytes: arguments.shard_mib << 20 };
+    let options = PackOptions { quantization: arguments.quant.into(), piece_bytes: arguments.shard_mib << 20 };
     let sink = Watched { store: &store, fresh: Vec::new(), bar: ProgressBar::hidden() };
     let mut packer = Packer { folder: &folder, options, sink, written: BTreeMap::new() };
     let finished = async {
@@ -101,7 +107,13 @@ pub async fn run(arguments: &PackArguments) -> Result<()> {
     match finished.await {
         Ok(manifest) => {
             store.remove_stale(&manifest)?;
-            output::print(&summary(&manifest, &packer.written))
+            if let Some(path) = &arguments.report {
+                let quant = arguments.quant.to_possible_value();
+                let quant = quant.as_ref().map_or("", |value| value.get_name());
+                let json = report::json(quant, &manifest, &packer.written);
+                write_whole(path, format!("{json:#}\n").as_bytes())?;
+            }
+            output::print(&report::summary(&manifest, &packer.written))
         }
         Err(error) => {
             packer.sink.remove_fresh()?;
@@ -283,23 +295,4 @@ fn recommended(pipeline: &str, written: &BTreeMap<String, (Value, Written)>) -> 
     let side_px = (config("unet")["sample_size"].as_u64().unwrap_or(64).min(256) * scale_px).min(1024) as u32;
     let (steps, guidance) = if pipeline == "LatentConsistencyModelPipeline" { (4, 8.5) } else { (50, 7.5) };
     Recommended { steps, guidance, width: side_px, height: side_px }
-}
-
-fn summary(manifest: &Manifest, written: &BTreeMap<String, (Value, Written)>) -> String {
-    let mut text =
-        format!("{} · {} · {} in all\n", manifest.name, manifest.license, output::mebibytes(manifest.total_bytes));
-    for (name, (_, component)) in written {
-        text += &format!(
-            "  {name:<13} {:>12}  {} pieces, {} tensors",
-            output::mebibytes(component.bytes),
-            component.pieces.len(),
-            component.tensors.len()
-        );
-        let worst = component.tensors.iter().max_by(|a, b| a.relative_error.total_cmp(&b.relative_error));
-        if let Some(worst) = worst.filter(|worst| worst.relative_error > 0.0) {
-            text += &format!("; greatest relative error {:.2e} in {}", worst.relative_error, worst.name);
-        }
-        text.push('\n');
-    }
-    text
 }
