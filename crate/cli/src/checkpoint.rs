@@ -4,6 +4,7 @@ use std::path::Path;
 
 use fraise_engine::Result;
 use fraise_engine::convert::{CheckpointInfo, ConvertOptions, Inputs, Publication, Vocabulary, inspect_checkpoint};
+use fraise_engine::pack::Quantization;
 use fraise_engine::pack::writer::PackOptions;
 use fraise_engine::weights::Scheme;
 
@@ -33,7 +34,7 @@ pub async fn describe(path: &Path) -> Result<()> {
 }
 
 async fn inspect(path: &Path, scheme: Scheme) -> Result<CheckpointInfo> {
-    let pack = PackOptions { scheme, piece_bytes: 16 << 20 };
+    let pack = PackOptions { quantization: Quantization::All(scheme), piece_bytes: 16 << 20 };
     let options = ConvertOptions { pack, prediction: None, publication: Publication::default() };
     let vocabulary = Vocabulary::from_merges(CLIP_MERGES)?;
     inspect_checkpoint(Inputs::new(&mut DiskFile::open(path)?), &vocabulary, &options).await

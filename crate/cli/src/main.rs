@@ -10,6 +10,7 @@ mod generate;
 mod info;
 mod output;
 mod pack;
+mod report;
 mod verify;
 
 use std::process::ExitCode;
