@@ -26,7 +26,7 @@ struct Case {
 #[derive(Debug, serde::Deserialize)]
 #[serde(untagged)]
 enum GoldenSegment {
-    Text(String, f64),
+    Text(String, String),
     Break(String),
 }
 
@@ -76,7 +76,7 @@ fn reads_prompts_as_the_reference_does() {
     for case in golden.cases {
         let Some(expected) = case.segments else { continue };
         let expected = expected.into_iter().map(|segment| match segment {
-            GoldenSegment::Text(text, weight) => Segment::Text { text, weight },
+            GoldenSegment::Text(text, weight) => Segment::Text { text, weight: weight.parse().unwrap() },
             GoldenSegment::Break(word) => {
                 assert_eq!(word, "BREAK");
                 Segment::Break
