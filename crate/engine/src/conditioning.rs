@@ -285,7 +285,7 @@ fn chunks(
         match segment {
             Segment::Break => chunker.end_chunk(),
             Segment::Text { text, weight } => {
-                tokenizer.encode(&text).into_iter().for_each(|id| chunker.push(id, weight as f32));
+                tokenizer.encode_each(&text, |ids| chunker.push(ids, weight as f32));
             }
         }
     }
