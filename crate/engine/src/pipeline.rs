@@ -13,7 +13,7 @@ use futures::{Stream, stream};
 
 use crate::{
     Error, Result,
-    conditioning::{Conditioning, TextConditioner},
+    conditioning::{Conditioning, Negative, TextConditioner},
     decoder::Decoder,
     limits::DeviceLimits,
     loader::{Phase, Progress, load_component},
@@ -140,10 +140,8 @@ impl Pipeline {
         let mut effective = request.resolve(&self.limits)?;
         self.sampler(&effective)?;
         self.requirements(effective.width, effective.height).check(&self.device_limits)?;
-        let mut texts = vec![("prompt", &effective.prompt)];
-        if self.is_guided(&effective) {
-            texts.push(("negative", &effective.negative));
-        }
+        let negative = effective.negative.as_ref().filter(|_| self.is_guided(&effective));
+        let texts = [("prompt", &effective.prompt)].into_iter().chain(negative.map(|text| ("negative", text)));
         for (field, text) in texts {
             effective.truncated.extend(self.conditioner.truncation(field, text, effective.prompt_syntax)?);
         }
@@ -200,7 +198,11 @@ impl Pipeline {
 
     /// What the UNet is told in every step of a run: of [negative; prompt] where it is guided, else of [prompt].
     fn conditions(&self, request: &EffectiveRequest) -> Result<Conditions> {
-        let negative = self.is_guided(request).then_some(request.negative.as_str());
+        let negative = match &request.negative {
+            _ if !self.is_guided(request) => Negative::Unguided,
+            Some(negative) => Negative::Prompt(negative),
+            None => Negative::Unspecified,
+        };
         let Conditioning { context, pooled } =
             self.conditioner.encode(negative, &request.prompt, request.prompt_syntax)?;
         let width = self.unet_config.time_cond_proj_dim;
