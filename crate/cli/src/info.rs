@@ -1,4 +1,4 @@
-//! `fraise info`: what is in this pack?
+//! `fraise info`: what is in this pack, or in this checkpoint?
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,13 +11,14 @@ use fraise_engine::store::Sha2Digest;
 use fraise_engine::weights::Scheme;
 use fraise_engine::{Result, loader};
 
+use crate::checkpoint;
 use crate::folder::FolderStore;
 use crate::output::{self, mebibytes};
 
 /// Arguments of `fraise info`.
 #[derive(Debug, Args)]
 pub struct InfoArguments {
-    /// Folder of the pack, or its manifest.json
+    /// Folder of the pack, its manifest.json, or a checkpoint as .safetensors
     #[arg(value_name = "PACK")]
     pack: PathBuf,
 }
@@ -27,6 +28,9 @@ pub struct InfoArguments {
 /// # Errors
 /// Where the manifest or a component's header cannot be read.
 pub async fn run(arguments: &InfoArguments) -> Result<()> {
+    if arguments.pack.extension().is_some_and(|extension| extension == "safetensors") {
+        return checkpoint::describe(&arguments.pack).await;
+    }
     let store = FolderStore::new(&arguments.pack);
     let manifest = store.manifest()?;
     let recommended = manifest.recommended;

@@ -2,7 +2,9 @@
 //!
 //! Exit code 0, or 1 with one line on standard error: `error[CODE]: what, where, what to do`.
 
+mod checkpoint;
 mod diffusers;
+mod disk;
 mod folder;
 mod generate;
 mod info;
@@ -26,11 +28,11 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Turn a diffusers folder into a pack that any static host can serve
+    /// Turn a diffusers folder or a checkpoint into a pack that any static host can serve
     Pack(pack::PackArguments),
     /// Hash every piece of a pack and check that its parts fit together
     Verify(verify::VerifyArguments),
-    /// Describe a pack: components, sizes, number formats, licence
+    /// Describe a pack or a checkpoint: components, sizes, number formats, licence
     Info(info::InfoArguments),
     /// Paint one picture
     Generate(Box<generate::GenerateArguments>),

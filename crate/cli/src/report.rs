@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 
 use crate::output::mebibytes;
 
-/// Components as they were written, each with its configuration.
-type Components = BTreeMap<String, (Value, Written)>;
+/// Components as they were written.
+type Components = BTreeMap<String, Written>;
 
 /// Lines for standard output: every component, and in it every number format with its count, size and error.
 pub fn summary(manifest: &Manifest, components: &Components) -> String {
     let mut text = format!("{} · {} · {} in all\n", manifest.name, manifest.license, mebibytes(manifest.total_bytes));
-    for (name, (_, component)) in components {
+    for (name, component) in components {
         text += &format!(
             "  {name:<14} {:>12}  {} tensors in {} pieces\n",
             mebibytes(component.bytes),
@@ -46,7 +46,7 @@ fn line(scheme: Scheme, tensors: &[&TensorReport]) -> String {
 /// The content of `--report`'s file. An error is the root mean square of the rounding over that of the tensor.
 pub fn json(quant: &str, manifest: &Manifest, components: &Components) -> Value {
     let mut tensors = Vec::new();
-    for (component, (_, written)) in components {
+    for (component, written) in components {
         let mut reports: Vec<&TensorReport> = written.tensors.iter().collect();
         reports.sort_by(|a, b| a.name.cmp(&b.name));
         tensors.extend(reports.into_iter().map(|tensor| {

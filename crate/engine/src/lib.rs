@@ -8,6 +8,7 @@ pub mod autoencoder;
 pub mod bands;
 pub mod blocks;
 pub mod conditioning;
+pub mod convert;
 pub mod decoder;
 pub mod error;
 pub mod kernels;

@@ -5,6 +5,7 @@
 //! [`mixed`] choose among them; [`writer`] makes packs. Everything read here is untrusted: numbers are checked before
 //! anything is fetched or allocated by them.
 
+mod cutter;
 pub mod header;
 pub mod layout;
 pub mod manifest;
