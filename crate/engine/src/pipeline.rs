@@ -84,7 +84,7 @@ impl Pipeline {
     ) -> Result<Self> {
         let (shape, device_limits) = (ModelShape::of(manifest)?, DeviceLimits::of(device));
         let Recommended { width, height, .. } = manifest.recommended;
-        shape.requirements(width, height).check(&device_limits)?;
+        shape.requirements(width, height, &device_limits).check()?;
         let names = ["tokenizer", "text_encoder", "unet", "vae_decoder"];
         let sizes = names.map(|name| manifest.component(name).map_or(0, |component| component.bytes));
         let mut memory = MemoryReport { pack_bytes: sizes.iter().sum(), device_bytes: 0 };
@@ -157,7 +157,7 @@ impl Pipeline {
 
     /// What painting at a size takes.
     pub fn requirements(&self, width_px: u32, height_px: u32) -> Requirements {
-        self.shape.requirements(width_px, height_px)
+        self.shape.requirements(width_px, height_px, &self.device_limits)
     }
 
     /// Decides every value of a request.
@@ -167,7 +167,7 @@ impl Pipeline {
     pub fn resolve(&self, request: &Request) -> Result<EffectiveRequest> {
         let effective = request.resolve(&self.limits)?;
         self.sampler(&effective)?;
-        self.requirements(effective.width, effective.height).check(&self.device_limits)?;
+        self.requirements(effective.width, effective.height).check()?;
         Ok(effective)
     }
 
