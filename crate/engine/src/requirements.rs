@@ -210,17 +210,20 @@ impl Walk {
         let mut y = x.with_channels(channels).resized(x.height * enlarge, x.width * enlarge);
         let row = x.batch * x.channels.max(y.channels) * (y.width + 2) * FLOAT_BYTES;
         let padded = x.batch * x.channels * (y.height + 2) * (y.width + 2) * FLOAT_BYTES;
-        if row * (y.height + 2) <= self.piece {
+        let most = ((self.piece / row).saturating_sub(2) / enlarge).max(1);
+        let count = x.height.div_ceil(most);
+        if count == 1 {
             // Normalized, then padded, then convolved.
             self.tensor(padded.max(x.bytes()));
             self.tensor(y.bytes());
             self.alive(held + x.bytes() + padded + x.bytes().max(y.bytes()));
         } else {
-            let piece = self.piece.max(row * (2 + enlarge));
+            // The rows and their halo, those normalized, and those padded or the result.
+            let band = row * (x.height.div_ceil(count) * enlarge + 2);
             y.banded = true;
-            self.tensor(piece);
+            self.tensor(band);
             let kept = held + x.bytes() - released;
-            self.alive(kept + released.max(y.bytes()) + 4 * piece);
+            self.alive(kept + released.max(y.bytes()) + 3 * band);
         }
         y
     }
