@@ -81,7 +81,7 @@ impl Pipeline {
     ) -> Result<Self> {
         let (shape, device_limits) = (ModelShape::of(manifest)?, DeviceLimits::of(device));
         let Recommended { width, height, .. } = manifest.recommended;
-        shape.requirements(width, height).check(&device_limits)?;
+        shape.requirements(width, height, &device_limits).check()?;
         let mut loading = Loading::new(manifest, (store, digest, device), on_progress);
         let mut on_loaded = |name: &str, device_bytes: u64| loading.add(name, device_bytes);
         let conditioner = TextConditioner::load(manifest, store, digest, device, &mut on_loaded).await?;
@@ -129,7 +129,7 @@ impl Pipeline {
 
     /// What painting at a size takes.
     pub fn requirements(&self, width_px: u32, height_px: u32) -> Requirements {
-        self.shape.requirements(width_px, height_px)
+        self.shape.requirements(width_px, height_px, &self.device_limits)
     }
 
     /// Decides every value of a request.
@@ -139,7 +139,7 @@ impl Pipeline {
     pub fn resolve(&self, request: &Request) -> Result<EffectiveRequest> {
         let mut effective = request.resolve(&self.limits)?;
         self.sampler(&effective)?;
-        self.requirements(effective.width, effective.height).check(&self.device_limits)?;
+        self.requirements(effective.width, effective.height).check()?;
         let negative = effective.negative.as_ref().filter(|_| self.is_guided(&effective));
         let texts = [("prompt", &effective.prompt)].into_iter().chain(negative.map(|text| ("negative", text)));
         for (field, text) in texts {
@@ -328,7 +328,7 @@ impl Run {
             None => draw(&mut noise, shape, &pipeline.device),
         };
         let sample = latents * sampler.init_noise_sigma();
-        let in_one_pass = pipeline.requirements(request.width, request.height).fits_batch(&pipeline.device_limits, 2);
+        let in_one_pass = pipeline.requirements(request.width, request.height).fits_batch(2);
         Ok(Self { pipeline, sampler, conditions, guidance, in_one_pass, noise, sample, index: 0 })
     }
 

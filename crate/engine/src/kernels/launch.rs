@@ -1,5 +1,6 @@
 //! Launching a WGSL kernel on tensors that Burn owns.
 
+use crate::limits;
 use burn::tensor::{DType, Int, Shape, Tensor};
 use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
 use burn_wgpu::{KernelSource, SourceKernel, SourceTemplate, Wgpu};
@@ -70,8 +71,8 @@ pub fn launch<const D: usize>(
     // What a caller must have seen to: indices are 32 bits wide, the last workgroup row included, and buffers bounded.
     debug_assert!(elements.max(invocations) as u64 + u64::from(MAX_GRID * WORKGROUP) < 1 << 32, "{:?}", kernel.key);
     debug_assert!(
-        (elements * size_of::<f32>()) as u64 <= like.client.properties().memory.max_page_size,
-        "{:?} of {elements} elements exceeds the device's largest binding",
+        inputs.iter().copied().chain([&output]).all(|tensor| bytes(tensor) <= limits::binding_bytes_of(tensor)),
+        "{:?} exceeds the device's largest binding",
         kernel.key
     );
     let workgroups = (invocations as u32).div_ceil(WORKGROUP).max(1);
@@ -82,6 +83,10 @@ pub fn launch<const D: usize>(
     let arguments = KernelArguments::new().with_buffers(bindings).with_info(MetadataBindingInfo::custom(info));
     like.client.launch(Box::new(SourceKernel::new(kernel, CubeDim::new_1d(WORKGROUP))), grid, arguments);
     Tensor::from_primitive::<Wgpu>(output)
+}
+
+fn bytes(tensor: &CubeTensor) -> u64 {
+    (tensor.meta.shape().iter().product::<usize>() * tensor.dtype.size()) as u64
 }
 
 /// Words two by two, padded to whole 16-byte rows as uniform buffers want.
