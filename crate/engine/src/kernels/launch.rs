@@ -6,6 +6,7 @@ use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
 use burn_wgpu::{KernelSource, SourceKernel, SourceTemplate, Wgpu};
 use cubecl::{
     CubeCount, CubeDim,
+    ir::{ElemType, FloatKind},
     prelude::KernelId,
     server::{KernelArguments, MetadataBindingInfo},
 };
@@ -47,6 +48,11 @@ pub fn on_gpu<const D: usize>(tensor: &Tensor<D>) -> Option<CubeTensor> {
 /// As [`on_gpu`], for packed words.
 pub fn words_on_gpu(tensor: &Tensor<1, Int>) -> Option<CubeTensor> {
     tensor.clone().try_into_primitive::<Wgpu>().ok()
+}
+
+/// Whether shaders on the tensor's device may use 16-bit floats (WebGPU's `shader-f16`).
+pub fn has_f16(tensor: &CubeTensor) -> bool {
+    tensor.client.properties().supports_type(ElemType::Float(FloatKind::F16))
 }
 
 /// Runs `kernel` with at least `invocations` invocations over `inputs` plus a fresh f32 output of `shape`.
@@ -97,7 +103,8 @@ fn pairs(mut words: Vec<u32>) -> Vec<u64> {
 
 /// Declarations that every kernel starts with: its buffers by name and element type, and the fields of `info`.
 pub fn prelude(buffers: &[(&str, &str)], info: &[&str]) -> String {
-    let mut text = String::new();
+    let uses_f16 = buffers.iter().any(|(_, element)| element.contains("f16"));
+    let mut text = if uses_f16 { "enable f16;\n".to_owned() } else { String::new() };
     for (index, (name, element)) in buffers.iter().enumerate() {
         text += &format!("@group(0) @binding({index}) var<storage, read_write> {name}: array<{element}>;\n");
     }
