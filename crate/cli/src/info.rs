@@ -74,15 +74,15 @@ fn requirements(manifest: &Manifest) -> Result<String> {
     let limits = DeviceLimits { binding_bytes: DEFAULT_BINDING_BYTES, memory_bytes: None };
     let mut text = String::new();
     for (width, height) in sizes {
-        let needs = shape.requirements(width, height);
+        let needs = shape.requirements(width, height, &limits);
         let size = format!("{width}x{height}");
         text += &format!(
             "GPU memory   {size:<9} {} of weights + {} while painting ({} guided), {} to decode; largest buffer {}\n",
             mebibytes(needs.weights_bytes),
             mebibytes(needs.denoising[0].live_bytes),
             mebibytes(needs.denoising[1].live_bytes),
-            mebibytes(needs.decoding(&limits).live_bytes),
-            mebibytes(needs.largest_binding_bytes(&limits, 2)),
+            mebibytes(needs.decoding().live_bytes),
+            mebibytes(needs.largest_binding_bytes(2)),
         );
     }
     Ok(text)

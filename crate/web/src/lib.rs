@@ -235,7 +235,7 @@ impl FraiseEngine {
         let limits = DeviceLimits::of(&compute.device);
         let fits = |manifest: &Manifest| {
             let recommended = manifest.recommended;
-            ModelShape::of(manifest)?.requirements(recommended.width, recommended.height).check(&limits)
+            ModelShape::of(manifest)?.requirements(recommended.width, recommended.height, &limits).check()
         };
         let manifest = download_if(&fits, &source, &self.store, &self.digest, &mut report).await?;
         let pipeline = Pipeline::load(&manifest, &self.store, &self.digest, &compute.device, &mut report).await?;

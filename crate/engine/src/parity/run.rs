@@ -89,7 +89,9 @@ fn compare_ids(name: &str, golden: &Golden, model: &Model, files: &Files) -> Res
     let config = TokenizerConfig::from_json(&json("tokenizer_config.json", read("tokenizer_config.json")?)?)?;
     let tokenizer = ClipTokenizer::from_files(read("vocab.json")?, read("merges.txt")?, &config)?;
     let as_floats = |ids: Vec<u32>| ids.into_iter().map(|id| id as f32).collect::<Vec<_>>();
-    let found = [&request.prompt, &request.negative].map(|text| tokenizer.encode_padded(text).ids).concat();
+    let found = [&request.prompt, request.negative.as_deref().unwrap_or("")]
+        .map(|text| tokenizer.encode_padded(text).ids)
+        .concat();
     let expected = golden.ids()?.concat();
     let bound = Bound { scale: 1.0, tolerance: 0.0 };
     compare_values(format!("{name}.input_ids"), &as_floats(found), &as_floats(expected), bound)
