@@ -1,7 +1,8 @@
 //! Pieces and completion records in the browser's IndexedDB.
 //!
 //! Database `fraise`, schema version 1: object store `pieces` (key: SHA-256, value: `Uint8Array`) and `packs` (key: the
-//! manifest's address, value: `{manifestSha256, manifest: Uint8Array}`).
+//! manifest's address, value: `{manifestSha256, manifest: Uint8Array}`; and the journals of unfinished conversions, see
+//! [`crate::library`]).
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -21,8 +22,8 @@ use crate::error::{name, reason, set};
 
 const DATABASE: &str = "fraise";
 const SCHEMA_VERSION: u8 = 1;
-const PIECES: &str = "pieces";
-const PACKS: &str = "packs";
+pub(crate) const PIECES: &str = "pieces";
+pub(crate) const PACKS: &str = "packs";
 
 /// A store that outlives the visit.
 pub struct IndexedDbStore {
@@ -38,7 +39,7 @@ impl IndexedDbStore {
     }
 
     /// Does `work` with the database, and once more on a new connection where the browser had closed the old one.
-    async fn with_database<T>(
+    pub(crate) async fn with_database<T>(
         &self,
         operation: &str,
         needed_bytes: usize,
@@ -91,7 +92,7 @@ impl IndexedDbStore {
         // A write that fails for lack of room only when it is committed aborts its transaction without saying why.
         let may_be_quota = is_quota || matches!(error, IdbError::MissingData(UnexpectedDataError::TransactionAborted));
         if may_be_quota && needed_bytes > 0 {
-            let available_bytes = self.available_bytes().await;
+            let available_bytes = self.available_bytes().await.unwrap_or(0);
             if is_quota || available_bytes < needed_bytes {
                 return Error::Quota { needed_bytes, available_bytes };
             }
@@ -99,15 +100,14 @@ impl IndexedDbStore {
         Error::Storage { operation: operation.to_owned(), reason }
     }
 
-    /// Bytes that the browser would still grant; 0 where it does not say.
-    async fn available_bytes(&self) -> u64 {
-        let Ok(estimating) = self.scope.navigator().storage().estimate() else { return 0 };
-        let Ok(estimate) = JsFuture::from(estimating).await else { return 0 };
+    /// Bytes that the browser would still grant, or `None` where it does not say.
+    pub async fn available_bytes(&self) -> Option<u64> {
+        let estimate = JsFuture::from(self.scope.navigator().storage().estimate().ok()?).await.ok()?;
         let estimate: StorageEstimate = estimate.unchecked_into();
-        (estimate.get_quota().unwrap_or(0.0) - estimate.get_usage().unwrap_or(0.0)).max(0.0) as u64
+        Some((estimate.get_quota()? - estimate.get_usage()?).max(0.0) as u64)
     }
 
-    async fn read(&self, store: &str, key: &str) -> Result<Option<JsValue>> {
+    pub(crate) async fn read(&self, store: &str, key: &str) -> Result<Option<JsValue>> {
         self.with_database(&format!("reading from the store of {store}"), 0, async |database| {
             let transaction = database.transaction(store).build()?;
             let value: Option<JsValue> = transaction.object_store(store)?.get(key.to_owned()).await?;
@@ -169,9 +169,14 @@ impl Store for IndexedDbStore {
     }
 
     async fn complete(&self, address: &str, completion: Completion) -> Result<()> {
-        let record = Object::new();
-        set(&record, "manifestSha256", &completion.manifest_sha256.as_str().into());
-        set(&record, "manifest", &Uint8Array::from(completion.manifest.as_slice()));
-        self.write(PACKS, address, &record, completion.manifest.len()).await
+        self.write(PACKS, address, &completion_record(&completion), completion.manifest.len()).await
     }
+}
+
+/// A completion as it is stored.
+pub(crate) fn completion_record(completion: &Completion) -> JsValue {
+    let record = Object::new();
+    set(&record, "manifestSha256", &completion.manifest_sha256.as_str().into());
+    set(&record, "manifest", &Uint8Array::from(completion.manifest.as_slice()));
+    record.into()
 }

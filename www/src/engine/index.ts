@@ -1,9 +1,11 @@
 /** The engine's public face: everything a page imports from `fraise`. */
 export { Engine, Step } from "./client";
-export type { EngineOptions, GenerateOptions, LoadOptions } from "./client";
+export type { ConvertOptions, EngineOptions, GenerateOptions, LoadOptions } from "./client";
 export { FraiseError, isAbortError } from "./errors";
 export type { ErrorCode, ErrorDetails } from "./errors";
 export type {
+  CheckpointInfo,
+  ConvertedModel,
   DeviceChoice,
   DeviceInfo,
   EffectiveRequest,
@@ -12,4 +14,7 @@ export type {
   PackInfo,
   Picture,
   Progress,
+  Quant,
+  StoredModel,
+  UnfinishedConversion,
 } from "./protocol";
