@@ -181,7 +181,7 @@ struct Watched<'a> {
 }
 
 impl PieceSink for Watched<'_> {
-    async fn put(&mut self, piece: &Piece, bytes: &[u8]) -> Result<()> {
+    async fn put(&mut self, _component: &str, piece: &Piece, bytes: &[u8]) -> Result<()> {
         if !self.store.has(&piece.sha256) {
             self.fresh.push(piece.sha256.clone());
         }

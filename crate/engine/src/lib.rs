@@ -6,6 +6,7 @@
 
 pub mod autoencoder;
 pub mod blocks;
+pub mod convert;
 pub mod error;
 pub mod kernels;
 pub mod layers;

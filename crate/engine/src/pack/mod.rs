@@ -4,6 +4,7 @@
 //! SHA-256. [`header`] reads such a file as its bytes stream by; [`quantize`] holds the block formats; [`writer`] makes
 //! packs. Everything read here is untrusted: numbers are checked before anything is fetched or allocated by them.
 
+mod cutter;
 pub mod header;
 pub mod layout;
 pub mod manifest;

@@ -7,13 +7,12 @@ use std::ops::Range;
 
 use safetensors::Dtype;
 use safetensors::tensor::TensorInfo as FileTensorInfo;
-use sha2::{Digest, Sha256};
 
+use super::cutter::Cutter;
 use super::header::{QUANTIZATION, TensorInfo};
 use super::layout::Layout;
 use super::manifest::{MAX_PIECE_BYTES, Piece};
 use super::quantize::{self, BLOCK};
-use crate::store::hex;
 use crate::weights::Scheme;
 use crate::{Error, Result};
 
@@ -33,11 +32,18 @@ pub trait TensorSource {
 /// Keeps the pieces that come out.
 #[expect(async_fn_in_trait, reason = "hosts are single-threaded; futures need not be Send")]
 pub trait PieceSink {
-    /// Keeps one piece under its name.
+    /// Keeps the next piece of `component` under its name.
     ///
     /// # Errors
     /// Where there is no room for it.
-    async fn put(&mut self, piece: &Piece, bytes: &[u8]) -> Result<()>;
+    async fn put(&mut self, component: &str, piece: &Piece, bytes: &[u8]) -> Result<()>;
+
+    /// The pieces of `component` that an interrupted run of the same conversion has already kept, in order. Nothing
+    /// that falls wholly inside them is read or converted again. Pieces that do not fit the component are disregarded.
+    fn kept(&self, component: &str) -> Vec<Piece> {
+        let _ = component;
+        Vec::new()
+    }
 }
 
 /// What the packer is asked for.
@@ -97,12 +103,16 @@ pub async fn write_component(
             relative_error: 0.0,
         })
         .collect();
-    let mut cutter = Cutter { piece_bytes: options.piece_bytes as usize, buffer: Vec::new(), pieces: Vec::new(), sink };
-    cutter.write(&header_bytes(&plan)?).await?;
+    let header = header_bytes(&plan)?;
+    let mut cutter = Cutter::new(component, options.piece_bytes, file_bytes(&header, &plan), sink);
+    cutter.write(&header).await?;
     for part in &plan {
         let tensor = &tensors[part.source];
         let mut squares = Squares::default();
         for range in chunks(tensor) {
+            if cutter.skip(part.converted_bytes(tensor, &range)) {
+                continue;
+            }
             let bytes = source.read(part.source, range).await?;
             let converted =
                 part.convert(&format!("{component}.{}", tensor.name), tensor.dtype, &bytes, &mut squares)?;
@@ -115,6 +125,19 @@ pub async fn write_component(
     }
     let pieces = cutter.finish().await?;
     Ok(Written { bytes: pieces.iter().map(|piece| piece.bytes).sum(), pieces, tensors: reports })
+}
+
+/// Length of the file that [`write_component`] makes of `tensors`, known without their contents.
+///
+/// # Errors
+/// As [`write_component`], for names that cannot stand in a header.
+pub fn component_bytes(tensors: &[TensorInfo], options: PackOptions) -> Result<u64> {
+    let plan = plan(tensors, options.scheme);
+    Ok(file_bytes(&header_bytes(&plan)?, &plan))
+}
+
+fn file_bytes(header: &[u8], plan: &[Part]) -> u64 {
+    header.len() as u64 + plan.iter().map(|part| part.bytes as u64).sum::<u64>()
 }
 
 /// One tensor of the file that is written.
@@ -138,6 +161,11 @@ enum Content {
 }
 
 impl Part {
+    /// Length of what [`Part::convert`] makes of `range`, a whole number of blocks.
+    fn converted_bytes(&self, tensor: &TensorInfo, range: &Range<usize>) -> u64 {
+        (self.bytes as u64 * range.len() as u64).checked_div(tensor.bytes as u64).unwrap_or(0)
+    }
+
     fn convert(&self, name: &str, dtype: Dtype, bytes: &[u8], squares: &mut Squares) -> Result<Vec<u8>> {
         let (scheme, is_scales) = match self.content {
             Content::File => return Ok(bytes.to_vec()),
@@ -242,42 +270,5 @@ impl Squares {
 
     fn relative_error(&self) -> f64 {
         if self.original == 0.0 { 0.0 } else { (self.difference / self.original).sqrt() }
-    }
-}
-
-/// Cuts a stream of bytes into pieces.
-struct Cutter<'a, S> {
-    piece_bytes: usize,
-    buffer: Vec<u8>,
-    pieces: Vec<Piece>,
-    sink: &'a mut S,
-}
-
-impl<S: PieceSink> Cutter<'_, S> {
-    async fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
-        while !bytes.is_empty() {
-            let (taken, rest) = bytes.split_at(bytes.len().min(self.piece_bytes - self.buffer.len()));
-            self.buffer.extend_from_slice(taken);
-            bytes = rest;
-            if self.buffer.len() == self.piece_bytes {
-                self.cut().await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn cut(&mut self) -> Result<()> {
-        let piece = Piece { sha256: hex(&Sha256::digest(&self.buffer).into()), bytes: self.buffer.len() as u64 };
-        self.sink.put(&piece, &self.buffer).await?;
-        self.pieces.push(piece);
-        self.buffer.clear();
-        Ok(())
-    }
-
-    async fn finish(mut self) -> Result<Vec<Piece>> {
-        if !self.buffer.is_empty() {
-            self.cut().await?;
-        }
-        Ok(self.pieces)
     }
 }

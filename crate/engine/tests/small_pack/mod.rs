@@ -60,7 +60,7 @@ impl TensorSource for Memory {
 struct Pieces<'a>(&'a mut BTreeMap<String, Vec<u8>>);
 
 impl PieceSink for Pieces<'_> {
-    async fn put(&mut self, piece: &Piece, bytes: &[u8]) -> Result<()> {
+    async fn put(&mut self, _component: &str, piece: &Piece, bytes: &[u8]) -> Result<()> {
         self.0.insert(piece.sha256.clone(), bytes.to_vec());
         Ok(())
     }
