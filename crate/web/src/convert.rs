@@ -1,7 +1,7 @@
 //! The converter: a checkpoint that the visitor has becomes a pack in this browser.
 
 use fraise_engine::convert::{
-    CheckpointInfo, ConvertOptions, ConvertProgress, Inputs, Publication, Vocabulary, convert_checkpoint,
+    ByteSource, CheckpointInfo, ConvertOptions, ConvertProgress, Family, Inputs, Publication, Vocabulary, convert_checkpoint,
     inspect_checkpoint,
 };
 use fraise_engine::pack::Manifest;
@@ -141,7 +141,7 @@ impl FraiseEngine {
             set(&pack_bytes, quant, &(info.pack_bytes as f64).into());
             first.get_or_insert(info);
         }
-        let family = first.map_or("", |info| info.family.label());
+        let family = first.map_or("", |info| family_name(info.family));
         let source = self.identity(&mut checkpoint).await?;
         let journals = self.store.journals().await?.into_iter().filter(|(_, journal)| journal.source == source);
         let unfinished = journals.map(|(address, journal)| Unfinished {
@@ -152,7 +152,7 @@ impl FraiseEngine {
         });
         let inspection = crate::error::serialize(&Inspection {
             family,
-            checkpoint_bytes: fraise_engine::convert::ByteSource::len_bytes(&checkpoint),
+            checkpoint_bytes: checkpoint.len_bytes(),
             available_bytes: self.store.available_bytes().await,
             unfinished: unfinished.collect(),
         });
@@ -214,6 +214,15 @@ impl FraiseEngine {
     async fn identity(&self, checkpoint: &mut Checkpoint) -> Result<String> {
         let fingerprint = checkpoint.fingerprint(&self.digest).await?;
         Ok(format!("{fingerprint} {}", env!("CARGO_PKG_VERSION")))
+    }
+}
+
+/// A family as people call it.
+fn family_name(family: Family) -> &'static str {
+    match family {
+        Family::Sd1 => "Stable Diffusion 1.x",
+        Family::Sd2 => "Stable Diffusion 2.x",
+        Family::Sdxl => "Stable Diffusion XL",
     }
 }
 

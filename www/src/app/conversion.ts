@@ -23,6 +23,8 @@ export interface ConversionHost {
   show(conversion: Conversion): void;
   /** A model is there to be painted with. */
   adopt(model: ConvertedModel): void;
+  /** The engine stopped unexpectedly; a new one has to be started. */
+  abandon(): void;
 }
 
 /** One checkpoint on its way; a newly given one takes its place. */
@@ -30,6 +32,7 @@ export class Converter {
   readonly #host: ConversionHost;
   #source: File | string | null = null;
   #work: AbortController | null = null;
+  #ready: (Conversion & { readonly kind: "ready" }) | null = null;
 
   constructor(host: ConversionHost) {
     this.#host = host;
@@ -42,6 +45,11 @@ export class Converter {
     await this.#look(source);
   }
 
+  /** Chooses how the opened checkpoint's weights will be kept. */
+  choose(quant: Quant): void {
+    if (this.#ready) this.#show({ ...this.#ready, quant });
+  }
+
   /** Converts the opened checkpoint. Never rejects: how it ended is shown. */
   async start(quant: Quant): Promise<void> {
     const source = this.#source;
@@ -50,10 +58,10 @@ export class Converter {
     await this.#during(name, { kind: "converting", name, progress: null }, async (engine, signal) => {
       // Asked for on a visitor's own action, so that the browser does not clear the model away by itself.
       void navigator.storage?.persist?.().catch(() => false);
-      const onProgress = (progress: Progress) => this.#host.show({ kind: "converting", name, progress });
+      const onProgress = (progress: Progress) => this.#show({ kind: "converting", name, progress });
       const model = await engine.convert(source, { name, quant, signal, onProgress });
       this.#source = null;
-      this.#host.show({ kind: "converted", name });
+      this.#show({ kind: "converted", name });
       this.#host.adopt(model);
     });
     // Cancelled: shows what is kept and how to go on.
@@ -80,7 +88,12 @@ export class Converter {
   close(): void {
     this.cancel();
     this.#source = null;
-    this.#host.show({ kind: "none" });
+    this.#show({ kind: "none" });
+  }
+
+  #show(conversion: Conversion): void {
+    this.#ready = conversion.kind === "ready" ? conversion : null;
+    this.#host.show(conversion);
   }
 
   async #look(source: File | string): Promise<void> {
@@ -88,7 +101,7 @@ export class Converter {
     await this.#during(name, { kind: "looking", name }, async (engine, signal) => {
       const info = await engine.inspect(source, { signal });
       const quant = info.unfinished[0]?.quant ?? "mixed";
-      this.#host.show({ kind: "ready", name, info, quant });
+      this.#show({ kind: "ready", name, info, quant });
     });
   }
 
@@ -99,14 +112,15 @@ export class Converter {
   ): Promise<void> {
     const mine = new AbortController();
     this.#work = mine;
-    this.#host.show(shown);
+    this.#show(shown);
     try {
       await work(await this.#host.engine(mine.signal), mine.signal);
     } catch (error) {
       // An abort is the visitor's wish: whoever aborted shows what comes next.
       if (isAbortError(error) || this.#work !== mine) return;
       const code = error instanceof FraiseError ? error.code : "Internal";
-      this.#host.show({ kind: "failed", name, code, message: error instanceof Error ? error.message : String(error) });
+      if (code === "Internal") this.#host.abandon();
+      this.#show({ kind: "failed", name, code, message: error instanceof Error ? error.message : String(error) });
     }
   }
 }

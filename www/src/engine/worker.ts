@@ -93,7 +93,7 @@ async function load({ job: number, url }: Calls["load"]["params"]): Promise<Call
 }
 
 async function inspect({ job: number, source }: Calls["inspect"]["params"]): Promise<Calls["inspect"]["result"]> {
-  return within(number, (_report, signal) => started().inspect(source, signal));
+  return within(number, async (_report, signal) => started().inspect(source, await vocabulary(signal), signal));
 }
 
 async function convert(params: Calls["convert"]["params"]): Promise<Calls["convert"]["result"]> {

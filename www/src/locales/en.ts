@@ -55,6 +55,7 @@ export const en = {
 
   modelTitle: "The model",
   modelOnce: (size: string) => `${size}, downloaded once when you first generate, then kept in this browser.`,
+  modelStored: (size: string) => `${size}, converted and kept in this browser.`,
   modelReady: "Loaded and ready.",
   modelLicense: "Licence",
   modelUnreadable: "The model's description could not be read. Generate will try again and say why.",

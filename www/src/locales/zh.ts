@@ -56,6 +56,7 @@ export const zh: Words = {
 
   modelTitle: "模型",
   modelOnce: (size) => `${size}，第一次画时下载一次，之后保存在此浏览器中。`,
+  modelStored: (size) => `${size}，已转换并保存在此浏览器中。`,
   modelReady: "已加载，随时可用。",
   modelLicense: "许可证",
   modelUnreadable: "读不到模型的说明。点“开始画”会再试一次，并说明原因。",
