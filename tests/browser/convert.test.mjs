@@ -12,7 +12,6 @@ import { openSite } from "./site.mjs";
 import { StudioDriver } from "./studio.mjs";
 
 const TIMEOUT = { timeout: 400_000 };
-const CONVERT_TIMEOUT_MS = 200_000;
 /** Most that WebAssembly's memory may grow by while a checkpoint of any size is converted: a piece, twice, and buffers. */
 const MAX_GROWTH_BYTES = 64 << 20;
 const REPOSITORY = new URL("../../", import.meta.url).pathname;
@@ -79,23 +78,8 @@ function stored(studio) {
 /** Gives the page's own scripts a file: `window.given`. */
 async function give(studio, path) {
   await studio.page.evaluate(() => document.body.append(Object.assign(document.createElement("input"), { id: "given", type: "file" })));
-  await studio.find("#given").setInputFiles(path);
+  await studio.setFile("#given", path);
   await studio.page.evaluate(() => (window.given = document.querySelector("#given").files[0]));
-}
-
-/** Picks a file and waits until the page has said what it is. */
-async function pick(studio, path) {
-  await studio.until(() => window.tools.has("#convert-choose"));
-  await studio.find("#checkpoint").setInputFiles(path);
-  await studio.until(() => window.tools.has("#convert-start") || window.tools.has("#convert-failure"), null, 60_000);
-}
-
-/** Converts what was picked. */
-async function convert(studio, quant) {
-  await studio.find(`input[name=quant][value=${quant}]`).check();
-  await studio.find("#convert-start").click();
-  await studio.until(() => /is ready/.test(window.tools.text("#convert-text") ?? "") || window.tools.has("#convert-failure"), null, CONVERT_TIMEOUT_MS);
-  assert.equal(await studio.text("#convert-failure"), null);
 }
 
 test("a picked checkpoint becomes the pack that `fraise pack` makes, paints the same, and works offline", TIMEOUT, async (t) => {
@@ -106,9 +90,9 @@ test("a picked checkpoint becomes the pack that `fraise pack` makes, paints the 
 
   const studio = await StudioDriver.open(browser, site.url);
   await studio.settings(settings);
-  await pick(studio, tiny);
+  await studio.pickCheckpoint(tiny);
   assert.match(await studio.text("#convert"), /tiny\.safetensors.*Stable Diffusion 1\.x.*17 MB/s);
-  await convert(studio, "q8");
+  await studio.convert("q8");
   const { pieces, packs } = await stored(studio);
   assert.deepEqual(Object.keys(packs), ["local:tiny-q8"]);
   assert.deepEqual(piecesOf(packs["local:tiny-q8"]), piecesOf(native.manifest));
@@ -158,7 +142,7 @@ test("a dropped checkpoint is taken from anywhere on the page", TIMEOUT, async (
   await studio.page.evaluate(() => window.drag("drop"));
   await studio.until(() => window.tools.has("#convert-start"));
   assert.equal(await studio.page.evaluate(() => window.tools.has("#drop")), false);
-  await convert(studio, "q4");
+  await studio.convert("q4");
   await studio.generate();
   assert.deepEqual(studio.problems, []);
   site.answer = null;
@@ -170,10 +154,10 @@ test("cancelled in the middle nothing is complete; the same file goes on where i
   const all = Object.values(piecesOf(manifest)).flat();
   const studio = await StudioDriver.open(browser, site.url, { serviceWorkers: "block" });
   await studio.settings({ steps: 1, device: "cpu" });
-  await pick(studio, large);
+  await studio.pickCheckpoint(large);
   await studio.find("input[name=quant][value=q8]").check();
   await studio.find("#convert-start").click();
-  await studio.until(() => (window.tools.find("#convert progress")?.value ?? 0) >= 0.3, null, CONVERT_TIMEOUT_MS);
+  await studio.until(() => (window.tools.find("#convert progress")?.value ?? 0) >= 0.3, null, 200_000);
   assert.match(await studio.text("#convert-detail"), /MB of 333 MB.* left/);
   await studio.find("#convert-cancel").click();
   await studio.until(() => window.tools.has("#convert-unfinished"), null, 30_000);
@@ -210,7 +194,7 @@ test("without room it says so before anything is written", TIMEOUT, async () => 
   await studio.settings({ steps: 1, device: "cpu" });
   const session = await studio.page.context().newCDPSession(studio.page);
   await session.send("Storage.overrideQuotaForOrigin", { origin: new URL(site.url).origin, quotaSize: 2_000_000 });
-  await pick(studio, tiny);
+  await studio.pickCheckpoint(tiny);
   assert.match(await studio.text("#convert"), /not enough room/);
   assert.equal(await studio.page.evaluate(() => window.tools.find("#convert-start").disabled), true);
   await give(studio, tiny);
@@ -251,10 +235,10 @@ test("files that are no usable checkpoints are refused in words, and leave nothi
   await studio.settings({ steps: 1, device: "cpu" });
   for (const [name, code, pattern] of cases) {
     await t.test(name, async () => {
-      await pick(studio, file(`${name}.safetensors`));
+      await studio.pickCheckpoint(file(`${name}.safetensors`));
       if (name === "nan") {
         await studio.find("#convert-start").click();
-        await studio.until(() => window.tools.has("#convert-failure"), null, CONVERT_TIMEOUT_MS);
+        await studio.until(() => window.tools.has("#convert-failure"), null, 200_000);
       }
       const shown = await studio.text("#convert-failure");
       assert.match(await studio.text("#convert-code"), code instanceof RegExp ? code : new RegExp(`^${code}$`), shown);
@@ -288,7 +272,7 @@ test("an address: read in parts where the host serves them, refused in words whe
   site.answer = null;
   await name("parts.safetensors");
   await studio.until(() => window.tools.has("#convert-start"));
-  await convert(studio, "q8");
+  await studio.convert("q8");
   const { packs } = await stored(studio);
   assert.deepEqual(Object.keys(packs), ["local:parts-q8"]);
   assert.deepEqual([...studio.hosts], [new URL(site.url).host]);
