@@ -59,7 +59,8 @@ LCM = SD | {
     "prediction_type": "epsilon", "rescale_betas_zero_snr": False, "set_alpha_to_one": True, "steps_offset": 0,
     "timestep_scaling": 10.0, "timestep_spacing": "leading", "dynamic_thresholding_ratio": 0.995, "thresholding": False,
 }
-TCD = LCM | {"_class_name": "TCDScheduler"}
+# `eta` is an argument of diffusers' pipelines, 0 by default; a pack may keep it among the scheduler's fields.
+TCD = LCM | {"_class_name": "TCDScheduler", "eta": 0.3}
 # scheduler_config.json of models that ship DPM-Solver++.
 DPM = SD | {
     "_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "dpmsolver++", "dynamic_thresholding_ratio": 0.995,
@@ -253,7 +254,8 @@ def run(case, name, config, steps):
             scaled = scheduler.scale_model_input(sample, timestep) if hasattr(scheduler, "scale_model_input") else sample
             # Looks like a model's answer: part of what it was shown, and something else.
             model_output = 0.5 * scaled + 0.5 * torch.randn(SHAPE, generator=generator)
-            out = scheduler.step(model_output, timestep, sample)
+            eta = {"eta": config.get("eta", 0.0)} if isinstance(scheduler, diffusers.TCDScheduler) else {}
+            out = scheduler.step(model_output, timestep, sample, **eta)
             original = getattr(out, "pred_original_sample", None)
             if original is None:
                 original = getattr(out, "denoised", None)

@@ -7,6 +7,7 @@
 pub mod autoencoder;
 pub mod blocks;
 pub mod convert;
+pub mod decoder;
 pub mod error;
 pub mod kernels;
 pub mod layers;

@@ -10,12 +10,10 @@ use std::rc::Rc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use futures::{Stream, stream};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use crate::{
     Error, Result,
-    autoencoder::{AutoencoderKlConfig, AutoencoderTinyConfig, KlDecoder, TinyDecoder},
+    decoder::Decoder,
     loader::{Phase, Progress, load_component, load_files},
     noise::NoiseStream,
     pack::Manifest,
@@ -24,7 +22,7 @@ use crate::{
     store::{Digest, Store},
     text_encoder::{ClipTextConfig, ClipTextModel},
     tokenizer::{ClipTokenizer, TokenizerConfig},
-    unet::{UNet2DCondition, UNet2DConditionConfig},
+    unet::{Conditions, UNet2DCondition, UNet2DConditionConfig},
     weights::Weights,
 };
 
@@ -36,6 +34,7 @@ pub struct Pipeline {
     unet: UNet2DCondition,
     unet_config: UNet2DConditionConfig,
     decoder: Decoder,
+    preview_decoder: Option<Decoder>,
     scheduler: SchedulerConfig,
     limits: RequestLimits,
     memory: MemoryReport,
@@ -77,7 +76,7 @@ impl Pipeline {
         device: &Device,
         on_progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
-        let names = ["tokenizer", "text_encoder", "unet", "vae_decoder"];
+        let names = ["tokenizer", "text_encoder", "unet", "vae_decoder", "preview_decoder"];
         let sizes = names.map(|name| manifest.component(name).map_or(0, |component| component.bytes));
         let mut memory = MemoryReport { pack_bytes: sizes.iter().sum(), device_bytes: 0 };
         let mut loaded_bytes = 0;
@@ -87,7 +86,7 @@ impl Pipeline {
         };
         report(0);
 
-        let text_config: ClipTextConfig = config(manifest, "text_encoder")?;
+        let text_config: ClipTextConfig = manifest.config("text_encoder")?;
         let tokenizer = load_tokenizer(manifest, store, digest, text_config.max_position_embeddings).await?;
         report(sizes[0]);
 
@@ -98,7 +97,7 @@ impl Pipeline {
         weights.finish()?;
         report(sizes[1]);
 
-        let unet_config: UNet2DConditionConfig = config(manifest, "unet")?;
+        let unet_config: UNet2DConditionConfig = manifest.config("unet")?;
         let mut weights = load_component(manifest, "unet", store, digest, device).await?;
         memory.device_bytes += weights.device_bytes();
         let unet = unet_config.init(&mut weights.root())?;
@@ -107,9 +106,20 @@ impl Pipeline {
 
         let mut weights = load_component(manifest, "vae_decoder", store, digest, device).await?;
         memory.device_bytes += weights.device_bytes();
-        let decoder = Decoder::init(manifest, &mut weights)?;
+        let decoder = Decoder::init(manifest, "vae_decoder", &mut weights)?;
         weights.finish()?;
         report(sizes[3]);
+        let preview_decoder = match manifest.components.get("preview_decoder").is_some_and(|component| !component.optional) {
+            true => {
+                let mut weights = load_component(manifest, "preview_decoder", store, digest, device).await?;
+                memory.device_bytes += weights.device_bytes();
+                let decoder = Decoder::init(manifest, "preview_decoder", &mut weights)?;
+                weights.finish()?;
+                report(sizes[4]);
+                Some(decoder)
+            }
+            false => None,
+        };
 
         if decoder.latent_channels() != unet_config.in_channels {
             return Err(Error::manifest(
@@ -125,9 +135,20 @@ impl Pipeline {
             height_px: recommended.height,
             scale_px: decoder.scale_px(),
         };
-        let scheduler = from_json("scheduler", &manifest.scheduler)?;
+        let scheduler = manifest.scheduler_config()?;
         let device = device.clone();
-        Ok(Self { tokenizer, text_encoder, unet, unet_config, decoder, scheduler, limits, memory, device })
+        Ok(Self {
+            tokenizer,
+            text_encoder,
+            unet,
+            unet_config,
+            decoder,
+            preview_decoder,
+            scheduler,
+            limits,
+            memory,
+            device,
+        })
     }
 
     /// What the pack weighs in its files and on the device.
@@ -172,18 +193,32 @@ impl Pipeline {
     /// # Shapes
     /// [1, C, h, w] → [1, 3, H, W], pixels in [0, 1].
     pub fn decode(&self, latents: Tensor<4>) -> Tensor<4> {
-        (self.decoder.forward(latents) / 2.0 + 0.5).clamp(0.0, 1.0)
+        self.decoder.forward(latents)
+    }
+
+    /// A quick look at unfinished latents: by the preview decoder where the pack has one, else as [`Pipeline::decode`].
+    ///
+    /// # Shapes
+    /// [1, C, h, w] → [1, 3, H, W], pixels in [0, 1]; H and W are the preview decoder's own.
+    pub fn preview(&self, latents: Tensor<4>) -> Tensor<4> {
+        self.preview_decoder.as_ref().unwrap_or(&self.decoder).forward(latents)
     }
 
     fn sampler(&self, request: &EffectiveRequest) -> Result<Box<dyn Sampler>> {
         sampler::from_config(request.sampler.as_deref(), &self.scheduler, request.steps as usize)
     }
 
-    /// The text embeddings of a run: [negative; prompt] where it is guided, else [prompt].
-    fn encode(&self, request: &EffectiveRequest, guided: bool) -> Result<Tensor<3>> {
+    /// What the UNet is told in every step of a run: of [negative; prompt] where it is guided, else of [prompt].
+    fn conditions(&self, request: &EffectiveRequest, guided: bool) -> Result<Conditions> {
         let ids = |text: &str| self.tokenizer.encode_padded(text).ids;
         let prompt = ids(&request.prompt);
-        self.text_encoder.forward(&if guided { vec![ids(&request.negative), prompt] } else { vec![prompt] })
+        let prompts = if guided { vec![ids(&request.negative), prompt] } else { vec![prompt] };
+        let context = self.text_encoder.forward(&prompts)?;
+        let guidance_embedding = self
+            .unet_config
+            .time_cond_proj_dim
+            .map(|width| guidance_embedding(request.guidance - 1.0, width, &self.device));
+        Ok(Conditions { context, guidance_embedding, added_embedding: None })
     }
 }
 
@@ -197,12 +232,10 @@ enum Progression {
 struct Run {
     pipeline: Rc<Pipeline>,
     sampler: Box<dyn Sampler>,
-    /// Text embeddings, [2, tokens, width] where guided, else [1, tokens, width].
-    context: Tensor<3>,
+    /// Of two rows, without and with the prompt, where guided, else of one.
+    conditions: Conditions,
     /// Guidance scale where two predictions are to be combined.
     guidance: Option<f64>,
-    /// The guidance scale as LCM models take it.
-    guidance_embedding: Option<Tensor<2>>,
     noise: NoiseStream,
     sample: Tensor<4>,
     index: usize,
@@ -211,12 +244,9 @@ struct Run {
 impl Run {
     fn new(pipeline: Rc<Pipeline>, request: &EffectiveRequest, latents: Option<Tensor<4>>) -> Result<Self> {
         let sampler = pipeline.sampler(request)?;
-        let embedding_width = pipeline.unet_config.time_cond_proj_dim;
-        let guided = request.guidance > 1.0 && embedding_width.is_none();
-        let context = pipeline.encode(request, guided)?;
-        let guidance_embedding =
-            embedding_width.map(|width| guidance_embedding(request.guidance - 1.0, width, &pipeline.device));
-
+        let embeds_guidance = pipeline.unet_config.time_cond_proj_dim.is_some();
+        let guidance = (request.guidance > 1.0 && !embeds_guidance).then_some(request.guidance);
+        let conditions = pipeline.conditions(request, guidance.is_some())?;
         let scale = pipeline.limits.scale_px;
         let shape =
             [1, pipeline.unet_config.in_channels, (request.height / scale) as usize, (request.width / scale) as usize];
@@ -232,8 +262,7 @@ impl Run {
             None => draw(&mut noise, shape, &pipeline.device),
         };
         let sample = latents * sampler.init_noise_sigma();
-        let guidance = guided.then_some(request.guidance);
-        Ok(Self { pipeline, sampler, context, guidance, guidance_embedding, noise, sample, index: 0 })
+        Ok(Self { pipeline, sampler, conditions, guidance, noise, sample, index: 0 })
     }
 
     /// Computes the next step, or `None` after the last.
@@ -241,15 +270,7 @@ impl Run {
         let index = self.index;
         let timestep = *self.sampler.timesteps().get(index)?;
         let input = self.sampler.scale_model_input(self.sample.clone(), index);
-        let input = if self.guidance.is_some() { input.repeat_dim(0, 2) } else { input };
-        let output = self.pipeline.unet.forward(input, timestep, &self.context, self.guidance_embedding.clone());
-        let output = match self.guidance {
-            Some(scale) => {
-                let (unconditional, conditional) = (output.clone().narrow(0, 0, 1), output.narrow(0, 1, 1));
-                unconditional.clone() + (conditional - unconditional) * scale
-            }
-            None => output,
-        };
+        let output = self.predict(input, timestep);
         let (shape, device) = (self.sample.dims(), &self.pipeline.device);
         let noise = &mut self.noise;
         let stepped = self.sampler.step(output, index, self.sample.clone(), &mut || draw(noise, shape, device));
@@ -261,6 +282,15 @@ impl Run {
             latents: self.sample.clone(),
             denoised: stepped.pred_original_sample,
         })
+    }
+
+    /// The UNet's output for the prompt, moved away from the one without it where the run is guided.
+    fn predict(&self, input: Tensor<4>, timestep: f64) -> Tensor<4> {
+        let unet = &self.pipeline.unet;
+        let Some(scale) = self.guidance else { return unet.forward(input, timestep, &self.conditions) };
+        let output = unet.forward(input.repeat_dim(0, 2), timestep, &self.conditions);
+        let (without, with) = (output.clone().narrow(0, 0, 1), output.narrow(0, 1, 1));
+        without.clone() + (with - without) * scale
     }
 }
 
@@ -282,67 +312,6 @@ fn guidance_embedding(scale: f64, width: usize, device: &Device) -> Tensor<2> {
     Tensor::from_data(TensorData::new(sines, [1, width]), device)
 }
 
-/// Either autoencoder's decoder.
-#[derive(Debug)]
-enum Decoder {
-    Tiny(Box<TinyDecoder>, AutoencoderTinyConfig),
-    Kl(Box<KlDecoder>, AutoencoderKlConfig),
-}
-
-impl Decoder {
-    fn init(manifest: &Manifest, weights: &mut Weights) -> Result<Self> {
-        let class =
-            manifest.component("vae_decoder")?.config.get("_class_name").and_then(Value::as_str).unwrap_or("none");
-        match class {
-            "AutoencoderTiny" => {
-                let config: AutoencoderTinyConfig = config(manifest, "vae_decoder")?;
-                Ok(Self::Tiny(Box::new(config.init_decoder(&mut weights.root())?), config))
-            }
-            "AutoencoderKL" => {
-                let config: AutoencoderKlConfig = config(manifest, "vae_decoder")?;
-                Ok(Self::Kl(Box::new(config.init_decoder(&mut weights.root())?), config))
-            }
-            other => Err(Error::manifest(
-                "components.vae_decoder.config._class_name",
-                format!("`{other}` is not supported; AutoencoderTiny and AutoencoderKL are"),
-            )),
-        }
-    }
-
-    /// Scaled latents to pixels in about [−1, 1].
-    fn forward(&self, latents: Tensor<4>) -> Tensor<4> {
-        match self {
-            Self::Tiny(decoder, config) => decoder.forward(latents / config.scaling_factor),
-            Self::Kl(decoder, config) => decoder.forward(latents / config.scaling_factor),
-        }
-    }
-
-    fn latent_channels(&self) -> usize {
-        match self {
-            Self::Tiny(_, config) => config.latent_channels,
-            Self::Kl(_, config) => config.latent_channels,
-        }
-    }
-
-    /// Pixels per latent along one side.
-    fn scale_px(&self) -> u32 {
-        let levels = match self {
-            Self::Tiny(_, config) => config.decoder_block_out_channels.len(),
-            Self::Kl(_, config) => config.block_out_channels.len(),
-        };
-        1 << (levels - 1)
-    }
-}
-
-/// A component's configuration.
-fn config<T: DeserializeOwned>(manifest: &Manifest, component: &str) -> Result<T> {
-    from_json(&format!("components.{component}.config"), &manifest.component(component)?.config)
-}
-
-fn from_json<T: DeserializeOwned>(field: &str, value: &Value) -> Result<T> {
-    serde_json::from_value(value.clone()).map_err(|error| Error::manifest(field, error.to_string()))
-}
-
 async fn load_tokenizer(
     manifest: &Manifest,
     store: &impl Store,
@@ -354,7 +323,7 @@ async fn load_tokenizer(
         let missing = || Error::MissingTensor { name: format!("tokenizer.{name}") };
         files.get(name).map(Vec::as_slice).ok_or_else(missing)
     };
-    let config: TokenizerConfig = config(manifest, "tokenizer")?;
+    let config: TokenizerConfig = manifest.config("tokenizer")?;
     ClipTokenizer::from_files(file("vocab.json")?, file("merges.txt")?, &config.capped(positions))
 }
 

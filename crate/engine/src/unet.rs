@@ -3,95 +3,24 @@
 //! Source: Rombach et al., "High-resolution image synthesis with latent diffusion models" (2022), section 3;
 //! diffusers 0.42.1 `UNet2DConditionModel`.
 
-use burn::tensor::{Device, Tensor, TensorData, activation};
-use serde::Deserialize;
+mod config;
+mod embedding;
+
+use burn::tensor::{Tensor, activation};
 
 use crate::{
-    Error, Result,
+    Result,
     blocks::{Downsample2D, ResnetBlock2D, ResnetNorm, Transformer2DModel, TransformerShape, Upsample2D},
     kernels::{self, Conv2dShape, GroupNorm},
-    layers::{Conv2d, Linear, PerBlock, group_norm},
+    layers::{Conv2d, group_norm},
     weights::Scope,
 };
 
-/// The parts of `unet/config.json` that shape the model.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default)]
-pub struct UNet2DConditionConfig {
-    /// Latent channels in.
-    pub in_channels: usize,
-    /// Latent channels out.
-    pub out_channels: usize,
-    /// Latent side the model was trained at, if it says so.
-    pub sample_size: Option<PerBlock<usize>>,
-    /// Width of each resolution level.
-    pub block_out_channels: Vec<usize>,
-    /// `DownBlock2D` or `CrossAttnDownBlock2D` per level.
-    pub down_block_types: Vec<String>,
-    /// `UNetMidBlock2DCrossAttn`, or null for none.
-    pub mid_block_type: Option<String>,
-    /// `UpBlock2D` or `CrossAttnUpBlock2D` per level, deepest first.
-    pub up_block_types: Vec<String>,
-    /// Resnets per down block; up blocks have one more.
-    pub layers_per_block: PerBlock<usize>,
-    /// Number of heads, despite its name (a historical mistake of the format).
-    pub attention_head_dim: PerBlock<usize>,
-    /// Number of heads where the format's newer name is used.
-    pub num_attention_heads: Option<PerBlock<usize>>,
-    /// Width of the text embeddings.
-    pub cross_attention_dim: PerBlock<usize>,
-    /// Transformer blocks per attention.
-    pub transformer_layers_per_block: PerBlock<usize>,
-    /// Groups of the group norms.
-    pub norm_num_groups: usize,
-    /// Added to variances in resnets.
-    pub norm_eps: f64,
-    /// Padding of the strided convolutions.
-    pub downsample_padding: usize,
-    /// Whether transformers project by linear layers.
-    pub use_linear_projection: bool,
-    /// Whether both attentions attend to the text.
-    pub only_cross_attention: bool,
-    /// Cosine before sine in the time embedding.
-    pub flip_sin_to_cos: bool,
-    /// Shift in the time embedding's frequencies.
-    pub freq_shift: f64,
-    /// Width of the guidance embedding of LCM models.
-    pub time_cond_proj_dim: Option<usize>,
-    /// Extra conditioning of SDXL; not supported yet.
-    pub addition_embed_type: Option<String>,
-}
+pub use config::UNet2DConditionConfig;
+use embedding::{AddedEmbedding, TimeEmbedding};
 
-impl Default for UNet2DConditionConfig {
-    /// diffusers' own defaults.
-    fn default() -> Self {
-        let down = ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"];
-        let up = ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"];
-        Self {
-            in_channels: 4,
-            out_channels: 4,
-            sample_size: None,
-            block_out_channels: vec![320, 640, 1280, 1280],
-            down_block_types: down.map(String::from).to_vec(),
-            mid_block_type: Some("UNetMidBlock2DCrossAttn".into()),
-            up_block_types: up.map(String::from).to_vec(),
-            layers_per_block: PerBlock::One(2),
-            attention_head_dim: PerBlock::One(8),
-            num_attention_heads: None,
-            cross_attention_dim: PerBlock::One(1280),
-            transformer_layers_per_block: PerBlock::One(1),
-            norm_num_groups: 32,
-            norm_eps: 1e-5,
-            downsample_padding: 1,
-            use_linear_projection: false,
-            only_cross_attention: false,
-            flip_sin_to_cos: true,
-            freq_shift: 0.0,
-            time_cond_proj_dim: None,
-            addition_embed_type: None,
-        }
-    }
-}
+/// Numbers of geometry that SDXL takes: original size, crop and target size, two each.
+pub const TIME_IDS: usize = 6;
 
 impl UNet2DConditionConfig {
     /// Builds the model from its tensors.
@@ -102,14 +31,8 @@ impl UNet2DConditionConfig {
         self.check()?;
         let widths = &self.block_out_channels;
         let (first, last, levels) = (widths[0], widths[widths.len() - 1], widths.len());
-        let time = first * 4;
-        let mut embedding = s.sub("time_embedding");
-        let cond_proj = match self.time_cond_proj_dim {
-            Some(width) => Some(Linear::init(&mut embedding.sub("cond_proj"), width, first, false)?),
-            None => None,
-        };
-        let linear_1 = Linear::init(&mut embedding.sub("linear_1"), first, time, true)?;
-        let linear_2 = Linear::init(&mut embedding.sub("linear_2"), time, time, true)?;
+        let time_embedding = TimeEmbedding::init(&mut s.sub("time_embedding"), self)?;
+        let add_embedding = AddedEmbedding::init(&mut s.sub("add_embedding"), self)?;
         let conv_in = Conv2d::init(&mut s.sub("conv_in"), self.in_channels, first, Conv2dShape::SAME)?;
         let mut scope = s.sub("down_blocks");
         let down_blocks = (0..levels).map(|i| self.down_block(&mut scope.sub(i), i)).collect::<Result<_>>()?;
@@ -120,11 +43,8 @@ impl UNet2DConditionConfig {
         let mut scope = s.sub("up_blocks");
         let up_blocks = (0..levels).map(|i| self.up_block(&mut scope.sub(i), i)).collect::<Result<_>>()?;
         Ok(UNet2DCondition {
-            frequencies: self.frequencies(),
-            flip_sin_to_cos: self.flip_sin_to_cos,
-            cond_proj,
-            linear_1,
-            linear_2,
+            time_embedding,
+            add_embedding,
             conv_in,
             down_blocks,
             mid_block,
@@ -132,66 +52,6 @@ impl UNet2DConditionConfig {
             conv_norm_out: group_norm(&mut s.sub("conv_norm_out"), first, self.norm_num_groups, self.norm_eps)?,
             conv_out: Conv2d::init(&mut s.sub("conv_out"), first, self.out_channels, Conv2dShape::SAME)?,
         })
-    }
-
-    fn check(&self) -> Result<()> {
-        let wrong = |field: &str, reason: &str| Err(Error::manifest(format!("components.unet.config.{field}"), reason));
-        let levels = self.block_out_channels.len();
-        if levels == 0 || levels > 8 || self.down_block_types.len() != levels || self.up_block_types.len() != levels {
-            return wrong("block_out_channels", "needs 1 to 8 levels, as many as down_block_types and up_block_types");
-        }
-        let groups = self.norm_num_groups;
-        if groups == 0
-            || self
-                .block_out_channels
-                .iter()
-                .any(|&c| c == 0 || c > 8192 || !c.is_multiple_of(groups) || !c.is_multiple_of(2))
-        {
-            return wrong("norm_num_groups", "every level's width must be an even multiple of it, at most 8192");
-        }
-        if !(1..=64).contains(&self.in_channels) || !(1..=64).contains(&self.out_channels) {
-            return wrong("in_channels", "must be 1 to 64, like out_channels");
-        }
-        if self.addition_embed_type.is_some() {
-            return wrong("addition_embed_type", "is not supported by this version");
-        }
-        if self.mid_block_type.as_deref().is_some_and(|name| name != "UNetMidBlock2DCrossAttn") {
-            return wrong("mid_block_type", "only UNetMidBlock2DCrossAttn or null is supported");
-        }
-        for i in 0..levels {
-            let known = matches!(self.down_block_types[i].as_str(), "DownBlock2D" | "CrossAttnDownBlock2D")
-                && matches!(self.up_block_types[i].as_str(), "UpBlock2D" | "CrossAttnUpBlock2D");
-            if !known {
-                return wrong("down_block_types", "only (CrossAttn)DownBlock2D and (CrossAttn)UpBlock2D are supported");
-            }
-            let heads = self.heads(i);
-            if heads == 0 || !self.block_out_channels[i].is_multiple_of(heads * 4) {
-                return wrong(
-                    "attention_head_dim",
-                    "must divide each level's width into heads of a multiple of 4 channels",
-                );
-            }
-            if self.layers(i) == 0 || self.layers(i) > 16 || self.depth(i) > 64 || self.context(i) > 8192 {
-                return wrong(
-                    "layers_per_block",
-                    "is out of range, or transformer_layers_per_block or cross_attention_dim is",
-                );
-            }
-        }
-        Ok(())
-    }
-
-    fn heads(&self, level: usize) -> usize {
-        self.num_attention_heads.as_ref().unwrap_or(&self.attention_head_dim).get(level).unwrap_or(8)
-    }
-    fn layers(&self, level: usize) -> usize {
-        self.layers_per_block.get(level).unwrap_or(2)
-    }
-    fn depth(&self, level: usize) -> usize {
-        self.transformer_layers_per_block.get(level).unwrap_or(1)
-    }
-    fn context(&self, level: usize) -> usize {
-        self.cross_attention_dim.get(level).unwrap_or(1280)
     }
 
     fn resnet(&self, s: &mut Scope, channels: (usize, usize)) -> Result<ResnetBlock2D> {
@@ -261,12 +121,27 @@ impl UNet2DConditionConfig {
         };
         Ok(UpBlock { layers, upsampler })
     }
+}
 
-    /// Angular frequency per pair of time-embedding channels.
-    fn frequencies(&self) -> Vec<f64> {
-        let half = self.block_out_channels[0] / 2;
-        let exponent = |i: usize| -(10_000f64.ln()) * i as f64 / (half as f64 - self.freq_shift);
-        (0..half).map(|i| exponent(i).exp()).collect()
+/// What predictions depend on besides the sample and the time; the same for every step of a run.
+#[derive(Debug, Clone)]
+pub struct Conditions {
+    /// Text embeddings, [B, tokens, cross_attention_dim].
+    pub context: Tensor<3>,
+    /// The guidance scale as LCM models take it, [1, time_cond_proj_dim].
+    pub guidance_embedding: Option<Tensor<2>>,
+    /// What [`UNet2DCondition::added_embedding`] gives, [B, 4·first width].
+    pub added_embedding: Option<Tensor<2>>,
+}
+
+impl Conditions {
+    /// Row `index` of the batch alone.
+    pub fn row(&self, index: usize) -> Self {
+        Self {
+            context: self.context.clone().narrow(0, index, 1),
+            guidance_embedding: self.guidance_embedding.clone(),
+            added_embedding: self.added_embedding.clone().map(|added| added.narrow(0, index, 1)),
+        }
     }
 }
 
@@ -299,11 +174,8 @@ struct UpBlock {
 /// Predicts what the sampler asks for (noise, velocity or sample) from noisy latents, a time and the text.
 #[derive(Debug)]
 pub struct UNet2DCondition {
-    frequencies: Vec<f64>,
-    flip_sin_to_cos: bool,
-    cond_proj: Option<Linear>,
-    linear_1: Linear,
-    linear_2: Linear,
+    time_embedding: TimeEmbedding,
+    add_embedding: Option<AddedEmbedding>,
     conv_in: Conv2d,
     down_blocks: Vec<DownBlock>,
     mid_block: Option<MidBlock>,
@@ -313,19 +185,27 @@ pub struct UNet2DCondition {
 }
 
 impl UNet2DCondition {
+    /// SDXL's embedding of the pooled text and of the picture's geometry; `None` in other models.
+    ///
+    /// # Shapes
+    /// `pooled` [B, pooled_width], `time_ids` original height and width, crop top and left, target height and width in
+    /// pixels → [B, 4·first width].
+    pub fn added_embedding(&self, pooled: Tensor<2>, time_ids: [f64; TIME_IDS]) -> Option<Tensor<2>> {
+        Some(self.add_embedding.as_ref()?.forward(pooled, time_ids))
+    }
+
     /// One forward pass.
     ///
     /// # Shapes
-    /// `sample` [B, in_channels, h, w], `timestep` in the scheduler's training units, `context` [B, tokens, width],
-    /// `guidance_embedding` [1, time_cond_proj_dim] for LCM models → [B, out_channels, h, w].
-    pub fn forward(
-        &self,
-        sample: Tensor<4>,
-        timestep: f64,
-        context: &Tensor<3>,
-        guidance_embedding: Option<Tensor<2>>,
-    ) -> Tensor<4> {
-        let time = self.time_embedding(timestep, guidance_embedding, &sample.device());
+    /// `sample` [B, in_channels, h, w], `timestep` in the scheduler's training units → [B, out_channels, h, w].
+    pub fn forward(&self, sample: Tensor<4>, timestep: f64, conditions: &Conditions) -> Tensor<4> {
+        let context = &conditions.context;
+        let time = self.time_embedding.forward(timestep, conditions.guidance_embedding.as_ref(), &sample.device());
+        let time = match &conditions.added_embedding {
+            Some(added) => time + added.clone(),
+            None => time,
+        };
+        let time = activation::silu(time); // shared by all resnets
         let layer = |(resnet, transformer): &Layer, x: Tensor<4>| {
             let x = resnet.forward(x, Some(&time));
             match transformer {
@@ -363,19 +243,5 @@ impl UNet2DCondition {
             }
         }
         self.conv_out.forward(kernels::group_norm(x, &self.conv_norm_out, true))
-    }
-
-    /// The activated time embedding that all resnets share, [1, 4·first width].
-    fn time_embedding(&self, timestep: f64, guidance_embedding: Option<Tensor<2>>, device: &Device) -> Tensor<2> {
-        // f32 angles, as the reference computes them.
-        let angles = self.frequencies.iter().map(|&f| timestep as f32 * f as f32);
-        let (sines, cosines): (Vec<f32>, Vec<f32>) = angles.map(f32::sin_cos).unzip();
-        let wave = if self.flip_sin_to_cos { [cosines, sines] } else { [sines, cosines] }.concat();
-        let width = wave.len();
-        let mut x = Tensor::from_data(TensorData::new(wave, [1, width]), device);
-        if let (Some(projection), Some(guidance)) = (&self.cond_proj, guidance_embedding) {
-            x = x + projection.forward(guidance);
-        }
-        activation::silu(self.linear_2.forward(activation::silu(self.linear_1.forward(x))))
     }
 }

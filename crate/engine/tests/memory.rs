@@ -9,7 +9,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use burn::tensor::Device;
-use fraise_engine::parity::{self, Kind, Packed};
+use fraise_engine::parity::{self, Kind, Packed, Subject};
 use fraise_engine::pipeline::{Pipeline, Step};
 use fraise_engine::request::Request;
 use fraise_engine::store::Sha2Digest;
@@ -41,7 +41,8 @@ fn a_dropped_run_frees_the_gpu() {
         parity::cases().unwrap().into_iter().find(|case| case.kind == Kind::Run && case.name == "run_flow").unwrap();
     let files = case.files().into_iter().map(|file| (file.clone(), fs::read(goldens.join(&file)).unwrap())).collect();
     let pipeline = pollster::block_on(async {
-        let Packed { manifest, store } = parity::pack_model("tiny_flow", &files, Scheme::Q8).await.unwrap();
+        let Subject::Model(model) = &case.subject else { panic!("run_flow is not a run") };
+        let Packed { manifest, store } = parity::pack_model(model, &files, Scheme::Q8).await.unwrap();
         Pipeline::load(&manifest, &store, &Sha2Digest, &device, &mut |_| {}).await.unwrap()
     });
     let pipeline = Rc::new(pipeline);

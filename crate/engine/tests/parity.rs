@@ -85,11 +85,11 @@ parity! {
 
 /// Paints a run's request from a pack of the given scheme: the final latents, the picture, and what the pack weighs.
 fn paint(case: &Case, scheme: Scheme, device: &Device) -> (Vec<f32>, Vec<f32>, MemoryReport) {
-    let Subject::Model { model, request } = &case.subject else { panic!("{} is not a run", case.name) };
+    let Subject::Model(model) = &case.subject else { panic!("{} is not a run", case.name) };
     pollster::block_on(async {
         let Packed { manifest, store } = parity::pack_model(model, &read_files(case), scheme).await.unwrap();
         let pipeline = Rc::new(Pipeline::load(&manifest, &store, &Sha2Digest, device, &mut |_| ()).await.unwrap());
-        let request = pipeline.resolve(request).unwrap();
+        let request = pipeline.resolve(&model.request).unwrap();
         let steps: Vec<_> = pipeline.generate(request).try_collect().await.unwrap();
         let latents = steps.last().unwrap().latents.clone();
         (common::read(latents.clone()), common::read(pipeline.decode(latents)), pipeline.memory())

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
 
-use serde::de::{Error as _, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::request::{MAX_GUIDANCE, MAX_SIDE_PX, MAX_STEPS};
+use crate::sampler::SchedulerConfig;
 use crate::{Error, Result};
 
 /// The format version that this engine writes and reads.
@@ -133,6 +134,23 @@ impl Manifest {
         json.end().map_err(|error| Error::manifest("manifest.json", error.to_string()))?;
         manifest.validate()?;
         Ok(manifest)
+    }
+
+    /// A component's configuration, read as the type that the module is built from.
+    ///
+    /// # Errors
+    /// [`Error::Manifest`] where there is no such component, or its configuration is of another kind.
+    pub fn config<T: DeserializeOwned>(&self, component: &str) -> Result<T> {
+        from_json(&format!("components.{component}.config"), &self.component(component)?.config)
+    }
+
+    /// The scheduler's configuration as diffusers' pipeline of this class uses it.
+    ///
+    /// # Errors
+    /// [`Error::Manifest`] where it is no object.
+    pub fn scheduler_config(&self) -> Result<SchedulerConfig> {
+        let config: SchedulerConfig = from_json("scheduler", &self.scheduler)?;
+        Ok(if self.pipeline == "StableDiffusionPipeline" { config.brought_up_to_date() } else { config })
     }
 
     /// Checks every rule that the types alone do not express.
@@ -307,6 +325,10 @@ fn check_format(bytes: &[u8]) -> Result<()> {
         Err(error) if error.is_data() => Err(Error::manifest("format", error.to_string())),
         Err(error) => Err(Error::manifest("manifest.json", error.to_string())),
     }
+}
+
+fn from_json<T: DeserializeOwned>(field: &str, value: &Value) -> Result<T> {
+    serde_json::from_value(value.clone()).map_err(|error| Error::manifest(field, error.to_string()))
 }
 
 fn unknown_format(format: u64) -> Error {

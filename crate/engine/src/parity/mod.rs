@@ -11,11 +11,12 @@ use std::collections::BTreeMap;
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use crate::autoencoder::{AutoencoderKlConfig, AutoencoderTinyConfig};
 use crate::pack::{TensorInfo, TensorSink};
 use crate::text_encoder::ClipTextConfig;
-use crate::unet::UNet2DConditionConfig;
+use crate::unet::{Conditions, TIME_IDS, UNet2DConditionConfig};
 use crate::weights::{Weights, WeightsBuilder};
 use crate::{Error, Result};
 
@@ -74,12 +75,22 @@ pub enum Subject {
         weights: String,
     },
     /// A whole model in diffusers' folder layout.
-    Model {
-        /// The folder.
-        model: String,
-        /// What the reference was asked for.
-        request: crate::request::Request,
-    },
+    Model(Box<Model>),
+}
+
+/// A whole model, and what the reference did with it.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+pub struct Model {
+    /// Its folder, in diffusers' layout.
+    #[serde(rename = "model")]
+    pub folder: String,
+    /// The class of its pipeline.
+    pub pipeline: String,
+    /// What the reference was asked for.
+    pub request: crate::request::Request,
+    /// A scheduler_config.json instead of the folder's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<Value>,
 }
 
 /// How far one result is from the reference.
@@ -107,13 +118,32 @@ impl Comparison {
     }
 }
 
+impl Model {
+    /// The folders of its text encoders, each with its tokenizer's.
+    pub(crate) fn text_encoders(&self) -> &'static [(&'static str, &'static str)] {
+        match self.pipeline.as_str() {
+            "StableDiffusionXLPipeline" => &[("text_encoder", "tokenizer"), ("text_encoder_2", "tokenizer_2")],
+            _ => &[("text_encoder", "tokenizer")],
+        }
+    }
+
+    fn files(&self) -> Vec<String> {
+        let mut files = run::MODEL_FILES.map(|file| format!("{}/{file}", self.folder)).to_vec();
+        for (encoder, tokenizer) in self.text_encoders() {
+            files.extend(run::TEXT_ENCODER_FILES.map(|file| format!("{}/{encoder}/{file}", self.folder)));
+            files.extend(run::TOKENIZER_FILES.map(|file| format!("{}/{tokenizer}/{file}", self.folder)));
+        }
+        files
+    }
+}
+
 impl Case {
     /// The files that [`run_case`] wants, below `tests/parity/goldens`.
     pub fn files(&self) -> Vec<String> {
         let mut files = vec![self.golden.clone()];
         match &self.subject {
             Subject::Module { config, weights } => files.extend([config.clone(), weights.clone()]),
-            Subject::Model { model, .. } => files.extend(run::MODEL_FILES.map(|file| format!("{model}/{file}"))),
+            Subject::Model(model) => files.extend(model.files()),
         }
         files
     }
@@ -142,9 +172,7 @@ pub async fn run_case(name: &str, files: &Files, device: &Device) -> Result<Vec<
     let golden = Golden::read(&case.golden, files)?;
     let (config, weights) = match &case.subject {
         Subject::Module { config, weights } => (file(files, config)?, file(files, weights)?),
-        Subject::Model { model, request } => {
-            return run::compare(&case.name, &golden, (model, request), files, device).await;
-        }
+        Subject::Model(model) => return run::compare(&case.name, &golden, model, files, device).await,
     };
     let output = match case.kind {
         Kind::ClipText => {
@@ -179,9 +207,19 @@ fn unet(config: &[u8], weights: &[u8], golden: &Golden, device: &Device) -> Resu
     let config = config_of::<UNet2DConditionConfig>(config)?;
     let unet = build(weights, "", device, |w| config.init(&mut w.root()))?;
     let timestep = golden.values("timestep")?.first().copied().unwrap_or_default();
-    let guidance = if golden.has("timestep_cond") { Some(golden.tensor("timestep_cond", device)?) } else { None };
-    let text = golden.tensor("encoder_hidden_states", device)?;
-    Ok(unet.forward(golden.tensor("sample", device)?, f64::from(timestep), &text, guidance))
+    let guidance_embedding =
+        if golden.has("timestep_cond") { Some(golden.tensor("timestep_cond", device)?) } else { None };
+    let added_embedding = match (golden.has("text_embeds"), golden.has("time_ids")) {
+        (true, true) => {
+            let ids = golden.values("time_ids")?;
+            let ids: [f32; TIME_IDS] = ids.try_into().map_err(|_| Error::request("time_ids", "are not six"))?;
+            unet.added_embedding(golden.tensor("text_embeds", device)?, ids.map(f64::from))
+        }
+        _ => None,
+    };
+    let context = golden.tensor("encoder_hidden_states", device)?;
+    let conditions = Conditions { context, guidance_embedding, added_embedding };
+    Ok(unet.forward(golden.tensor("sample", device)?, f64::from(timestep), &conditions))
 }
 
 /// Loads the tensors whose names start with `prefix`, builds a module from them, and checks that it took them all.

@@ -9,29 +9,27 @@ use futures::StreamExt;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
-use super::{Bound, Comparison, Files, Golden, Output, compare as compare_values, file, json, parse};
+use super::{Bound, Comparison, Files, Golden, Model, Output, compare as compare_values, file, json, parse};
 use crate::pack::writer::{PackOptions, PieceSink, TensorSource, write_component};
 use crate::pack::{Component, Examples, Manifest, Piece, Recommended, TensorInfo, layout, manifest::FORMAT};
 use crate::pipeline::Pipeline;
-use crate::request::Request;
 use crate::store::{MemoryStore, Sha2Digest, Store};
 use crate::tokenizer::{ClipTokenizer, TokenizerConfig};
 use crate::weights::Scheme;
 use crate::{Error, Result};
 
-/// What a run needs of a model's folder.
-pub(super) const MODEL_FILES: [&str; 10] = [
-    "tokenizer/vocab.json",
-    "tokenizer/merges.txt",
-    "tokenizer/tokenizer_config.json",
-    "text_encoder/config.json",
-    "text_encoder/model.safetensors",
+/// What a run needs of a model's folder, besides its text encoders.
+pub(super) const MODEL_FILES: [&str; 5] = [
     "unet/config.json",
     "unet/diffusion_pytorch_model.safetensors",
     "vae/config.json",
     "vae/diffusion_pytorch_model.safetensors",
     "scheduler/scheduler_config.json",
 ];
+/// What a run needs of a text encoder's folder.
+pub(super) const TEXT_ENCODER_FILES: [&str; 2] = ["config.json", "model.safetensors"];
+/// What a run needs of a tokenizer's folder.
+pub(super) const TOKENIZER_FILES: [&str; 3] = ["vocab.json", "merges.txt", "tokenizer_config.json"];
 
 /// Largest error of latents, in units of their standard deviation.
 const LATENTS_TOLERANCE: f64 = 1e-3;
@@ -53,14 +51,14 @@ pub struct Packed {
 pub(super) async fn compare(
     name: &str,
     golden: &Golden<'_>,
-    (model, request): (&str, &Request),
+    model: &Model,
     files: &Files,
     device: &Device,
 ) -> Result<Vec<Comparison>> {
-    let mut comparisons = vec![compare_ids(name, golden, (model, request), files)?];
+    let mut comparisons = vec![compare_ids(name, golden, model, files)?];
     let Packed { manifest, store } = pack_model(model, files, Scheme::F16).await?;
     let pipeline = Rc::new(Pipeline::load(&manifest, &store, &Sha2Digest, device, &mut |_| ()).await?);
-    let effective = pipeline.resolve(request)?;
+    let effective = pipeline.resolve(&model.request)?;
     let (mut latents, mut last) = (Vec::new(), None);
     let mut steps = pin!(pipeline.generate(effective));
     while let Some(step) = steps.next().await {
@@ -83,8 +81,9 @@ pub(super) async fn compare(
 }
 
 /// The tokenizer alone: prompt and negative prompt to ids, which must be equal.
-fn compare_ids(name: &str, golden: &Golden, (model, request): (&str, &Request), files: &Files) -> Result<Comparison> {
-    let read = |name: &str| file(files, &format!("{model}/tokenizer/{name}"));
+fn compare_ids(name: &str, golden: &Golden, model: &Model, files: &Files) -> Result<Comparison> {
+    let request = &model.request;
+    let read = |name: &str| file(files, &format!("{}/tokenizer/{name}", model.folder));
     let config = TokenizerConfig::from_json(&json("tokenizer_config.json", read("tokenizer_config.json")?)?)?;
     let tokenizer = ClipTokenizer::from_files(read("vocab.json")?, read("merges.txt")?, &config)?;
     let as_floats = |ids: Vec<u32>| ids.into_iter().map(|id| id as f32).collect::<Vec<_>>();
@@ -94,38 +93,42 @@ fn compare_ids(name: &str, golden: &Golden, (model, request): (&str, &Request), 
     compare_values(format!("{name}.input_ids"), &as_floats(found), &as_floats(expected), bound)
 }
 
-/// Packs the folder `model` of `files`, weights stored as `scheme`.
+/// Packs `model`'s folder of `files`, weights stored as `scheme`.
 ///
 /// # Errors
 /// [`Error::Request`] for a file that is not there; otherwise as [`write_component`].
-pub async fn pack_model(model: &str, files: &Files, scheme: Scheme) -> Result<Packed> {
+pub async fn pack_model(model: &Model, files: &Files, scheme: Scheme) -> Result<Packed> {
     let store = MemoryStore::default();
-    let read = |path: &str| file(files, &format!("{model}/{path}"));
+    let read = |path: &str| file(files, &format!("{}/{path}", model.folder));
     let mut manifest = Manifest {
         format: FORMAT,
-        name: model.to_string(),
+        name: model.folder.clone(),
         license: "CC0-1.0".into(),
         license_restrictions: String::new(),
         source: String::new(),
-        pipeline: "StableDiffusionPipeline".into(),
+        pipeline: model.pipeline.clone(),
         components: Default::default(),
-        scheduler: json("scheduler_config.json", read("scheduler/scheduler_config.json")?)?,
+        scheduler: match &model.scheduler {
+            Some(scheduler) => scheduler.clone(),
+            None => json("scheduler_config.json", read("scheduler/scheduler_config.json")?)?,
+        },
         recommended: Recommended { steps: 4, guidance: 1.0, width: 64, height: 64 },
         examples: Examples::default(),
         total_bytes: 0,
     };
-    let mut tokenizer = Part::default();
-    for name in ["merges.txt", "vocab.json"] {
-        let bytes = read(&format!("tokenizer/{name}"))?;
-        tokenizer.push(name.to_string(), Dtype::U8, vec![bytes.len()], bytes);
+    let mut weights =
+        vec![("unet", "diffusion_pytorch_model.safetensors"), ("vae", "diffusion_pytorch_model.safetensors")];
+    for (encoder, tokenizer) in model.text_encoders() {
+        weights.push((encoder, "model.safetensors"));
+        let mut part = Part::default();
+        for name in ["merges.txt", "vocab.json"] {
+            let bytes = read(&format!("{tokenizer}/{name}"))?;
+            part.push(name.to_string(), Dtype::U8, vec![bytes.len()], bytes);
+        }
+        let config = json("tokenizer_config.json", read(&format!("{tokenizer}/tokenizer_config.json"))?)?;
+        part.write(tokenizer, config, scheme, (&store, &mut manifest)).await?;
     }
-    let config = json("tokenizer_config.json", read("tokenizer/tokenizer_config.json")?)?;
-    tokenizer.write("tokenizer", config, scheme, (&store, &mut manifest)).await?;
-    for (folder, weights) in [
-        ("text_encoder", "model.safetensors"),
-        ("unet", "diffusion_pytorch_model.safetensors"),
-        ("vae", "diffusion_pytorch_model.safetensors"),
-    ] {
+    for (folder, weights) in weights {
         let tensors = parse(read(&format!("{folder}/{weights}"))?)?;
         let config: Value = json("config.json", read(&format!("{folder}/config.json"))?)?;
         for (component, part) in split(folder, &tensors)? {

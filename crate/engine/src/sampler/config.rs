@@ -39,6 +39,15 @@ impl SchedulerConfig {
         Self(fields)
     }
 
+    /// With what `StableDiffusionPipeline` overrides in schedulers from before these fields were agreed on.
+    ///
+    /// Source: diffusers 0.42.1 `StableDiffusionPipeline.__init__`.
+    pub fn brought_up_to_date(&self) -> Self {
+        let config = self.with("steps_offset", 1.into());
+        let knows_clipping = self.0.contains_key("clip_sample") || self.class_name() == Some("DDIMScheduler");
+        if knows_clipping { config.with("clip_sample", false.into()) } else { config }
+    }
+
     fn get(&self, field: &str) -> Option<&Value> {
         let defaulted = self.0.get("_use_default_values").and_then(Value::as_array);
         if defaulted.is_some_and(|fields| fields.iter().any(|name| name == field)) {

@@ -1,4 +1,4 @@
-//! `tcd`: strategic stochastic sampling of trajectory consistency models; fresh noise after every step but the last.
+//! `tcd`: strategic stochastic sampling of trajectory consistency models.
 //!
 //! Source: Zheng et al., *Trajectory Consistency Distillation* (2024), algorithm 4; diffusers 0.42.1 `TCDScheduler`.
 
@@ -10,14 +10,12 @@ use super::schedule::{BetaDefaults, alphas_cumprod};
 use super::{DrawNoise, Prediction, Sampler, Stepped, roots};
 use crate::Result;
 
-/// How much of every step is stochastic (γ in the paper): the default of `TCDScheduler.step`, no field of the
-/// configuration.
-const ETA: f64 = 0.3;
-
 struct Tcd {
     timesteps: Vec<f64>,
     rows: Vec<Row>,
     prediction: Prediction,
+    /// Whether fresh noise follows every step but the last.
+    stochastic: bool,
 }
 
 /// ᾱ at a step's beginning, at the timestep s < t that the model jumps to, and at the step's end.
@@ -32,15 +30,19 @@ pub(super) fn build(config: &SchedulerConfig, steps: usize) -> Result<Box<dyn Sa
         BetaDefaults { beta_start: 0.00085, beta_end: 0.012, beta_schedule: "scaled_linear", rescales: true };
     let alphas = alphas_cumprod(config, defaults)?;
     let indices = train_timesteps(config, alphas.len(), steps)?;
+    // How much of every step is stochastic (γ in the paper). No field of diffusers' configuration but an argument of its
+    // pipelines, where it is 0 unless named.
+    let eta = config.number("eta", 0.0, 0.0..=1.0)?;
     let row = |(index, &t): (usize, &usize)| {
         let prev = indices.get(index + 1).copied().unwrap_or(0);
-        let s = ((1.0 - ETA) as f32 * prev as f32).floor() as usize;
+        let s = ((1.0 - eta) as f32 * prev as f32).floor() as usize;
         Row { alpha_prod_t: alphas[t], alpha_prod_s: alphas[s], alpha_prod_t_prev: alphas[prev] }
     };
     Ok(Box::new(Tcd {
         rows: indices.iter().enumerate().map(row).collect(),
         timesteps: indices.iter().map(|&t| t as f64).collect(),
         prediction: Prediction::from_config(config)?,
+        stochastic: eta > 0.0,
     }))
 }
 
@@ -56,7 +58,7 @@ impl Sampler for Tcd {
         let epsilon = self.prediction.noise(model_output, sample, parts);
         let (signal, noise_part) = roots(alpha_prod_s);
         let pred_noised = pred_original_sample.clone().mul_scalar(signal) + epsilon.mul_scalar(noise_part);
-        let prev_sample = match index + 1 < self.rows.len() {
+        let prev_sample = match self.stochastic && index + 1 < self.rows.len() {
             true => {
                 let (kept, fresh) = roots(alpha_prod_t_prev / alpha_prod_s);
                 pred_noised.mul_scalar(kept) + noise().mul_scalar(fresh)
