@@ -142,7 +142,8 @@ impl Family {
 }
 
 impl Prediction {
-    fn name(self) -> &'static str {
+    /// diffusers' name.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Epsilon => "epsilon",
             Self::VPrediction => "v_prediction",

@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::ByteSource;
 use super::file::SafetensorsFile;
 use super::plan::{Content, Plan, PlannedComponent};
 use super::vocabulary::vocab_json;
+use super::{ByteSource, stem};
 use crate::{Error, Result};
 
 /// Most vectors of one word.
@@ -34,7 +34,7 @@ pub async fn add<B: ByteSource>(plan: &mut Plan, file: &mut SafetensorsFile<B>, 
     let found = vectors(file)?;
     let token = match token.or(found.token.as_deref()) {
         Some(token) => token.to_owned(),
-        None => file.name().strip_suffix(".safetensors").unwrap_or(file.name()).to_owned(),
+        None => stem(file.name()).to_owned(),
     };
     check_token(&token)?;
     let has_second = plan.component("text_encoder_2").is_some();

@@ -45,7 +45,7 @@ const OPTIONAL_COMPONENTS: [&str; 2] = [preview::COMPONENT, "vae_encoder"];
 /// Random access to the bytes of one file: a file on disk, a `Blob` in a browser, a URL that serves ranges.
 #[expect(async_fn_in_trait, reason = "hosts are single-threaded; futures need not be Send")]
 pub trait ByteSource {
-    /// The file's name, for messages and as the model's name.
+    /// The file's name, possibly with folders: for messages, and for the model's name.
     fn name(&self) -> &str;
 
     /// The file's length.
@@ -221,9 +221,13 @@ pub async fn convert_checkpoint<B: ByteSource>(
     let Opened { mut files, checkpoint } = open(inputs, vocabulary, options).await?;
     let plan = checkpoint.plan;
     let written = write(&plan, &mut files, options.pack, sink, on_progress).await?;
-    let name = files.first().map_or("", |file| file.name());
-    let name = name.strip_suffix(".safetensors").unwrap_or(name);
-    manifest(&plan, &written, &options.publication, name)
+    manifest(&plan, &written, &options.publication, files.first().map_or("", |file| stem(file.name())))
+}
+
+/// A file's name without folders and `.safetensors`.
+pub fn stem(name: &str) -> &str {
+    let name = name.rsplit(['/', '\\']).next().unwrap_or(name);
+    name.strip_suffix(".safetensors").unwrap_or(name)
 }
 
 /// Reads headers (and the small embeddings) only: the family, and how large the pack will be with these options.
