@@ -1,22 +1,21 @@
 //! A diffusers folder as it is saved or downloaded: configurations, and weights in safetensors files.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
-use std::ops::Range;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use fraise_engine::pack::writer::TensorSource;
-use fraise_engine::pack::{Header, HeaderReader, TensorInfo};
+use fraise_engine::convert::file::pickle;
+use fraise_engine::convert::{Plan, SafetensorsFile, preview};
 use fraise_engine::{Error, Result};
 use serde_json::Value;
 
-use crate::folder::{failed, read_bounded};
+use crate::disk::DiskFile;
+use crate::folder::read_bounded;
 
 /// Longest configuration or vocabulary file that is read, in bytes.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
-/// Bytes of a file's beginning that are read at once.
-const HEADER_CHUNK_BYTES: u64 = 1 << 16;
+/// The pipeline with two text encoders.
+const XL: &str = "StableDiffusionXLPipeline";
 
 /// A folder with `model_index.json`.
 #[derive(Debug)]
@@ -32,22 +31,18 @@ impl DiffusersFolder {
     /// # Errors
     /// [`Error::Request`] where it is no diffusers folder, or one of a pipeline that cannot be packed.
     pub fn open(root: &Path) -> Result<Self> {
-        if root.is_file() {
-            refuse_pickle(root)?;
-            let advice = "is a single file; give a diffusers folder (diffusers can save one from a checkpoint)";
-            return Err(Error::request("SRC", format!("{} {advice}", root.display())));
-        }
         let mut folder = Self { root: root.to_owned(), pipeline: String::new() };
         let Some(index) = folder.json("", "model_index.json")? else {
-            let advice = "holds no model_index.json; give the folder of a diffusers pipeline";
+            refuse_pickles_in(root)?;
+            let advice = "holds no model_index.json; give the folder of a diffusers pipeline, or one .safetensors file";
             return Err(Error::request("SRC", format!("{} {advice}", root.display())));
         };
         folder.pipeline = index["_class_name"].as_str().unwrap_or_default().to_owned();
         match folder.pipeline.as_str() {
-            "StableDiffusionPipeline" | "LatentConsistencyModelPipeline" => Ok(folder),
+            "StableDiffusionPipeline" | "LatentConsistencyModelPipeline" | XL => Ok(folder),
             other => Err(Error::request(
                 "SRC",
-                format!("pipelines of class `{other}` cannot be packed yet; StableDiffusionPipeline can"),
+                format!("pipelines of class `{other}` cannot be packed; StableDiffusionPipeline and {XL} can"),
             )),
         }
     }
@@ -92,135 +87,126 @@ impl DiffusersFolder {
         Ok(bytes)
     }
 
-    /// Opens a subfolder's weights: one safetensors file or several with an index, full or half precision.
+    /// The pack that the folder becomes; opens its weight files behind those in `files`.
     ///
     /// # Errors
-    /// [`Error::Request`] where there are none, or only pickles; [`Error::Manifest`] where a file is damaged;
-    /// [`Error::MissingTensor`] where the index names a tensor that no file holds.
-    pub fn weights(&self, folder: &str) -> Result<WeightFiles> {
+    /// [`Error::Request`] where a part is missing or holds only pickles; [`Error::Manifest`] where a file is damaged;
+    /// [`Error::MissingTensor`] where an index names a tensor that no file holds.
+    pub async fn plan(&self, files: &mut Vec<SafetensorsFile<DiskFile>>) -> Result<Plan> {
+        let scheduler = self.config("scheduler", "scheduler_config.json")?;
+        let mut plan = Plan { pipeline: self.pipeline.clone(), scheduler, components: Vec::new() };
+        let is_xl = self.pipeline == XL;
+        for part in if is_xl { &["tokenizer", "tokenizer_2"][..] } else { &["tokenizer"] } {
+            let [merges_txt, vocab_json] = self.tokenizer_files(part)?;
+            plan.add_tokenizer(part, self.config(part, "tokenizer_config.json")?, merges_txt, vocab_json);
+        }
+        for part in if is_xl { &["text_encoder", "text_encoder_2"][..] } else { &["text_encoder"] } {
+            self.add_part(part, &mut plan, files).await?;
+        }
+        for part in ["unet", "vae"] {
+            self.add_part(part, &mut plan, files).await?;
+        }
+        Ok(plan)
+    }
+
+    async fn add_part(&self, part: &str, plan: &mut Plan, files: &mut Vec<SafetensorsFile<DiskFile>>) -> Result<()> {
+        let config = self.config(part, "config.json")?;
+        let (first, shards) = (files.len(), self.weights(part)?);
+        for path in &shards.paths {
+            files.push(SafetensorsFile::open("SRC", DiskFile::open(path)?).await?);
+        }
+        let is_there = |name: &&String| files[first..].iter().any(|file| file.get(name).is_some());
+        if let Some(name) = shards.promised.iter().find(|name| !is_there(name)) {
+            return Err(Error::MissingTensor { name: format!("{part}.{name}") });
+        }
+        plan.add_part(part, &config, first, files)
+    }
+
+    /// A subfolder's weights: one safetensors file or several with an index, full or half precision.
+    fn weights(&self, folder: &str) -> Result<Shards> {
         let directory = self.root.join(folder);
         for stem in ["diffusion_pytorch_model", "model"] {
             for variant in ["", ".fp16"] {
                 let single = directory.join(format!("{stem}{variant}.safetensors"));
                 if single.is_file() {
-                    return WeightFiles::open(&[single]);
+                    return Ok(Shards { paths: vec![single], promised: Vec::new() });
                 }
                 let index = format!("{stem}.safetensors.index{variant}.json");
                 if let Some(index) = self.json(folder, &index)? {
-                    return WeightFiles::open_sharded(&directory, folder, &index);
+                    return shards(&directory, folder, &index);
                 }
             }
         }
         refuse_pickles_in(&directory)?;
         Err(Error::request("SRC", format!("{} holds no weights as safetensors", directory.display())))
     }
+
+    /// `merges.txt` and `vocab.json`, made from `tokenizer.json` where newer transformers saved that alone.
+    fn tokenizer_files(&self, part: &str) -> Result<[Vec<u8>; 2]> {
+        if let (Some(vocabulary), Some(merges)) = (self.file(part, "vocab.json")?, self.file(part, "merges.txt")?) {
+            return Ok([merges, vocabulary]);
+        }
+        let wrong = |reason: &str| Error::request("SRC", format!("{part}/tokenizer.json {reason}"));
+        let json = self.json(part, "tokenizer.json")?.ok_or_else(|| {
+            Error::request("SRC", format!("{part} holds neither vocab.json with merges.txt nor tokenizer.json"))
+        })?;
+        let mut vocabulary =
+            json["model"]["vocab"].as_object().ok_or_else(|| wrong("has no byte-pair vocabulary"))?.clone();
+        for token in json["added_tokens"].as_array().into_iter().flatten() {
+            if let Some(content) = token["content"].as_str() {
+                vocabulary.entry(content).or_insert_with(|| token["id"].clone());
+            }
+        }
+        let mut merges = "#version: 0.2\n".to_owned();
+        for merge in json["model"]["merges"].as_array().ok_or_else(|| wrong("has no merges"))? {
+            let line = match (merge.as_str(), merge[0].as_str(), merge[1].as_str()) {
+                (Some(line), ..) => line.to_owned(),
+                (None, Some(left), Some(right)) => format!("{left} {right}"),
+                _ => return Err(wrong("holds a merge that is none")),
+            };
+            merges += &line;
+            merges.push('\n');
+        }
+        let vocabulary = serde_json::to_vec(&vocabulary).map_err(|error| wrong(&error.to_string()))?;
+        Ok([merges.into_bytes(), vocabulary])
+    }
+
+    /// Adds the tiny autoencoder in the folder itself as a plan's preview decoder.
+    ///
+    /// # Errors
+    /// As [`DiffusersFolder::plan`] and [`preview::add`].
+    pub async fn add_preview(root: &Path, plan: &mut Plan, files: &mut Vec<SafetensorsFile<DiskFile>>) -> Result<()> {
+        let folder = Self { root: root.to_owned(), pipeline: String::new() };
+        let config = folder.config("", "config.json")?;
+        match folder.weights("")?.paths.as_slice() {
+            [path] => files.push(SafetensorsFile::open("preview-decoder", DiskFile::open(path)?).await?),
+            _ => return Err(Error::request("preview-decoder", "a tiny autoencoder is one file")),
+        }
+        preview::add(plan, files, Some(config))
+    }
 }
 
-/// The tensors of one or several safetensors files.
+/// The files that a sharded model's index names, in the order of their names, and the tensors that it promises.
+fn shards(directory: &Path, folder: &str, index: &Value) -> Result<Shards> {
+    let wrong = |reason: &str| Error::manifest(format!("{folder}/*.safetensors.index.json"), reason);
+    let map = index["weight_map"].as_object().ok_or_else(|| wrong("has no weight_map"))?;
+    let mut paths = BTreeSet::new();
+    for file in map.values() {
+        let file = file.as_str().ok_or_else(|| wrong("names a file that is no text"))?;
+        if !file.ends_with(".safetensors") || file.contains(['/', '\\']) || file.starts_with('.') {
+            return Err(wrong("names a file outside its folder"));
+        }
+        paths.insert(directory.join(file));
+    }
+    Ok(Shards { paths: paths.into_iter().collect(), promised: map.keys().cloned().collect() })
+}
+
+/// A model's weight files.
 #[derive(Debug)]
-pub struct WeightFiles {
-    files: Vec<(PathBuf, File)>,
-    /// The tensors, with the file that holds each and where it starts there.
-    pub tensors: Vec<(TensorInfo, usize, u64)>,
-}
-
-impl WeightFiles {
-    fn open(paths: &[PathBuf]) -> Result<Self> {
-        let mut files = Vec::new();
-        let mut tensors = Vec::new();
-        for path in paths {
-            let (file, header) = open_safetensors(path)?;
-            let mut start = header.data_start;
-            for tensor in header.tensors {
-                let bytes = tensor.bytes as u64;
-                tensors.push((tensor, files.len(), start));
-                start += bytes;
-            }
-            files.push((path.clone(), file));
-        }
-        let mut names = BTreeSet::new();
-        match tensors.iter().find(|(tensor, ..)| !names.insert(tensor.name.as_str())) {
-            Some((tensor, file, _)) => {
-                let (path, _) = &files[*file];
-                Err(Error::manifest(path.display().to_string(), format!("holds `{}` a second time", tensor.name)))
-            }
-            None => Ok(Self { files, tensors }),
-        }
-    }
-
-    fn open_sharded(directory: &Path, folder: &str, index: &Value) -> Result<Self> {
-        let wrong = |reason: &str| Error::manifest(format!("{folder}/*.safetensors.index.json"), reason);
-        let map = index["weight_map"].as_object().ok_or_else(|| wrong("has no weight_map"))?;
-        let mut shards = BTreeSet::new();
-        for file in map.values() {
-            let file = file.as_str().ok_or_else(|| wrong("names a file that is no text"))?;
-            if !file.ends_with(".safetensors") || file.contains(['/', '\\']) || file.starts_with('.') {
-                return Err(wrong("names a file outside its folder"));
-            }
-            shards.insert(directory.join(file));
-        }
-        let opened = Self::open(&shards.into_iter().collect::<Vec<_>>())?;
-        let found: BTreeSet<&str> = opened.tensors.iter().map(|(tensor, ..)| tensor.name.as_str()).collect();
-        match map.keys().find(|name| !found.contains(name.as_str())) {
-            Some(name) => Err(Error::MissingTensor { name: format!("{folder}.{name}") }),
-            None => Ok(opened),
-        }
-    }
-
-    /// Reads parts of the tensors at `places`, given as file and start.
-    pub fn reader(&mut self, places: Vec<(usize, u64)>) -> WeightReader<'_> {
-        WeightReader { files: &mut self.files, places }
-    }
-}
-
-/// Reads some of the tensors of [`WeightFiles`].
-#[derive(Debug)]
-pub struct WeightReader<'a> {
-    files: &'a mut [(PathBuf, File)],
-    places: Vec<(usize, u64)>,
-}
-
-impl TensorSource for WeightReader<'_> {
-    async fn read(&mut self, index: usize, range: Range<usize>) -> Result<Vec<u8>> {
-        let (file, start) = self.places[index];
-        let (path, file) = &mut self.files[file];
-        let mut bytes = vec![0; range.len()];
-        file.seek(SeekFrom::Start(start + range.start as u64))
-            .and_then(|_| file.read_exact(&mut bytes))
-            .map_err(|error| failed("reading", path, &error))?;
-        Ok(bytes)
-    }
-}
-
-fn open_safetensors(path: &Path) -> Result<(File, Header)> {
-    refuse_pickle(path)?;
-    let mut file = File::open(path).map_err(|error| failed("reading", path, &error))?;
-    let file_bytes = file.metadata().map_err(|error| failed("reading", path, &error))?.len();
-    let field = path.display().to_string();
-    let mut reader = HeaderReader::new(&field, file_bytes);
-    let mut chunk = Vec::new();
-    loop {
-        chunk.clear();
-        let read = file.by_ref().take(HEADER_CHUNK_BYTES).read_to_end(&mut chunk);
-        read.map_err(|error| failed("reading", path, &error))?;
-        if chunk.is_empty() {
-            return Err(Error::manifest(field, "ends within its safetensors header"));
-        }
-        if let Some(header) = reader.feed(&mut chunk.as_slice())? {
-            return Ok((file, header));
-        }
-    }
-}
-
-/// Refuses pickles by their first bytes, whatever they are named: reading one runs what its author wrote.
-fn refuse_pickle(path: &Path) -> Result<()> {
-    let mut magic = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(4).read_to_end(&mut magic))
-        .map_err(|error| failed("reading", path, &error))?;
-    let is_zip = magic == *b"PK\x03\x04";
-    let is_bare_pickle = matches!(magic[..], [0x80, 2..=5, ..]);
-    if is_zip || is_bare_pickle { Err(pickle(path)) } else { Ok(()) }
+struct Shards {
+    paths: Vec<PathBuf>,
+    /// Tensors that must be in one of them.
+    promised: Vec<String>,
 }
 
 fn refuse_pickles_in(directory: &Path) -> Result<()> {
@@ -231,15 +217,9 @@ fn refuse_pickles_in(directory: &Path) -> Result<()> {
             .is_some_and(|extension| matches!(extension, "bin" | "pt" | "pth" | "ckpt"))
     };
     match entries.filter_map(|entry| Some(entry.ok()?.path())).find(is_pickle) {
-        Some(path) => Err(pickle(&path)),
+        Some(path) => Err(pickle("SRC", &path.display().to_string())),
         None => Ok(()),
     }
-}
-
-fn pickle(path: &Path) -> Error {
-    let advice = "is a pickle, which can run code when it is opened; save the model again with safe_serialization=True \
-                  and give that folder";
-    Error::request("SRC", format!("{} {advice}", path.display()))
 }
 
 /// Python writes numbers that JSON has no words for (`-Infinity` in DPM-Solver's configuration). They stand for "no

@@ -3,6 +3,7 @@
 //! Exit code 0, or 1 with one line on standard error: `error[CODE]: what, where, what to do`.
 
 mod diffusers;
+mod disk;
 mod folder;
 mod generate;
 mod info;
@@ -25,7 +26,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Turn a diffusers folder into a pack that any static host can serve
+    /// Turn a diffusers folder or a checkpoint into a pack that any static host can serve
     Pack(pack::PackArguments),
     /// Hash every piece of a pack and check that its parts fit together
     Verify(verify::VerifyArguments),

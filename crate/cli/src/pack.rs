@@ -1,30 +1,32 @@
-//! `fraise pack`: a diffusers folder in, a pack out, the same bytes on every run.
+//! `fraise pack`: a diffusers folder or a checkpoint in, a pack out, the same bytes on every run.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use fraise_engine::pack::layout::place;
-use fraise_engine::pack::manifest::FORMAT;
-use fraise_engine::pack::writer::{PackOptions, PieceSink, TensorSource, Written, write_component};
-use fraise_engine::pack::{Component, Examples, Manifest, Piece, Recommended, TensorInfo};
+use fraise_engine::convert::{
+    self, ConvertProgress, Plan, Publication, SafetensorsFile, Vocabulary, embedding, preview,
+};
+use fraise_engine::pack::writer::{PackOptions, PieceSink, Written};
+use fraise_engine::pack::{Manifest, Piece};
 use fraise_engine::weights::Scheme;
 use fraise_engine::{Error, Result};
 use indicatif::ProgressBar;
-use safetensors::Dtype;
-use serde::Deserialize;
-use serde_json::Value;
 
 use crate::diffusers::DiffusersFolder;
+use crate::disk::DiskFile;
 use crate::folder::{FolderStore, MANIFEST, failed, write_whole};
 use crate::output;
+
+/// Single-file checkpoints carry no vocabulary; all of them have this one.
+const CLIP_MERGES: &[u8] = include_bytes!("../../../models/clip-vocabulary/merges.txt");
 
 /// Arguments of `fraise pack`.
 #[derive(Debug, Args)]
 pub struct PackArguments {
-    /// Diffusers folder: model_index.json, text_encoder, unet, vae, tokenizer, scheduler
+    /// Diffusers folder (model_index.json, text_encoder, unet, vae, tokenizer, scheduler), or one checkpoint as
+    /// .safetensors: Stable Diffusion 1, 2 or XL
     #[arg(value_name = "SRC")]
     source: PathBuf,
     /// Folder for the pack; other files in it stay as they are
@@ -33,12 +35,45 @@ pub struct PackArguments {
     /// How weights are stored
     #[arg(long, value_enum, default_value_t = Quant::Q8)]
     quant: Quant,
-    /// Name of the model [default: fraise.json's, else the folder's]
+    /// Name of the model [default: fraise.json's, else the folder's or file's]
     #[arg(long)]
     name: Option<String>,
+    /// Licence of the weights, as SPDX if there is an identifier [default: fraise.json's, else "unknown"]
+    #[arg(long)]
+    license: Option<String>,
+    /// What the model predicts, where the checkpoint does not show it (SD 2.0 base, SD-Turbo: epsilon)
+    #[arg(long, value_enum)]
+    prediction: Option<Prediction>,
+    /// LoRA to merge into the weights, repeatable
+    #[arg(long, value_name = "FILE[:WEIGHT]")]
+    lora: Vec<String>,
+    /// Textual-inversion embedding to add under TOKEN or its own name, repeatable
+    #[arg(long, value_name = "FILE[:TOKEN]")]
+    embedding: Vec<String>,
+    /// Tiny autoencoder (TAESD) whose decoder paints previews
+    #[arg(long, value_name = "FOLDER|FILE")]
+    preview_decoder: Option<PathBuf>,
     /// Size of a piece in MiB, 1 to 64
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=64))]
     shard_mib: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Prediction {
+    /// The noise
+    Epsilon,
+    /// Velocity
+    VPrediction,
+}
+
+impl From<Prediction> for convert::Prediction {
+    fn from(prediction: Prediction) -> Self {
+        match prediction {
+            Prediction::Epsilon => Self::Epsilon,
+            Prediction::VPrediction => Self::VPrediction,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -64,120 +99,122 @@ impl From<Quant> for Scheme {
     }
 }
 
-/// `fraise.json` beside `model_index.json`: what a publisher adds to the manifest.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Publication {
-    name: Option<String>,
-    license: Option<String>,
-    license_restrictions: String,
-    source: String,
-    recommended: Option<Recommended>,
-    examples: Examples,
+/// What is packed: a plan, and the files that it reads.
+struct Source {
+    plan: Plan,
+    files: Vec<SafetensorsFile<DiskFile>>,
+    publication: Publication,
+    /// The model's name unless it is published under another.
+    name: String,
 }
 
 /// Packs and says what came of it.
 ///
 /// # Errors
-/// [`Error::Request`] for a source that cannot be packed; otherwise as [`write_component`].
+/// [`Error::Request`] for a source that cannot be packed; otherwise as [`fraise_engine::convert::convert_checkpoint`].
 pub async fn run(arguments: &PackArguments) -> Result<()> {
-    let folder = DiffusersFolder::open(&arguments.source)?;
-    let publication: Publication = match folder.json("", "fraise.json")? {
-        Some(json) => serde_json::from_value(json)
-            .map_err(|error| Error::request("SRC", format!("fraise.json is wrong: {error}")))?,
-        None => Publication::default(),
-    };
+    let mut source = open(arguments).await?;
+    add_extras(arguments, &mut source).await?;
     fs::create_dir_all(&arguments.out).map_err(|error| failed("making", &arguments.out, &error))?;
     let store = FolderStore::new(&arguments.out);
     let options = PackOptions { scheme: arguments.quant.into(), piece_bytes: arguments.shard_mib << 20 };
-    let sink = Watched { store: &store, fresh: Vec::new(), bar: ProgressBar::hidden() };
-    let mut packer = Packer { folder: &folder, options, sink, written: BTreeMap::new() };
+    let mut sink = Watched { store: &store, fresh: Vec::new() };
     let finished = async {
-        packer.all().await?;
-        let manifest = manifest(arguments, &folder, publication, &packer.written)?;
+        let mut bar = None;
+        let mut on_progress = |progress: ConvertProgress| {
+            let bar = bar.get_or_insert_with(|| output::bytes_bar(progress.total_bytes, ""));
+            bar.set_message(progress.component);
+            bar.set_position(progress.done_bytes);
+        };
+        let Source { plan, files, publication, name } = &mut source;
+        let written = convert::write(plan, files, options, &mut sink, &mut on_progress).await?;
+        let manifest = convert::manifest(plan, &written, publication, name)?;
         write_whole(&arguments.out.join(MANIFEST), &manifest.to_bytes()?)?;
-        Ok(manifest)
+        bar.iter().for_each(ProgressBar::finish_and_clear);
+        Ok((manifest, written))
     };
     match finished.await {
-        Ok(manifest) => {
+        Ok((manifest, written)) => {
             store.remove_stale(&manifest)?;
-            output::print(&summary(&manifest, &packer.written))
+            output::print(&summary(&manifest, &written))
         }
         Err(error) => {
-            packer.sink.remove_fresh()?;
+            sink.remove_fresh()?;
             Err(error)
         }
     }
 }
 
-/// Writes one component after another.
-struct Packer<'a> {
-    folder: &'a DiffusersFolder,
-    options: PackOptions,
-    sink: Watched<'a>,
-    written: BTreeMap<String, (Value, Written)>,
+/// Opens SRC, a folder or a file.
+async fn open(arguments: &PackArguments) -> Result<Source> {
+    let path = &arguments.source;
+    let mut source = if path.is_file() {
+        let vocabulary = Vocabulary::from_merges(CLIP_MERGES)?;
+        let file = SafetensorsFile::open("SRC", DiskFile::open(path)?).await?;
+        let plan = convert::plan_checkpoint(&file, &vocabulary, arguments.prediction.map(Into::into))?.plan;
+        let name = convert::stem(file.name()).to_owned();
+        Source { plan, files: vec![file], publication: Publication::default(), name }
+    } else {
+        let folder = DiffusersFolder::open(path)?;
+        let publication = match folder.json("", "fraise.json")? {
+            Some(json) => serde_json::from_value(json)
+                .map_err(|error| Error::request("SRC", format!("fraise.json is wrong: {error}")))?,
+            None => Publication::default(),
+        };
+        let mut files = Vec::new();
+        let mut plan = folder.plan(&mut files).await?;
+        if let Some(prediction) = arguments.prediction {
+            plan.scheduler["prediction_type"] = convert::Prediction::from(prediction).name().into();
+        }
+        Source { plan, files, publication, name: folder.name().unwrap_or_default() }
+    };
+    let publication = &mut source.publication;
+    publication.name = arguments.name.clone().or(publication.name.take());
+    publication.license = arguments.license.clone().or(publication.license.take());
+    Ok(source)
 }
 
-impl Packer<'_> {
-    async fn all(&mut self) -> Result<()> {
-        self.tokenizer().await?;
-        for part in ["text_encoder", "unet", "vae"] {
-            self.weights(part).await?;
-        }
-        Ok(())
+/// Adds LoRAs, embeddings and the preview decoder.
+async fn add_extras(arguments: &PackArguments, source: &mut Source) -> Result<()> {
+    let Source { plan, files, .. } = source;
+    for argument in &arguments.lora {
+        let (path, weight) = file_and(argument);
+        let weight = match weight {
+            Some(weight) => weight
+                .parse()
+                .map_err(|_| Error::request("lora", format!("`{weight}` in `{argument}` is no weight")))?,
+            None => 1.0,
+        };
+        files.push(SafetensorsFile::open("lora", DiskFile::open(path)?).await?);
+        convert::add_lora(plan, files, weight).await?;
     }
-
-    async fn tokenizer(&mut self) -> Result<()> {
-        let config = self.folder.config("tokenizer", "tokenizer_config.json")?;
-        let files = tokenizer_files(self.folder)?;
-        let tensors: Vec<TensorInfo> = files
-            .iter()
-            .map(|(name, content)| TensorInfo {
-                name: (*name).to_owned(),
-                dtype: Dtype::U8,
-                shape: vec![content.len()],
-                bytes: content.len(),
-            })
-            .collect();
-        let mut source = Files(files.into_iter().map(|(_, content)| content).collect());
-        let written = write_component("tokenizer", self.options, &tensors, &mut source, &mut self.sink).await?;
-        self.written.insert("tokenizer".to_owned(), (config, written));
-        Ok(())
+    for argument in &arguments.embedding {
+        let (path, token) = file_and(argument);
+        let mut file = SafetensorsFile::open("embedding", DiskFile::open(path)?).await?;
+        embedding::add(plan, &mut file, token).await?;
     }
-
-    async fn weights(&mut self, part: &str) -> Result<()> {
-        let config = self.folder.config(part, "config.json")?;
-        let mut files = self.folder.weights(part)?;
-        let mut components: BTreeMap<String, Placed> = BTreeMap::new();
-        for (tensor, file, start) in &files.tensors {
-            let Some((component, name)) = place(part, &tensor.name)? else { continue };
-            let placed = components.entry(component).or_default();
-            placed.tensors.push(TensorInfo { name, ..tensor.clone() });
-            placed.places.push((*file, *start));
+    match &arguments.preview_decoder {
+        Some(path) if path.is_dir() => DiffusersFolder::add_preview(path, plan, files).await,
+        Some(path) => {
+            files.push(SafetensorsFile::open("preview-decoder", DiskFile::open(path)?).await?);
+            preview::add(plan, files, None)
         }
-        for (component, Placed { tensors, places }) in components {
-            self.sink.bar = output::bytes_bar(tensors.iter().map(|tensor| tensor.bytes as u64).sum(), &component);
-            let mut source = files.reader(places);
-            let written = write_component(&component, self.options, &tensors, &mut source, &mut self.sink).await?;
-            self.sink.bar.finish_and_clear();
-            self.written.insert(component, (config.clone(), written));
-        }
-        Ok(())
+        None => Ok(()),
     }
 }
 
-/// The tensors of one component, and where each lies: file and start.
-#[derive(Default)]
-struct Placed {
-    tensors: Vec<TensorInfo>,
-    places: Vec<(usize, u64)>,
+/// A path, and what stands behind its last colon; a file that is there with the colon in its name is taken as it is.
+fn file_and(argument: &str) -> (&Path, Option<&str>) {
+    match argument.rsplit_once(':') {
+        Some((path, rest)) if !Path::new(argument).exists() => (Path::new(path), Some(rest)),
+        _ => (Path::new(argument), None),
+    }
 }
 
-/// Writes pieces to a folder, shows how many, and remembers those that were not there before.
+/// Writes pieces to a folder, and remembers those that were not there before.
 struct Watched<'a> {
     store: &'a FolderStore,
     fresh: Vec<String>,
-    bar: ProgressBar,
 }
 
 impl PieceSink for Watched<'_> {
@@ -185,9 +222,7 @@ impl PieceSink for Watched<'_> {
         if !self.store.has(&piece.sha256) {
             self.fresh.push(piece.sha256.clone());
         }
-        self.store.write(&piece.sha256, bytes)?;
-        self.bar.inc(piece.bytes);
-        Ok(())
+        self.store.write(&piece.sha256, bytes)
     }
 }
 
@@ -198,97 +233,10 @@ impl Watched<'_> {
     }
 }
 
-/// Whole files as tensors.
-struct Files(Vec<Vec<u8>>);
-
-impl TensorSource for Files {
-    async fn read(&mut self, index: usize, range: Range<usize>) -> Result<Vec<u8>> {
-        Ok(self.0[index][range].to_vec())
-    }
-}
-
-/// `merges.txt` and `vocab.json`, made from `tokenizer.json` where newer transformers saved that alone.
-fn tokenizer_files(folder: &DiffusersFolder) -> Result<[(&'static str, Vec<u8>); 2]> {
-    let vocabulary = folder.file("tokenizer", "vocab.json")?;
-    let merges = folder.file("tokenizer", "merges.txt")?;
-    if let (Some(vocabulary), Some(merges)) = (vocabulary, merges) {
-        return Ok([("merges.txt", merges), ("vocab.json", vocabulary)]);
-    }
-    let wrong = |reason: &str| Error::request("SRC", format!("tokenizer/tokenizer.json {reason}"));
-    let json = folder.json("tokenizer", "tokenizer.json")?.ok_or_else(|| {
-        Error::request("SRC", "tokenizer holds neither vocab.json with merges.txt nor tokenizer.json")
-    })?;
-    let mut vocabulary =
-        json["model"]["vocab"].as_object().ok_or_else(|| wrong("has no byte-pair vocabulary"))?.clone();
-    for token in json["added_tokens"].as_array().into_iter().flatten() {
-        if let Some(content) = token["content"].as_str() {
-            vocabulary.entry(content).or_insert_with(|| token["id"].clone());
-        }
-    }
-    let mut merges = "#version: 0.2\n".to_owned();
-    for merge in json["model"]["merges"].as_array().ok_or_else(|| wrong("has no merges"))? {
-        let line = match (merge.as_str(), merge[0].as_str(), merge[1].as_str()) {
-            (Some(line), ..) => line.to_owned(),
-            (None, Some(left), Some(right)) => format!("{left} {right}"),
-            _ => return Err(wrong("holds a merge that is none")),
-        };
-        merges += &line;
-        merges.push('\n');
-    }
-    let vocabulary = serde_json::to_vec(&vocabulary).map_err(|error| wrong(&error.to_string()))?;
-    Ok([("merges.txt", merges.into_bytes()), ("vocab.json", vocabulary)])
-}
-
-fn manifest(
-    arguments: &PackArguments,
-    folder: &DiffusersFolder,
-    publication: Publication,
-    written: &BTreeMap<String, (Value, Written)>,
-) -> Result<Manifest> {
-    let name = arguments.name.clone().or(publication.name).or_else(|| folder.name());
-    let components: BTreeMap<String, Component> = written
-        .iter()
-        .map(|(name, (config, written))| {
-            let component = Component {
-                config: config.clone(),
-                pieces: written.pieces.clone(),
-                bytes: written.bytes,
-                optional: name == "vae_encoder",
-            };
-            (name.clone(), component)
-        })
-        .collect();
-    let recommended = publication.recommended.unwrap_or_else(|| recommended(&folder.pipeline, written));
-    Ok(Manifest {
-        format: FORMAT,
-        name: name.unwrap_or_else(|| "unnamed".to_owned()),
-        license: publication.license.unwrap_or_else(|| "unknown".to_owned()),
-        license_restrictions: publication.license_restrictions,
-        source: publication.source,
-        pipeline: folder.pipeline.clone(),
-        total_bytes: components.values().map(|component| component.bytes).sum(),
-        components,
-        scheduler: folder.config("scheduler", "scheduler_config.json")?,
-        recommended,
-        examples: publication.examples,
-    })
-}
-
-/// diffusers' defaults: its pipeline's steps and guidance, and the size that the UNet was made for.
-fn recommended(pipeline: &str, written: &BTreeMap<String, (Value, Written)>) -> Recommended {
-    let config = |component: &str| written.get(component).map_or(&Value::Null, |(config, _)| config);
-    let vae = config("vae_decoder");
-    let blocks = vae["decoder_block_out_channels"].as_array().or(vae["block_out_channels"].as_array());
-    let scale_px = blocks.map_or(8, |blocks| 1u64 << blocks.len().clamp(1, 8).saturating_sub(1));
-    let side_px = (config("unet")["sample_size"].as_u64().unwrap_or(64).min(256) * scale_px).min(1024) as u32;
-    let (steps, guidance) = if pipeline == "LatentConsistencyModelPipeline" { (4, 8.5) } else { (50, 7.5) };
-    Recommended { steps, guidance, width: side_px, height: side_px }
-}
-
-fn summary(manifest: &Manifest, written: &BTreeMap<String, (Value, Written)>) -> String {
+fn summary(manifest: &Manifest, written: &BTreeMap<String, Written>) -> String {
     let mut text =
         format!("{} · {} · {} in all\n", manifest.name, manifest.license, output::mebibytes(manifest.total_bytes));
-    for (name, (_, component)) in written {
+    for (name, component) in written {
         text += &format!(
             "  {name:<13} {:>12}  {} pieces, {} tensors",
             output::mebibytes(component.bytes),

@@ -2,26 +2,50 @@
 //!
 //! [`convert_checkpoint`] takes one original-layout (CompVis, OpenCLIP, Stability) `.safetensors` file, with LoRAs and
 //! textual-inversion embeddings if wanted, and writes a pack's pieces while it reads: memory holds a piece and a few
-//! megabytes, never the file. [`plan`] says what the pack will hold, from headers alone; [`write`] carries a plan out.
-//! A diffusers folder becomes the same kind of plan ([`folder`]), so both are packed by the same code.
+//! megabytes, never the file. [`plan_checkpoint`] says what the pack will hold, from headers alone; [`write()`] carries a
+//! plan out. A diffusers folder becomes the same kind of plan ([`Plan::add_part`]), so both are packed by the same code.
 //!
 //! Everything read here is untrusted. Conversion depends on the input alone, so an interrupted run can be resumed: see
 //! [`crate::pack::writer::PieceSink::kept`].
 //!
 //! Source: tensor names and configurations as diffusers 0.42.1 `loaders/single_file_utils.py` maps them.
 
+mod checkpoint;
+pub mod embedding;
+pub mod file;
+mod lora;
+pub mod plan;
+pub mod preview;
+mod table;
+mod text_table;
+mod unet_table;
+mod unknown;
+mod vae_table;
+mod vocabulary;
+mod write;
+
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::pack::manifest::{Examples, Manifest, Recommended};
-use crate::pack::writer::{PackOptions, PieceSink};
+pub use self::checkpoint::{Checkpoint, plan as plan_checkpoint};
+pub use self::file::SafetensorsFile;
+pub use self::plan::{Plan, PlannedComponent};
+pub use self::vocabulary::Vocabulary;
+pub use self::write::write;
+use crate::pack::manifest::{Component, Examples, FORMAT, Manifest, Recommended};
+use crate::pack::writer::{PackOptions, PieceSink, Written};
 use crate::{Error, Result};
+
+/// Components that are not downloaded with a pack.
+const OPTIONAL_COMPONENTS: [&str; 2] = [preview::COMPONENT, "vae_encoder"];
 
 /// Random access to the bytes of one file: a file on disk, a `Blob` in a browser, a URL that serves ranges.
 #[expect(async_fn_in_trait, reason = "hosts are single-threaded; futures need not be Send")]
 pub trait ByteSource {
-    /// The file's name, for messages and as the model's name.
+    /// The file's name, possibly with folders: for messages, and for the model's name.
     fn name(&self) -> &str;
 
     /// The file's length.
@@ -194,11 +218,19 @@ pub async fn convert_checkpoint<B: ByteSource>(
     sink: &mut impl PieceSink,
     on_progress: &mut dyn FnMut(ConvertProgress),
 ) -> Result<Manifest> {
-    let _ = (inputs, vocabulary, options, sink, on_progress);
-    Err(Error::request("checkpoint", "conversion is not written yet"))
+    let Opened { mut files, checkpoint } = open(inputs, vocabulary, options).await?;
+    let plan = checkpoint.plan;
+    let written = write(&plan, &mut files, options.pack, sink, on_progress).await?;
+    manifest(&plan, &written, &options.publication, files.first().map_or("", |file| stem(file.name())))
 }
 
-/// Reads headers only: the family, and how large the pack will be with these options.
+/// A file's name without folders and `.safetensors`.
+pub fn stem(name: &str) -> &str {
+    let name = name.rsplit(['/', '\\']).next().unwrap_or(name);
+    name.strip_suffix(".safetensors").unwrap_or(name)
+}
+
+/// Reads headers (and the small embeddings) only: the family, and how large the pack will be with these options.
 ///
 /// # Errors
 /// As [`convert_checkpoint`], as far as headers tell.
@@ -207,24 +239,119 @@ pub async fn inspect_checkpoint<B: ByteSource>(
     vocabulary: &Vocabulary,
     options: &ConvertOptions,
 ) -> Result<CheckpointInfo> {
-    let _ = (inputs, vocabulary, options);
-    Err(Error::request("checkpoint", "conversion is not written yet"))
+    let Opened { checkpoint: Checkpoint { family, prediction, plan }, .. } = open(inputs, vocabulary, options).await?;
+    let describe = |component: &PlannedComponent| {
+        Ok(ComponentInfo {
+            name: component.name.clone(),
+            tensors: component.tensors.len(),
+            input_bytes: component.input_bytes(),
+            pack_bytes: component.pack_bytes(options.pack)?,
+        })
+    };
+    let components: Vec<ComponentInfo> = plan.components.iter().map(describe).collect::<Result<_>>()?;
+    Ok(CheckpointInfo {
+        family,
+        pipeline: plan.pipeline,
+        prediction,
+        input_bytes: components.iter().map(|component| component.input_bytes).sum(),
+        pack_bytes: components.iter().map(|component| component.pack_bytes).sum(),
+        components,
+    })
 }
 
-/// CLIP's vocabulary, which single-file checkpoints do not carry.
-#[derive(Debug, Clone)]
-pub struct Vocabulary {
-    merges_txt: Vec<u8>,
-    vocab_json: Vec<u8>,
-    tokens: usize,
+/// The files of [`Inputs`] with their headers read, and what is made of them.
+struct Opened<'a, B> {
+    files: Vec<SafetensorsFile<&'a mut B>>,
+    checkpoint: Checkpoint,
 }
 
-impl Vocabulary {
-    /// Builds the vocabulary from the bytes of `merges.txt` (`models/clip-vocabulary/merges.txt` in this repository).
-    ///
-    /// # Errors
-    /// [`Error::Manifest`] where a line is no merge.
-    pub fn from_merges(merges_txt: &[u8]) -> Result<Self> {
-        Ok(Self { merges_txt: merges_txt.to_vec(), vocab_json: Vec::new(), tokens: 0 })
+async fn open<'a, B: ByteSource>(
+    inputs: Inputs<'a, B>,
+    vocabulary: &Vocabulary,
+    options: &ConvertOptions,
+) -> Result<Opened<'a, B>> {
+    let mut files = vec![SafetensorsFile::open("checkpoint", inputs.checkpoint).await?];
+    let mut checkpoint = checkpoint::plan(&files[0], vocabulary, options.prediction)?;
+    for LoraInput { file, weight } in inputs.loras {
+        files.push(SafetensorsFile::open("lora", file).await?);
+        add_lora(&mut checkpoint.plan, &mut files, weight).await?;
     }
+    for EmbeddingInput { file, token } in inputs.embeddings {
+        let mut file = SafetensorsFile::open("embedding", file).await?;
+        embedding::add(&mut checkpoint.plan, &mut file, token.as_deref()).await?;
+    }
+    if let Some(file) = inputs.preview_decoder {
+        files.push(SafetensorsFile::open("preview_decoder", file).await?);
+        preview::add(&mut checkpoint.plan, &files, None)?;
+    }
+    Ok(Opened { files, checkpoint })
+}
+
+/// Adds the LoRA in the last of `files` to a plan, `weight` times.
+///
+/// # Errors
+/// [`Error::UnexpectedTensor`] naming a tensor that matches no weight of the model; [`Error::ShapeMismatch`] for one
+/// that does not fit it; [`Error::Request`] for kinds of adapters that are not LoRAs; [`Error::MissingTensor`] where
+/// one of a pair is missing.
+pub async fn add_lora<B: ByteSource>(plan: &mut Plan, files: &mut [SafetensorsFile<B>], weight: f32) -> Result<()> {
+    match files.split_last_mut() {
+        Some((file, before)) => lora::add(plan, before.len(), file, weight).await,
+        None => Err(Error::request("lora", "no file was given")),
+    }
+}
+
+/// The manifest of a plan that was written; `name` is the model's unless its publisher names it.
+///
+/// # Errors
+/// As [`Manifest::validate`].
+pub fn manifest(
+    plan: &Plan,
+    written: &BTreeMap<String, Written>,
+    publication: &Publication,
+    name: &str,
+) -> Result<Manifest> {
+    let mut components = BTreeMap::new();
+    for planned in &plan.components {
+        let Some(written) = written.get(&planned.name) else {
+            return Err(Error::manifest(format!("components.{}", planned.name), "was not written"));
+        };
+        let component = Component {
+            config: planned.config.clone(),
+            pieces: written.pieces.clone(),
+            bytes: written.bytes,
+            optional: OPTIONAL_COMPONENTS.contains(&planned.name.as_str()),
+        };
+        components.insert(planned.name.clone(), component);
+    }
+    let name = publication.name.as_deref().unwrap_or(name);
+    let manifest = Manifest {
+        format: FORMAT,
+        name: if name.is_empty() { "unnamed".to_owned() } else { name.to_owned() },
+        license: publication.license.clone().unwrap_or_else(|| "unknown".to_owned()),
+        license_restrictions: publication.license_restrictions.clone(),
+        source: publication.source.clone(),
+        pipeline: plan.pipeline.clone(),
+        total_bytes: components.values().map(|component| component.bytes).sum(),
+        components,
+        scheduler: plan.scheduler.clone(),
+        recommended: publication.recommended.unwrap_or_else(|| recommended(plan)),
+        examples: publication.examples.clone(),
+    };
+    manifest.validate()?;
+    Ok(manifest)
+}
+
+/// diffusers' defaults: its pipeline's steps and guidance, and the size that the UNet was made for.
+fn recommended(plan: &Plan) -> Recommended {
+    let config = |component: &str| plan.component(component).map_or(&Value::Null, |component| &component.config);
+    let vae = config("vae_decoder");
+    let blocks = vae["decoder_block_out_channels"].as_array().or(vae["block_out_channels"].as_array());
+    let scale_px = blocks.map_or(8, |blocks| 1u64 << blocks.len().clamp(1, 8).saturating_sub(1));
+    let side_px = (config("unet")["sample_size"].as_u64().unwrap_or(64).min(256) * scale_px).min(1024) as u32;
+    let (steps, guidance) = match plan.pipeline.as_str() {
+        "LatentConsistencyModelPipeline" => (4, 8.5),
+        "StableDiffusionXLPipeline" => (50, 5.0),
+        _ => (50, 7.5),
+    };
+    Recommended { steps, guidance, width: side_px, height: side_px }
 }
