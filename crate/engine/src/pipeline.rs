@@ -109,17 +109,18 @@ impl Pipeline {
         let decoder = Decoder::init(manifest, "vae_decoder", &mut weights)?;
         weights.finish()?;
         report(sizes[3]);
-        let preview_decoder = match manifest.components.get("preview_decoder").is_some_and(|component| !component.optional) {
-            true => {
-                let mut weights = load_component(manifest, "preview_decoder", store, digest, device).await?;
-                memory.device_bytes += weights.device_bytes();
-                let decoder = Decoder::init(manifest, "preview_decoder", &mut weights)?;
-                weights.finish()?;
-                report(sizes[4]);
-                Some(decoder)
-            }
-            false => None,
-        };
+        let preview_decoder =
+            match manifest.components.get("preview_decoder").is_some_and(|component| !component.optional) {
+                true => {
+                    let mut weights = load_component(manifest, "preview_decoder", store, digest, device).await?;
+                    memory.device_bytes += weights.device_bytes();
+                    let decoder = Decoder::init(manifest, "preview_decoder", &mut weights)?;
+                    weights.finish()?;
+                    report(sizes[4]);
+                    Some(decoder)
+                }
+                false => None,
+            };
 
         if decoder.latent_channels() != unet_config.in_channels {
             return Err(Error::manifest(
@@ -196,12 +197,13 @@ impl Pipeline {
         self.decoder.forward(latents)
     }
 
-    /// A quick look at unfinished latents: by the preview decoder where the pack has one, else as [`Pipeline::decode`].
+    /// A quick look at unfinished latents: by the preview decoder where the pack has one, else as
+    /// [`Decoder::preview`] does.
     ///
     /// # Shapes
     /// [1, C, h, w] → [1, 3, H, W], pixels in [0, 1]; H and W are the preview decoder's own.
     pub fn preview(&self, latents: Tensor<4>) -> Tensor<4> {
-        self.preview_decoder.as_ref().unwrap_or(&self.decoder).forward(latents)
+        self.preview_decoder.as_ref().unwrap_or(&self.decoder).preview(latents)
     }
 
     fn sampler(&self, request: &EffectiveRequest) -> Result<Box<dyn Sampler>> {

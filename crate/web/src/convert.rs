@@ -1,8 +1,8 @@
 //! The converter: a checkpoint that the visitor has becomes a pack in this browser.
 
 use fraise_engine::convert::{
-    ByteSource, CheckpointInfo, ConvertOptions, ConvertProgress, Family, Inputs, Publication, Vocabulary, convert_checkpoint,
-    inspect_checkpoint,
+    ByteSource, CheckpointInfo, ConvertOptions, ConvertProgress, Family, Inputs, Publication, Vocabulary,
+    convert_checkpoint, inspect_checkpoint,
 };
 use fraise_engine::pack::Manifest;
 use fraise_engine::pack::writer::PackOptions;
@@ -62,7 +62,12 @@ impl FraiseEngine {
     ///
     /// # Errors
     /// `Request` where it is none that can be converted, saying what to do instead; `Cancelled` once `signal` aborts.
-    pub async fn inspect(&self, source: JsValue, vocabulary: Uint8Array, signal: AbortSignal) -> Result<JsValue, JsValue> {
+    pub async fn inspect(
+        &self,
+        source: JsValue,
+        vocabulary: Uint8Array,
+        signal: AbortSignal,
+    ) -> Result<JsValue, JsValue> {
         until_aborted(&signal, self.look(source, vocabulary)).await.map_err(|error| to_js(&error))
     }
 
@@ -181,7 +186,8 @@ impl FraiseEngine {
         };
         let mut sink = JournalSink::open(&self.store, address.to_owned(), fresh).await?;
         let needed_bytes = info.pack_bytes.saturating_sub(sink.kept_bytes());
-        if let Some(available_bytes) = self.store.available_bytes().await.filter(|&available| available < needed_bytes) {
+        if let Some(available_bytes) = self.store.available_bytes().await.filter(|&available| available < needed_bytes)
+        {
             return Err(Error::Quota { needed_bytes, available_bytes });
         }
         let mut report = |progress: ConvertProgress| {

@@ -10,7 +10,8 @@ use js_sys::{Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    AbortController, AbortSignal, ReadableStreamDefaultReader, RequestCache, RequestInit, Response, Url, WorkerGlobalScope,
+    AbortController, AbortSignal, ReadableStreamDefaultReader, RequestCache, RequestInit, Response, Url,
+    WorkerGlobalScope,
 };
 
 /// What came over the network, for reports and for tests that expect nothing.

@@ -159,11 +159,13 @@ impl IndexedDbStore {
     async fn sweep(&self, mut pieces: BTreeSet<String>, except: &[String]) -> Result<()> {
         let mut needed = BTreeSet::new();
         for key in self.keys().await?.iter().filter(|key| !except.contains(key)) {
-            needed.append(&mut match key.strip_prefix(UNFINISHED) {
-                Some(address) => self.journal(address).await?.map(|journal| journal.piece_names()),
-                None => self.pack(key).await?.map(|manifest| piece_names(&manifest)),
-            }
-            .unwrap_or_default());
+            needed.append(
+                &mut match key.strip_prefix(UNFINISHED) {
+                    Some(address) => self.journal(address).await?.map(|journal| journal.piece_names()),
+                    None => self.pack(key).await?.map(|manifest| piece_names(&manifest)),
+                }
+                .unwrap_or_default(),
+            );
         }
         pieces.retain(|piece| !needed.contains(piece));
         for piece in &pieces {

@@ -40,7 +40,7 @@ use crate::pack::writer::{PackOptions, PieceSink, Written};
 use crate::{Error, Result};
 
 /// Components that are not downloaded with a pack.
-const OPTIONAL_COMPONENTS: [&str; 2] = [preview::COMPONENT, "vae_encoder"];
+const OPTIONAL_COMPONENTS: [&str; 1] = ["vae_encoder"];
 
 /// Random access to the bytes of one file: a file on disk, a `Blob` in a browser, a URL that serves ranges.
 #[expect(async_fn_in_trait, reason = "hosts are single-threaded; futures need not be Send")]
