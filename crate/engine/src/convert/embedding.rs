@@ -38,7 +38,8 @@ pub async fn add<B: ByteSource>(plan: &mut Plan, file: &mut SafetensorsFile<B>, 
     };
     check_token(&token)?;
     let has_second = plan.component("text_encoder_2").is_some();
-    let wrong = |reason: &str| Error::request("embedding", format!("{} {reason}", file.name()));
+    let file_name = file.name().to_owned();
+    let wrong = |reason: &str| Error::request("embedding", format!("{file_name} {reason}"));
     let parts = match (has_second, found.second) {
         (false, None) => vec![("text_encoder", "tokenizer", found.first)],
         (true, Some(second)) => {
@@ -129,6 +130,10 @@ fn add_rows(
 
 fn add_tokens(tokenizer: &mut PlannedComponent, token: &str, ids: std::ops::Range<usize>) -> Result<()> {
     let wrong = |reason: String| Error::request("embedding", reason);
+    if !tokenizer.config["added_tokens_decoder"].is_object() {
+        tokenizer.config["added_tokens_decoder"] = json!({});
+    }
+    let mut decoder = tokenizer.config["added_tokens_decoder"].clone();
     let vocabulary = tokenizer.tensor_mut("vocab.json").ok_or_else(|| wrong("needs a vocab.json".to_owned()))?;
     let Content::Bytes(bytes) = &mut vocabulary.content else { return Err(wrong("needs a vocab.json".to_owned())) };
     let mut known: BTreeMap<String, usize> =
@@ -140,22 +145,19 @@ fn add_tokens(tokenizer: &mut PlannedComponent, token: &str, ids: std::ops::Rang
         0 => token.to_owned(),
         index => format!("{token}_{index}"),
     });
-    if !tokenizer.config["added_tokens_decoder"].is_object() {
-        tokenizer.config["added_tokens_decoder"] = json!({});
-    }
-    let decoder = tokenizer.config["added_tokens_decoder"].clone();
-    let is_added = |name: &str| {
-        decoder.as_object().is_some_and(|tokens| tokens.values().any(|token| token["content"].as_str() == Some(name)))
-    };
     for (id, name) in ids.clone().zip(names) {
-        if is_added(&name) || known.insert(name.clone(), id).is_some() {
+        let is_added = |decoder: &Value| {
+            decoder.as_object().is_some_and(|tokens| tokens.values().any(|token| token["content"] == *name))
+        };
+        if is_added(&decoder) || known.insert(name.clone(), id).is_some() {
             return Err(wrong(format!("`{name}` is a word of the vocabulary already; choose another: FILE:TOKEN")));
         }
-        tokenizer.config["added_tokens_decoder"][id.to_string()] = added_token(&name);
+        decoder[id.to_string()] = added_token(&name);
     }
     *bytes = vocab_json(&known)?;
     vocabulary.info.bytes = bytes.len();
     vocabulary.info.shape = vec![bytes.len()];
+    tokenizer.config["added_tokens_decoder"] = decoder;
     Ok(())
 }
 

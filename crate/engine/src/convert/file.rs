@@ -139,6 +139,7 @@ pub fn pickle(field: &str, name: &str) -> Error {
 mod tests {
     use super::*;
 
+    #[derive(Debug)]
     struct Memory(Vec<u8>);
 
     impl ByteSource for Memory {

@@ -58,7 +58,9 @@ impl UnetShape {
             shape_of(name).and_then(|shape| shape.get(index).copied()).ok_or_else(missing)
         };
         let depth_at = |block: &str| {
-            (0..).take_while(|index| shape_of(&format!("{block}.transformer_blocks.{index}.norm1.weight")).is_some())
+            let is_there =
+                |index: &usize| shape_of(&format!("{block}.transformer_blocks.{index}.norm1.weight")).is_some();
+            (0..).take_while(is_there).count()
         };
         let mut levels = vec![Level::default()];
         let (mut context, mut linear) = (None, false);
@@ -69,7 +71,7 @@ impl UnetShape {
             }
             let Some(width) = shape_of(&format!("input_blocks.{block}.0.out_layers.3.weight")) else { break };
             let attention = format!("input_blocks.{block}.1");
-            let depth = depth_at(&attention).count();
+            let depth = depth_at(&attention);
             if depth > 0 {
                 let to_k = format!("{attention}.transformer_blocks.0.attn2.to_k.weight");
                 context = Some(dimension(&to_k, 1)?);
@@ -90,7 +92,7 @@ impl UnetShape {
             widths: levels.iter().map(|level| level.width).collect(),
             layers,
             depths: levels.iter().map(|level| level.depth).collect(),
-            mid_depth: has_mid.then(|| depth_at("middle_block.1").count()),
+            mid_depth: has_mid.then(|| depth_at("middle_block.1")),
             context: context.ok_or_else(|| irregular("no attention to the text"))?,
             linear,
             guidance: shape_of("time_embed.cond_proj.weight").and_then(|shape| shape.get(1).copied()),

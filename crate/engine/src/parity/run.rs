@@ -192,7 +192,7 @@ impl TensorSource for Contents<'_> {
 struct Pieces<'a>(&'a MemoryStore);
 
 impl PieceSink for Pieces<'_> {
-    async fn put(&mut self, piece: &Piece, bytes: &[u8]) -> Result<()> {
+    async fn put(&mut self, _component: &str, piece: &Piece, bytes: &[u8]) -> Result<()> {
         self.0.put(&piece.sha256, bytes.to_vec()).await
     }
 }

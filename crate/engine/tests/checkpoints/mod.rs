@@ -14,8 +14,8 @@ use fraise_engine::weights::Scheme;
 use fraise_engine::{Error, Result};
 use half::f16;
 use pollster::block_on;
-use safetensors::Dtype;
 use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
 /// Pieces of the packs made here.
@@ -206,8 +206,14 @@ pub fn convert(file: &mut MemoryFile, scheme: Scheme) -> Result<(Manifest, Piece
 
 pub fn convert_with(inputs: Inputs<'_, MemoryFile>, scheme: Scheme) -> Result<(Manifest, Pieces)> {
     let mut pieces = Pieces::default();
-    let converting = convert::convert_checkpoint(inputs, &vocabulary(), &options(scheme), &mut pieces, &mut |_| ());
-    Ok((block_on(converting)?, pieces))
+    let manifest = run(inputs, &options(scheme), &mut pieces)?;
+    Ok((manifest, pieces))
+}
+
+/// Converts into a sink that may hold pieces already.
+pub fn run(inputs: Inputs<'_, MemoryFile>, options: &ConvertOptions, pieces: &mut Pieces) -> Result<Manifest> {
+    let (vocabulary, mut ignore) = (vocabulary(), |_| ());
+    block_on(convert::convert_checkpoint(inputs, &vocabulary, options, pieces, &mut ignore))
 }
 
 /// Packs a diffusers folder of such parts, with LoRAs.
@@ -230,4 +236,25 @@ pub fn pack_folder(
     let written = block_on(convert::write(&plan, &mut files, options(scheme).pack, &mut pieces, &mut |_| ()))?;
     let bytes = |pieces_of: &[Piece]| pieces_of.iter().flat_map(|piece| pieces.bytes[&piece.sha256].clone()).collect();
     Ok(written.into_iter().map(|(name, written)| (name, bytes(&written.pieces))).collect())
+}
+
+/// The family's checkpoint as a file.
+pub fn checkpoint(family: &Family, dtype: Dtype) -> MemoryFile {
+    MemoryFile::new("models/tiny.safetensors", serialized(&family.tensors(), dtype))
+}
+
+/// A file's tensors as numbers.
+pub fn floats(file: &[u8]) -> BTreeMap<String, Vec<f32>> {
+    let tensors = SafeTensors::deserialize(file).unwrap();
+    tensors.iter().map(|(name, tensor)| (name.to_owned(), floats_of(&tensor))).collect()
+}
+
+pub fn floats_of(tensor: &TensorView<'_>) -> Vec<f32> {
+    match tensor.dtype() {
+        Dtype::F16 => {
+            let half = |b: &[u8]| f16::from_le_bytes([b[0], b[1]]).to_f32();
+            tensor.data().chunks_exact(2).map(half).collect()
+        }
+        _ => tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+    }
 }
