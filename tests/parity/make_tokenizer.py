@@ -1,6 +1,6 @@
 """Writes goldens/tokenizer_{vocab.json,merges.txt,cases.json}: the ids of transformers' CLIPTokenizer.
 
-    python tests/parity/make_tokenizer.py                    (needs transformers 5.23)
+    python tests/parity/make_tokenizer.py                    (needs transformers 5.23 and diffusers 0.42.1)
     python tests/parity/make_tokenizer.py --clip WHEEL OUT   the same cases on CLIP's whole vocabulary, into OUT
 
 CLIP's vocabulary is too big to keep here, so the goldens use a small one trained below on a few lines. It is inside the
@@ -20,6 +20,7 @@ import unicodedata
 import zipfile
 
 import transformers
+from diffusers.loaders import TextualInversionLoaderMixin
 from transformers import CLIPTokenizer
 
 CORPUS = """
@@ -65,6 +66,16 @@ def token(content, normalized, **more):
     return {"__type": "AddedToken", "content": content, "lstrip": False, "normalized": normalized, "rstrip": False, "single_word": False} | more
 
 
+# Embeddings of several vectors as `add_tokens` writes them, and the flags that a token may have.
+VECTORS = [("<cat>", {}), ("<cat>_1", {}), ("<cat>_2", {}), ("<Dog>", {}), ("<Dog>_1", {}), ("solo", {"single_word": True}), ("<pad>", {"lstrip": True, "rstrip": True}), ("<cat>_4", {})]
+# diffusers writes vectors out by replacing text, which misses `<CAT>` and cuts `<cat>_4` apart beside a `<cat>`; Fraise
+# goes by whole tokens, so such texts are not among these.
+VECTOR_TEXTS = [
+    "a <cat> on a chair", "<cat>", "<cat><cat>", "<cat> and <Dog>", "x<cat>y", "<cat>_2 alone", "<cat>_4", "<cat>_3", "solo", "solos", "a solo, (solo) solo_ _solo asolo solo2 2solo solo-solo", "é solo é soloé ésolo",
+    "猫solo", "SOLO Solo", "a <pad> b<pad>c  <pad>  ", "solo\u0301 solo\u200d solo\u203fsolo", "<cat", "cat>", "< cat >", "<<cat>>", "solo<cat>solo", "<cat>_", "<cat>_1_1", "<Dog>_1", "a photo of <cat> " * 20,
+]
+
+
 def configs(size):
     """The forms that tokenizer_config.json takes in the wild; `size` is the vocabulary's."""
     bos, eos = "<|startoftext|>", "<|endoftext|>"
@@ -72,11 +83,15 @@ def configs(size):
     added |= {str(size): token("<cat-toy>", False, special=False), str(size + 1): token("Puppet", True, special=False)}
     for form in added.values():
         del form["__type"]
+    vectors = {str(size + index): token(content, True, special=False, **flags) for index, (content, flags) in enumerate(VECTORS)}
+    for form in vectors.values():
+        del form["__type"]
     return {
         "stable-diffusion-1": {"bos_token": token(bos, True), "eos_token": token(eos, True), "unk_token": token(eos, True), "pad_token": eos, "model_max_length": 77},
         "stable-diffusion-2": {"bos_token": token(bos, True), "eos_token": token(eos, True), "unk_token": token(eos, True), "pad_token": "!", "model_max_length": 24},
         "plain": {"model_max_length": 77},
         "textual-inversion": {"added_tokens_decoder": added, "pad_token": "!", "model_max_length": 24},
+        "vectors": {"added_tokens_decoder": vectors, "model_max_length": 77},
     }
 
 
@@ -140,12 +155,19 @@ def write(vocab, merges, out, prefix, texts):
             (pathlib.Path(folder) / "tokenizer_config.json").write_text(json.dumps(config | {"tokenizer_class": "CLIPTokenizer"}))
             tokenizer = CLIPTokenizer.from_pretrained(folder)
             # The other configurations differ only in special tokens: the fixed texts show all of that.
-            some = texts if name == "stable-diffusion-1" else TEXTS
-            cases = [{"text": text, "ids": tokenizer(text, add_special_tokens=False)["input_ids"]} for text in some]
+            some = texts if name == "stable-diffusion-1" else VECTOR_TEXTS if name == "vectors" else TEXTS
+            # What diffusers' pipelines tokenize: several vectors' tokens written out.
+            expand = TextualInversionLoaderMixin().maybe_convert_prompt
+            written_out = {text: expand(text, tokenizer) for text in some}
+            ids = {text: tokenizer(out, add_special_tokens=False)["input_ids"] for text, out in written_out.items()}
+            cases = [{"text": text, "ids": ids[text]} for text in some]
             for case in cases[: len(TEXTS)]:
-                padded = tokenizer(case["text"], padding="max_length", truncation=True)["input_ids"]
+                padded = tokenizer(written_out[case["text"]], padding="max_length", truncation=True)["input_ids"]
                 case["kept"] = min(len(case["ids"]), tokenizer.model_max_length - 2)
                 case["padding"] = len(padded) - case["kept"] - 2
+                if case["kept"] < len(case["ids"]):
+                    # As the pipelines' warning about truncation words it.
+                    case["removed"] = tokenizer.decode(case["ids"][case["kept"] :])
                 expected = [tokenizer.bos_token_id, *case["ids"][: case["kept"]], tokenizer.eos_token_id]
                 assert padded == expected + [tokenizer.pad_token_id] * case["padding"], (name, case["text"])
             special = {key: getattr(tokenizer, f"{key}_token_id") for key in ("bos", "eos", "pad")}

@@ -10,7 +10,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use clap::{Args, ValueEnum};
 use fraise_engine::picture::Picture;
 use fraise_engine::pipeline::Pipeline;
-use fraise_engine::request::{EffectiveRequest, Request};
+use fraise_engine::request::{EffectiveRequest, PromptSyntax, Request};
 use fraise_engine::store::Sha2Digest;
 use fraise_engine::{Error, Result};
 use futures::StreamExt;
@@ -65,8 +65,8 @@ pub struct GenerateArguments {
     #[arg(long, value_enum, default_value_t = DeviceKind::Gpu)]
     device: DeviceKind,
     /// How the prompt is read
-    #[arg(long, value_enum, default_value_t = PromptSyntax::Plain)]
-    prompt_syntax: PromptSyntax,
+    #[arg(long, value_enum, default_value_t = Syntax::Plain)]
+    prompt_syntax: Syntax,
     /// Where the picture goes [default: fraise.png, unless there is --save]
     #[arg(short, value_name = "OUT.png")]
     out: Option<PathBuf>,
@@ -81,11 +81,20 @@ enum DeviceKind {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum PromptSyntax {
+enum Syntax {
     /// As diffusers: tokenized as it is, truncated at the text encoder's length
     Plain,
     /// Weights and chunks as in AUTOMATIC1111's web UI
     A1111,
+}
+
+impl From<Syntax> for PromptSyntax {
+    fn from(syntax: Syntax) -> Self {
+        match syntax {
+            Syntax::Plain => Self::Plain,
+            Syntax::A1111 => Self::A1111,
+        }
+    }
 }
 
 /// Paints one picture.
@@ -93,9 +102,6 @@ enum PromptSyntax {
 /// # Errors
 /// [`Error::Request`] for what cannot be asked, [`Error::NoWebGpu`] where there is no GPU; what the pipeline reports.
 pub async fn run(arguments: &GenerateArguments) -> Result<()> {
-    if arguments.prompt_syntax == PromptSyntax::A1111 {
-        return Err(Error::request("prompt-syntax", "`a1111` is not available yet; use `plain`"));
-    }
     let started = Instant::now();
     let store = FolderStore::new(&arguments.model);
     let manifest = store.manifest()?;
@@ -108,6 +114,12 @@ pub async fn run(arguments: &GenerateArguments) -> Result<()> {
     let pipeline = Rc::new(Pipeline::load(&manifest, &store, &Sha2Digest, &device, &mut on_progress).await?);
     bar.finish_and_clear();
     let request = pipeline.resolve(&request(arguments))?;
+    for cut in &request.truncated {
+        output::print_note(&format!(
+            "the {} is too long by {} tokens; not painted: {}",
+            cut.field, cut.tokens, cut.text
+        ));
+    }
     let latents = arguments.init_latents.as_deref().map(|path| init_latents(path, &device)).transpose()?;
     let loaded = started.elapsed();
 
@@ -137,6 +149,7 @@ fn request(arguments: &GenerateArguments) -> Request {
         width: arguments.width,
         height: arguments.height,
         sampler: arguments.sampler.clone(),
+        prompt_syntax: arguments.prompt_syntax.into(),
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
-use fraise_engine::pack::Header;
+use fraise_engine::limits::{DEFAULT_BINDING_BYTES, DeviceLimits};
+use fraise_engine::pack::{Header, Manifest};
+use fraise_engine::requirements::ModelShape;
 use fraise_engine::store::Sha2Digest;
 use fraise_engine::weights::Scheme;
 use fraise_engine::{Result, loader};
@@ -41,13 +43,9 @@ pub async fn run(arguments: &InfoArguments) -> Result<()> {
         "recommended  {} steps, guidance {}, {}x{}\n",
         recommended.steps, recommended.guidance, recommended.width, recommended.height
     );
-    let mut device_bytes = 0;
     for (name, component) in &manifest.components {
         let header = loader::load_header(&manifest, name, &store, &Sha2Digest).await?;
         let schemes = schemes(&header, &header.schemes(&format!("components.{name}"))?);
-        if !component.optional && name != "tokenizer" {
-            device_bytes += component.bytes - header.data_start;
-        }
         let optional = if component.optional { ", optional" } else { "" };
         text += &format!(
             "{name:<12} {:>12}, {} pieces, {} tensors ({schemes}){optional}\n",
@@ -56,12 +54,34 @@ pub async fn run(arguments: &InfoArguments) -> Result<()> {
             header.tensors.len()
         );
     }
-    text += &format!(
-        "total        {:>12}; weights on the device about {}\n",
-        mebibytes(manifest.total_bytes),
-        mebibytes(device_bytes)
-    );
+    text += &format!("total        {:>12}\n", mebibytes(manifest.total_bytes));
+    text += &requirements(&manifest)?;
     output::print(&text)
+}
+
+/// What a GPU must have, for the sizes that people ask about: the pack's own, 512x512 and 1024x1024.
+fn requirements(manifest: &Manifest) -> Result<String> {
+    let shape = ModelShape::of(manifest)?;
+    let recommended = (manifest.recommended.width, manifest.recommended.height);
+    let mut sizes = vec![recommended];
+    if recommended.0.max(recommended.1) >= 512 {
+        sizes.extend([(512, 512), (1024, 1024)].into_iter().filter(|size| *size != recommended));
+    }
+    let limits = DeviceLimits { binding_bytes: DEFAULT_BINDING_BYTES, memory_bytes: None };
+    let mut text = String::new();
+    for (width, height) in sizes {
+        let needs = shape.requirements(width, height);
+        let size = format!("{width}x{height}");
+        text += &format!(
+            "GPU memory   {size:<9} {} of weights + {} while painting ({} guided), {} to decode; largest buffer {}\n",
+            mebibytes(needs.weights_bytes),
+            mebibytes(needs.denoising[0].live_bytes),
+            mebibytes(needs.denoising[1].live_bytes),
+            mebibytes(needs.decoding(&limits).live_bytes),
+            mebibytes(needs.largest_binding_bytes(&limits, 2)),
+        );
+    }
+    Ok(text)
 }
 
 /// How many tensors of each number format there are, and their share of the bytes.

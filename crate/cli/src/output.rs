@@ -19,13 +19,22 @@ pub fn print(text: &str) -> Result<()> {
 
 /// Writes `error[CODE]: …` to standard error, on one line whatever the message holds.
 pub fn print_error(error: &Error) {
-    let message: Vec<String> = error
-        .to_string()
-        .lines()
-        .map(|line| line.trim().chars().filter(|character| !character.is_control()).collect())
-        .collect();
+    print_line(&format!("error[{}]: {}", error.code(), one_line(&error.to_string())));
+}
+
+/// Writes `note: …` to standard error, on one line whatever the message holds.
+pub fn print_note(message: &str) {
+    print_line(&format!("note: {}", one_line(message)));
+}
+
+fn print_line(line: &str) {
     // Nobody is left to tell where standard error is closed too.
-    let _ = writeln!(std::io::stderr().lock(), "error[{}]: {}", error.code(), message.join(" "));
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+fn one_line(message: &str) -> String {
+    let clean = |line: &str| line.trim().chars().filter(|character| !character.is_control()).collect::<String>();
+    message.lines().map(clean).collect::<Vec<_>>().join(" ")
 }
 
 /// A bar over `total` bytes, invisible where standard error is not a terminal.

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use fraise_engine::request::PromptSyntax;
 use safetensors::SafeTensors;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -121,17 +122,40 @@ fn the_same_request_gives_the_same_file_and_another_seed_another() {
 }
 
 #[test]
+fn what_found_no_room_is_noted_and_chunks_give_it_room() {
+    let workplace = Workplace::new("tiny_sd");
+    let prompt = format!("{}the red sea at night", "a photo, ".repeat(25));
+    let paint = |name: &str, options: &[&str]| {
+        let path = workplace.path(name);
+        let arguments = [&["--prompt", &prompt, "--steps", "1", "-o", &path], options].concat();
+        let output = workplace.generate(&arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        (fs::read(path).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (plain, note) = paint("plain.png", &[]);
+    assert_eq!(note, "note: the prompt is too long by 5 tokens; not painted: the red sea at night\n");
+    let (chunked, note) = paint("chunked.png", &["--prompt-syntax", "a1111"]);
+    assert_eq!(note, "");
+    assert_ne!(plain, chunked);
+    let [plain, chunked] = [plain, chunked].map(|png| fraise_engine::picture::read_info(&png).unwrap().request);
+    assert_eq!((plain.prompt_syntax, plain.truncated.len()), (PromptSyntax::Plain, 1));
+    assert_eq!((chunked.prompt_syntax, chunked.truncated.len()), (PromptSyntax::A1111, 0));
+}
+
+#[test]
 fn what_cannot_be_painted_is_one_line() {
     let workplace = Workplace::new("tiny_sd");
     let wrong_latents = goldens().join("tiny_sd/vae/diffusion_pytorch_model.safetensors");
-    let cases: [(&[&str], &str); 9] = [
+    let deep = "(".repeat(40);
+    let cases: [(&[&str], &str); 10] = [
         (&["--sampler", "magic"], "`sampler`"),
         (&["--steps", "0"], "`steps`"),
         (&["--steps", "151"], "`steps`"),
         (&["--guidance", "31"], "`guidance`"),
         (&["--width", "63"], "`width`"),
         (&["--height", "4096"], "`height`"),
-        (&["--prompt-syntax", "a1111"], "`prompt-syntax`"),
+        (&["--prompt-syntax", "a1111", "--negative", &deep, "--guidance", "5"], "`negative`"),
+        (&["--prompt-syntax", "a1111", "--negative", "(x:101)", "--guidance", "5"], "`negative`"),
         (&["--init-latents", wrong_latents.to_str().unwrap()], "`init-latents`"),
         (&["--init-latents", "/nowhere.safetensors"], "`init-latents`"),
     ];

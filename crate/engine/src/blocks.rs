@@ -7,8 +7,10 @@ use burn::tensor::{Tensor, activation};
 
 use crate::{
     Result,
-    kernels::{self, AttentionShape, Conv2dShape, GroupNorm},
+    bands::{Bands, NormSilu},
+    kernels::{self, AttentionShape, Conv2dShape, GroupNorm, Padding},
     layers::{Conv2d, LayerNorm, Linear, group_norm, upsample_nearest},
+    limits::piece_bytes,
     weights::Scope,
 };
 
@@ -65,17 +67,28 @@ impl ResnetBlock2D {
     /// # Shapes
     /// `x` [B, inputs, H, W], `time` [1 or B, time_channels] already activated → [B, outputs, H, W].
     pub fn forward(&self, x: Tensor<4>, time: Option<&Tensor<2>>) -> Tensor<4> {
-        let mut hidden = self.conv1.forward(kernels::group_norm(x.clone(), &self.norm1, true));
-        if let (Some(projection), Some(time)) = (&self.time_emb_proj, time) {
+        self.forward_bands(Bands::within_limits(x), time).join()
+    }
+
+    /// As [`ResnetBlock2D::forward`], band by band.
+    pub fn forward_bands(&self, mut x: Bands, time: Option<&Tensor<2>>) -> Bands {
+        let shift = self.time_emb_proj.as_ref().zip(time).map(|(projection, time)| {
             let shift = projection.forward(time.clone());
             let [batch, channels] = shift.dims();
-            hidden = hidden + shift.reshape([batch, channels, 1, 1]);
-        }
-        let hidden = self.conv2.forward(kernels::group_norm(hidden, &self.norm2, true));
-        match &self.conv_shortcut {
-            Some(shortcut) => shortcut.forward(x) + hidden,
-            None => x + hidden,
-        }
+            shift.reshape([batch, channels, 1, 1])
+        });
+        let moments = x.moments(self.norm1.groups);
+        let before = NormSilu { norm: &self.norm1, moments: &moments };
+        let hidden = x.clone().conv(&self.conv1, Some(before), |hidden, _| match &shift {
+            Some(shift) => hidden + shift.clone(),
+            None => hidden,
+        });
+        let moments = hidden.moments(self.norm2.groups);
+        let before = NormSilu { norm: &self.norm2, moments: &moments };
+        hidden.conv(&self.conv2, Some(before), |hidden, rows| match &self.conv_shortcut {
+            Some(shortcut) => x.add_conv_to(shortcut, hidden, rows),
+            None => x.add_to(hidden, rows),
+        })
     }
 }
 
@@ -150,10 +163,24 @@ impl BasicTransformerBlock {
         let x = x + self.attn1.forward(y, keys);
         let y = self.norm2.forward(x.clone());
         let x = x + self.attn2.forward(y, context.clone());
-        let y = self.ff_proj.forward(self.norm3.forward(x.clone())); // [B, N, 8·C]: value and gate
-        let inner = y.dims()[2] / 2;
-        let gate = activation::gelu(y.clone().narrow(2, inner, inner));
-        x + self.ff_out.forward(y.narrow(2, 0, inner) * gate)
+        self.feed_forward(x)
+    }
+
+    /// `x` plus the GEGLU feed-forward of it, whose inner width is eight times as large, over some tokens at a time.
+    fn feed_forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let dims @ [batch, tokens, channels] = x.dims();
+        let most = (piece_bytes(&x) / (channels * 8 * size_of::<f32>())).max(1);
+        let x = x.reshape([batch * tokens, channels]);
+        let group = |start: usize| {
+            let x = x.clone().narrow(0, start, most.min(batch * tokens - start));
+            let y = self.ff_proj.forward(self.norm3.forward(x.clone())); // [n, 8·C]: value and gate
+            let inner = y.dims()[1] / 2;
+            let gate = activation::gelu(y.clone().narrow(1, inner, inner));
+            x + self.ff_out.forward(y.narrow(1, 0, inner) * gate)
+        };
+        let mut groups: Vec<_> = (0..batch * tokens).step_by(most).map(group).collect();
+        let y = if groups.len() == 1 { groups.swap_remove(0) } else { Tensor::cat(groups, 0) };
+        y.reshape(dims)
     }
 }
 
@@ -252,7 +279,7 @@ impl Upsample2D {
     /// # Errors
     /// As [`Scope::weight`].
     pub fn init(s: &mut Scope, channels: usize) -> Result<Self> {
-        Ok(Self { conv: Conv2d::init(&mut s.sub("conv"), channels, channels, Conv2dShape::SAME)? })
+        Ok(Self { conv: Conv2d::init(&mut s.sub("conv"), channels, channels, Conv2dShape::DOUBLE)? })
     }
 
     /// # Shapes
@@ -260,8 +287,16 @@ impl Upsample2D {
     pub fn forward(&self, x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
         let [_, _, height, width] = x.dims();
         match size == [height * 2, width * 2] {
-            true => self.conv.forward_double(x),
-            false => self.conv.forward(upsample_nearest(x, size)),
+            true => self.forward_bands(Bands::within_limits(x)).join(),
+            false => {
+                let x = upsample_nearest(x, size);
+                self.conv.forward_padded(kernels::pad(x, 1, Padding::square(Conv2dShape::SAME.padding)))
+            }
         }
+    }
+
+    /// To twice the size, band by band.
+    pub fn forward_bands(&self, x: Bands) -> Bands {
+        x.conv(&self.conv, None, |y, _| y)
     }
 }

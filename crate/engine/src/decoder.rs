@@ -41,14 +41,14 @@ impl Decoder {
         }
     }
 
-    /// Latents as the UNet has them to a picture.
+    /// Latents as the UNet has them to a picture; in tiles where decoding them whole would take more than `most_bytes`.
     ///
     /// # Shapes
     /// [B, C, h, w] → [B, 3, H, W], pixels in [0, 1].
-    pub fn forward(&self, latents: Tensor<4>) -> Tensor<4> {
+    pub fn forward(&self, latents: Tensor<4>, most_bytes: u64) -> Tensor<4> {
         let pixels = match self {
             Self::Tiny(decoder, config) => decoder.forward(latents / config.scaling_factor),
-            Self::Kl(decoder, config) => decoder.forward(latents / config.scaling_factor),
+            Self::Kl(decoder, config) => decoder.forward_within(latents / config.scaling_factor, most_bytes),
         };
         (pixels / 2.0 + 0.5).clamp(0.0, 1.0)
     }
@@ -61,19 +61,19 @@ impl Decoder {
     ///
     /// # Shapes
     /// [B, C, h, w] → [B, 3, H, W], pixels in [0, 1].
-    pub fn preview(&self, latents: Tensor<4>) -> Tensor<4> {
+    pub fn preview(&self, latents: Tensor<4>, most_bytes: u64) -> Tensor<4> {
         let [_, _, height, width] = latents.dims();
         let square = match self {
             Self::Tiny(..) => 1,
             Self::Kl(..) => preview_square([height, width]),
         };
         if square == 1 {
-            return self.forward(latents);
+            return self.forward(latents, most_bytes);
         }
         let small = module::avg_pool2d(latents, AvgPoolOptions::new([square; 2]));
         let size = [height, width].map(|side| side * self.scale_px() as usize);
         let options = InterpolateOptions::new(InterpolateMode::Bilinear).with_align_corners(false);
-        module::interpolate(self.forward(small), options.with_output_size(size)).clamp(0.0, 1.0)
+        module::interpolate(self.forward(small, most_bytes), options.with_output_size(size)).clamp(0.0, 1.0)
     }
 
     /// Channels of the latents.

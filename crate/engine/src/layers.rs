@@ -77,9 +77,19 @@ impl Conv2d {
         kernels::conv2d(x, &self.weight, self.bias.as_ref(), self.shape)
     }
 
-    /// As [`Conv2d::forward`], of the input at twice its size.
-    pub fn forward_double(&self, x: Tensor<4>) -> Tensor<4> {
-        kernels::conv2d(x, &self.weight, self.bias.as_ref(), Conv2dShape { enlarge: 2, ..self.shape })
+    /// As [`Conv2d::forward`], of an input that is already enlarged and padded.
+    pub fn forward_padded(&self, x: Tensor<4>) -> Tensor<4> {
+        kernels::conv2d_padded(x, &self.weight, self.bias.as_ref(), self.shape)
+    }
+
+    /// Kernel size and geometry.
+    pub fn shape(&self) -> Conv2dShape {
+        self.shape
+    }
+
+    /// Channels out.
+    pub fn outputs(&self) -> usize {
+        self.weight.rows
     }
 }
 

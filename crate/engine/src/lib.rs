@@ -5,12 +5,15 @@
 //! [`store::Source`] and a Burn device.
 
 pub mod autoencoder;
+pub mod bands;
 pub mod blocks;
+pub mod conditioning;
 pub mod convert;
 pub mod decoder;
 pub mod error;
 pub mod kernels;
 pub mod layers;
+pub mod limits;
 pub mod loader;
 pub mod noise;
 pub mod pack;
@@ -18,10 +21,13 @@ pub mod pack;
 pub mod parity;
 pub mod picture;
 pub mod pipeline;
+pub mod prompt;
 pub mod request;
+pub mod requirements;
 pub mod sampler;
 pub mod store;
 pub mod text_encoder;
+pub mod tiles;
 pub mod tokenizer;
 pub mod unet;
 pub mod weights;

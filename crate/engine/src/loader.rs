@@ -60,15 +60,32 @@ pub async fn download(
     digest: &impl Digest,
     on_progress: &mut dyn FnMut(Progress),
 ) -> Result<Manifest> {
+    download_if(&|_| Ok(()), source, store, digest, on_progress).await
+}
+
+/// As [`download`], once `accept` has seen the manifest and before any piece is fetched: the place to refuse a pack
+/// that does not fit the device ([`crate::requirements`]).
+///
+/// # Errors
+/// What `accept` returns; otherwise as [`download`].
+pub async fn download_if(
+    accept: &dyn Fn(&Manifest) -> Result<()>,
+    source: &impl Source,
+    store: &impl Store,
+    digest: &impl Digest,
+    on_progress: &mut dyn FnMut(Progress),
+) -> Result<Manifest> {
     on_progress(Progress { phase: Phase::Manifest, loaded_bytes: 0, total_bytes: 0 });
     let present = store.present().await?;
     if let Some(manifest) = stored_manifest(source.address(), store, digest, &present).await? {
+        accept(&manifest)?;
         let total_bytes = manifest.required_pieces().iter().map(|piece| piece.bytes).sum();
         on_progress(Progress { phase: Phase::Download, loaded_bytes: total_bytes, total_bytes });
         return Ok(manifest);
     }
     let bytes = source.manifest().await?;
     let manifest = Manifest::parse(&bytes)?;
+    accept(&manifest)?;
     let manifest_sha256 = hex(&digest.sha256(&bytes).await?);
     fetch_missing(&manifest, &present, (source, store, digest), on_progress).await?;
     store.complete(source.address(), Completion { manifest_sha256, manifest: bytes }).await?;

@@ -160,6 +160,7 @@ fn check(info: &PictureInfo) -> Result<()> {
         width: Some(request.width.min(MAX_SIDE_PX + 1)),
         height: Some(request.height.min(MAX_SIDE_PX + 1)),
         sampler: request.sampler.clone(),
+        prompt_syntax: request.prompt_syntax,
     }
     .resolve(&limits)
     .map(|_| ())
@@ -210,6 +211,7 @@ mod tests {
     use burn::tensor::{Device, TensorData};
 
     use super::*;
+    use crate::request::PromptSyntax;
 
     fn request(prompt: &str) -> EffectiveRequest {
         EffectiveRequest {
@@ -221,6 +223,8 @@ mod tests {
             width: 3,
             height: 2,
             sampler: Some("euler_a".into()),
+            prompt_syntax: PromptSyntax::A1111,
+            truncated: Vec::new(),
         }
     }
 

@@ -13,15 +13,16 @@ use futures::{Stream, stream};
 
 use crate::{
     Error, Result,
+    conditioning::{Conditioning, TextConditioner},
     decoder::Decoder,
-    loader::{Phase, Progress, load_component, load_files},
+    limits::DeviceLimits,
+    loader::{Phase, Progress, load_component},
     noise::NoiseStream,
-    pack::Manifest,
+    pack::{Manifest, Recommended},
     request::{EffectiveRequest, Request, RequestLimits},
+    requirements::{ModelShape, Requirements},
     sampler::{self, Sampler, SchedulerConfig},
     store::{Digest, Store},
-    text_encoder::{ClipTextConfig, ClipTextModel},
-    tokenizer::{ClipTokenizer, TokenizerConfig},
     unet::{Conditions, UNet2DCondition, UNet2DConditionConfig},
     weights::Weights,
 };
@@ -29,8 +30,7 @@ use crate::{
 /// A loaded pack, ready to paint.
 #[derive(Debug)]
 pub struct Pipeline {
-    tokenizer: ClipTokenizer,
-    text_encoder: ClipTextModel,
+    conditioner: TextConditioner,
     unet: UNet2DCondition,
     unet_config: UNet2DConditionConfig,
     decoder: Decoder,
@@ -38,6 +38,8 @@ pub struct Pipeline {
     scheduler: SchedulerConfig,
     limits: RequestLimits,
     memory: MemoryReport,
+    shape: ModelShape,
+    device_limits: DeviceLimits,
     device: Device,
 }
 
@@ -68,7 +70,8 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`Error::Manifest`], [`Error::MissingTensor`], [`Error::UnexpectedTensor`], [`Error::ShapeMismatch`] where the
-    /// pack does not fit together; what [`load_component`] reports.
+    /// pack does not fit together; [`Error::DeviceLimit`], before anything is loaded, where the device cannot paint at
+    /// the pack's recommended size; what [`load_component`] reports.
     pub async fn load(
         manifest: &Manifest,
         store: &impl Store,
@@ -76,58 +79,24 @@ impl Pipeline {
         device: &Device,
         on_progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
-        let names = ["tokenizer", "text_encoder", "unet", "vae_decoder", "preview_decoder"];
-        let sizes = names.map(|name| manifest.component(name).map_or(0, |component| component.bytes));
-        let mut memory = MemoryReport { pack_bytes: sizes.iter().sum(), device_bytes: 0 };
-        let mut loaded_bytes = 0;
-        let mut report = |bytes: u64| {
-            loaded_bytes += bytes;
-            on_progress(Progress { phase: Phase::Upload, loaded_bytes, total_bytes: memory.pack_bytes });
-        };
-        report(0);
-
-        let text_config: ClipTextConfig = manifest.config("text_encoder")?;
-        let tokenizer = load_tokenizer(manifest, store, digest, text_config.max_position_embeddings).await?;
-        report(sizes[0]);
-
-        let mut weights = load_component(manifest, "text_encoder", store, digest, device).await?;
-        memory.device_bytes += weights.device_bytes();
-        let text_encoder = text_config.init(&mut weights.root())?;
-        ignore_text_buffers(&mut weights);
-        weights.finish()?;
-        report(sizes[1]);
-
+        let (shape, device_limits) = (ModelShape::of(manifest)?, DeviceLimits::of(device));
+        let Recommended { width, height, .. } = manifest.recommended;
+        shape.requirements(width, height).check(&device_limits)?;
+        let mut loading = Loading::new(manifest, (store, digest, device), on_progress);
+        let mut on_loaded = |name: &str, device_bytes: u64| loading.add(name, device_bytes);
+        let conditioner = TextConditioner::load(manifest, store, digest, device, &mut on_loaded).await?;
         let unet_config: UNet2DConditionConfig = manifest.config("unet")?;
-        let mut weights = load_component(manifest, "unet", store, digest, device).await?;
-        memory.device_bytes += weights.device_bytes();
-        let unet = unet_config.init(&mut weights.root())?;
-        weights.finish()?;
-        report(sizes[2]);
-
-        let mut weights = load_component(manifest, "vae_decoder", store, digest, device).await?;
-        memory.device_bytes += weights.device_bytes();
-        let decoder = Decoder::init(manifest, "vae_decoder", &mut weights)?;
-        weights.finish()?;
-        report(sizes[3]);
-        let preview_decoder =
-            match manifest.components.get("preview_decoder").is_some_and(|component| !component.optional) {
-                true => {
-                    let mut weights = load_component(manifest, "preview_decoder", store, digest, device).await?;
-                    memory.device_bytes += weights.device_bytes();
-                    let decoder = Decoder::init(manifest, "preview_decoder", &mut weights)?;
-                    weights.finish()?;
-                    report(sizes[4]);
-                    Some(decoder)
-                }
-                false => None,
-            };
-
-        if decoder.latent_channels() != unet_config.in_channels {
-            return Err(Error::manifest(
-                "components.vae_decoder.config.latent_channels",
-                "differs from the UNet's in_channels",
-            ));
-        }
+        let unet = loading.module("unet", |weights| unet_config.init(&mut weights.root())).await?;
+        let decoder = loading.module("vae_decoder", |weights| Decoder::init(manifest, "vae_decoder", weights)).await?;
+        let preview_decoder = match has_preview_decoder(manifest) {
+            true => {
+                let init = |weights: &mut Weights| Decoder::init(manifest, "preview_decoder", weights);
+                Some(loading.module("preview_decoder", init).await?)
+            }
+            false => None,
+        };
+        let memory = loading.memory;
+        check_widths(&conditioner, &unet_config, [Some(&decoder), preview_decoder.as_ref()])?;
         let recommended = manifest.recommended;
         let limits = RequestLimits {
             steps: recommended.steps,
@@ -139,8 +108,7 @@ impl Pipeline {
         let scheduler = manifest.scheduler_config()?;
         let device = device.clone();
         Ok(Self {
-            tokenizer,
-            text_encoder,
+            conditioner,
             unet,
             unet_config,
             decoder,
@@ -148,6 +116,8 @@ impl Pipeline {
             scheduler,
             limits,
             memory,
+            shape,
+            device_limits,
             device,
         })
     }
@@ -157,13 +127,26 @@ impl Pipeline {
         self.memory
     }
 
+    /// What painting at a size takes.
+    pub fn requirements(&self, width_px: u32, height_px: u32) -> Requirements {
+        self.shape.requirements(width_px, height_px)
+    }
+
     /// Decides every value of a request.
     ///
     /// # Errors
-    /// [`Error::Request`] naming the field.
+    /// [`Error::Request`] naming the field; [`Error::DeviceLimit`] for a size that the device cannot paint.
     pub fn resolve(&self, request: &Request) -> Result<EffectiveRequest> {
-        let effective = request.resolve(&self.limits)?;
+        let mut effective = request.resolve(&self.limits)?;
         self.sampler(&effective)?;
+        self.requirements(effective.width, effective.height).check(&self.device_limits)?;
+        let mut texts = vec![("prompt", &effective.prompt)];
+        if self.is_guided(&effective) {
+            texts.push(("negative", &effective.negative));
+        }
+        for (field, text) in texts {
+            effective.truncated.extend(self.conditioner.truncation(field, text, effective.prompt_syntax)?);
+        }
         Ok(effective)
     }
 
@@ -194,7 +177,7 @@ impl Pipeline {
     /// # Shapes
     /// [1, C, h, w] → [1, 3, H, W], pixels in [0, 1].
     pub fn decode(&self, latents: Tensor<4>) -> Tensor<4> {
-        self.decoder.forward(latents)
+        self.decoder.forward(latents, self.shape.decoding_bytes(&self.device_limits))
     }
 
     /// A quick look at unfinished latents: by the preview decoder where the pack has one, else as
@@ -203,24 +186,103 @@ impl Pipeline {
     /// # Shapes
     /// [1, C, h, w] → [1, 3, H, W], pixels in [0, 1]; H and W are the preview decoder's own.
     pub fn preview(&self, latents: Tensor<4>) -> Tensor<4> {
-        self.preview_decoder.as_ref().unwrap_or(&self.decoder).preview(latents)
+        let decoder = self.preview_decoder.as_ref().unwrap_or(&self.decoder);
+        decoder.preview(latents, self.shape.decoding_bytes(&self.device_limits))
     }
 
     fn sampler(&self, request: &EffectiveRequest) -> Result<Box<dyn Sampler>> {
         sampler::from_config(request.sampler.as_deref(), &self.scheduler, request.steps as usize)
     }
 
+    /// Whether each step needs a prediction without the prompt; consistency models are guided by an embedding instead.
+    fn is_guided(&self, request: &EffectiveRequest) -> bool {
+        request.guidance > 1.0 && self.unet_config.time_cond_proj_dim.is_none()
+    }
+
     /// What the UNet is told in every step of a run: of [negative; prompt] where it is guided, else of [prompt].
-    fn conditions(&self, request: &EffectiveRequest, guided: bool) -> Result<Conditions> {
-        let ids = |text: &str| self.tokenizer.encode_padded(text).ids;
-        let prompt = ids(&request.prompt);
-        let prompts = if guided { vec![ids(&request.negative), prompt] } else { vec![prompt] };
-        let context = self.text_encoder.forward(&prompts)?;
-        let guidance_embedding = self
-            .unet_config
-            .time_cond_proj_dim
-            .map(|width| guidance_embedding(request.guidance - 1.0, width, &self.device));
-        Ok(Conditions { context, guidance_embedding, added_embedding: None })
+    fn conditions(&self, request: &EffectiveRequest) -> Result<Conditions> {
+        let negative = self.is_guided(request).then_some(request.negative.as_str());
+        let Conditioning { context, pooled } =
+            self.conditioner.encode(negative, &request.prompt, request.prompt_syntax)?;
+        let width = self.unet_config.time_cond_proj_dim;
+        let guidance_embedding = width.map(|width| guidance_embedding(request.guidance - 1.0, width, &self.device));
+        // The whole picture, not cropped out of a larger one.
+        let [height, width] = [f64::from(request.height), f64::from(request.width)];
+        let time_ids = [height, width, 0.0, 0.0, height, width];
+        let added_embedding = pooled.and_then(|pooled| self.unet.added_embedding(pooled, time_ids));
+        Ok(Conditions { context, guidance_embedding, added_embedding })
+    }
+}
+
+/// Whether the pack brings a small decoder for previews.
+fn has_preview_decoder(manifest: &Manifest) -> bool {
+    manifest.components.get("preview_decoder").is_some_and(|component| !component.optional)
+}
+
+/// Refuses parts that do not belong together.
+fn check_widths(
+    conditioner: &TextConditioner,
+    unet: &UNet2DConditionConfig,
+    decoders: [Option<&Decoder>; 2],
+) -> Result<()> {
+    for (name, decoder) in ["vae_decoder", "preview_decoder"].into_iter().zip(decoders) {
+        if decoder.is_some_and(|decoder| decoder.latent_channels() != unet.in_channels) {
+            let field = format!("components.{name}.config.latent_channels");
+            return Err(Error::manifest(field, "differs from the UNet's in_channels"));
+        }
+    }
+    if conditioner.context_width() != unet.context_width() {
+        let field = "components.unet.config.cross_attention_dim";
+        return Err(Error::manifest(field, "differs from the text encoder's width"));
+    }
+    if conditioner.pooled_width() != unet.pooled_width() {
+        let field = "components.unet.config.projection_class_embeddings_input_dim";
+        return Err(Error::manifest(field, "does not fit the width of the second text encoder's projection"));
+    }
+    Ok(())
+}
+
+/// Loads one module after the other, and adds up what they weigh.
+struct Loading<'a, S, D> {
+    manifest: &'a Manifest,
+    host: (&'a S, &'a D, &'a Device),
+    on_progress: &'a mut dyn FnMut(Progress),
+    loaded_bytes: u64,
+    memory: MemoryReport,
+}
+
+impl<'a, S: Store, D: Digest> Loading<'a, S, D> {
+    fn new(manifest: &'a Manifest, host: (&'a S, &'a D, &'a Device), on_progress: &'a mut dyn FnMut(Progress)) -> Self {
+        let modules =
+            ["unet", "vae_decoder"].into_iter().chain(has_preview_decoder(manifest).then_some("preview_decoder"));
+        let names = TextConditioner::components(manifest).iter().copied().chain(modules);
+        let pack_bytes = names.map(|name| manifest.component(name).map_or(0, |component| component.bytes)).sum();
+        let memory = MemoryReport { pack_bytes, device_bytes: 0 };
+        let mut loading = Self { manifest, host, on_progress, loaded_bytes: 0, memory };
+        loading.report();
+        loading
+    }
+
+    async fn module<M>(&mut self, name: &str, init: impl FnOnce(&mut Weights) -> Result<M>) -> Result<M> {
+        let (store, digest, device) = self.host;
+        let mut weights = load_component(self.manifest, name, store, digest, device).await?;
+        let device_bytes = weights.device_bytes();
+        let module = init(&mut weights)?;
+        weights.finish()?;
+        self.add(name, device_bytes);
+        Ok(module)
+    }
+
+    /// Counts a component that is done.
+    fn add(&mut self, name: &str, device_bytes: u64) {
+        self.memory.device_bytes += device_bytes;
+        self.loaded_bytes += self.manifest.component(name).map_or(0, |component| component.bytes);
+        self.report();
+    }
+
+    fn report(&mut self) {
+        let (loaded_bytes, total_bytes) = (self.loaded_bytes, self.memory.pack_bytes);
+        (self.on_progress)(Progress { phase: Phase::Upload, loaded_bytes, total_bytes });
     }
 }
 
@@ -238,6 +300,8 @@ struct Run {
     conditions: Conditions,
     /// Guidance scale where two predictions are to be combined.
     guidance: Option<f64>,
+    /// Whether the device has room for both predictions at once.
+    in_one_pass: bool,
     noise: NoiseStream,
     sample: Tensor<4>,
     index: usize,
@@ -246,9 +310,8 @@ struct Run {
 impl Run {
     fn new(pipeline: Rc<Pipeline>, request: &EffectiveRequest, latents: Option<Tensor<4>>) -> Result<Self> {
         let sampler = pipeline.sampler(request)?;
-        let embeds_guidance = pipeline.unet_config.time_cond_proj_dim.is_some();
-        let guidance = (request.guidance > 1.0 && !embeds_guidance).then_some(request.guidance);
-        let conditions = pipeline.conditions(request, guidance.is_some())?;
+        let guidance = pipeline.is_guided(request).then_some(request.guidance);
+        let conditions = pipeline.conditions(request)?;
         let scale = pipeline.limits.scale_px;
         let shape =
             [1, pipeline.unet_config.in_channels, (request.height / scale) as usize, (request.width / scale) as usize];
@@ -264,7 +327,8 @@ impl Run {
             None => draw(&mut noise, shape, &pipeline.device),
         };
         let sample = latents * sampler.init_noise_sigma();
-        Ok(Self { pipeline, sampler, conditions, guidance, noise, sample, index: 0 })
+        let in_one_pass = pipeline.requirements(request.width, request.height).fits_batch(&pipeline.device_limits, 2);
+        Ok(Self { pipeline, sampler, conditions, guidance, in_one_pass, noise, sample, index: 0 })
     }
 
     /// Computes the next step, or `None` after the last.
@@ -290,8 +354,16 @@ impl Run {
     fn predict(&self, input: Tensor<4>, timestep: f64) -> Tensor<4> {
         let unet = &self.pipeline.unet;
         let Some(scale) = self.guidance else { return unet.forward(input, timestep, &self.conditions) };
-        let output = unet.forward(input.repeat_dim(0, 2), timestep, &self.conditions);
-        let (without, with) = (output.clone().narrow(0, 0, 1), output.narrow(0, 1, 1));
+        let (without, with) = match self.in_one_pass {
+            true => {
+                let output = unet.forward(input.repeat_dim(0, 2), timestep, &self.conditions);
+                (output.clone().narrow(0, 0, 1), output.narrow(0, 1, 1))
+            }
+            false => {
+                let predict = |row| unet.forward(input.clone(), timestep, &self.conditions.row(row));
+                (predict(0), predict(1))
+            }
+        };
         without.clone() + (with - without) * scale
     }
 }
@@ -312,25 +384,4 @@ fn guidance_embedding(scale: f64, width: usize, device: &Device) -> Tensor<2> {
     sines.extend(cosines);
     sines.resize(width, 0.0);
     Tensor::from_data(TensorData::new(sines, [1, width]), device)
-}
-
-async fn load_tokenizer(
-    manifest: &Manifest,
-    store: &impl Store,
-    digest: &impl Digest,
-    positions: usize,
-) -> Result<ClipTokenizer> {
-    let files = load_files(manifest, "tokenizer", store, digest).await?;
-    let file = |name: &str| {
-        let missing = || Error::MissingTensor { name: format!("tokenizer.{name}") };
-        files.get(name).map(Vec::as_slice).ok_or_else(missing)
-    };
-    let config: TokenizerConfig = manifest.config("tokenizer")?;
-    ClipTokenizer::from_files(file("vocab.json")?, file("merges.txt")?, &config.capped(positions))
-}
-
-/// Index buffers that older files carry beside the weights.
-fn ignore_text_buffers(weights: &mut Weights) {
-    weights.ignore("embeddings.position_ids");
-    weights.ignore("text_model.embeddings.position_ids");
 }

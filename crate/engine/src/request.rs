@@ -13,6 +13,29 @@ pub const MAX_GUIDANCE: f64 = 30.0;
 /// Largest picture side accepted, in pixels.
 pub const MAX_SIDE_PX: u32 = 2048;
 
+/// How a prompt is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PromptSyntax {
+    /// As diffusers reads it: tokenized as it stands, cut off at the text encoder's length.
+    #[default]
+    Plain,
+    /// As AUTOMATIC1111's web UI reads it: weights, and as many chunks as the text needs. See [`crate::prompt`].
+    A1111,
+}
+
+/// The end of a text that found no room in the text encoder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Truncated {
+    /// The request's field: `prompt` or `negative`.
+    pub field: String,
+    /// How many tokens were cut off.
+    pub tokens: usize,
+    /// What they say, in lower case.
+    pub text: String,
+}
+
 /// A request for one picture. Fields left out take the pack's recommendation.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -33,6 +56,8 @@ pub struct Request {
     pub height: Option<u32>,
     /// Sampler name; the pack's own scheduler where absent.
     pub sampler: Option<String>,
+    /// How `prompt` and `negative` are read.
+    pub prompt_syntax: PromptSyntax,
 }
 
 /// What a pack recommends and requires of a request.
@@ -70,6 +95,12 @@ pub struct EffectiveRequest {
     pub height: u32,
     /// Sampler name.
     pub sampler: Option<String>,
+    /// How `prompt` and `negative` are read.
+    #[serde(default)]
+    pub prompt_syntax: PromptSyntax,
+    /// What of `prompt` and `negative` the text encoder has no room for; mostly nothing.
+    #[serde(default)]
+    pub truncated: Vec<Truncated>,
 }
 
 impl Request {
@@ -103,6 +134,8 @@ impl Request {
             width: side("width", self.width.unwrap_or(limits.width_px), limits.scale_px)?,
             height: side("height", self.height.unwrap_or(limits.height_px), limits.scale_px)?,
             sampler: self.sampler.clone(),
+            prompt_syntax: self.prompt_syntax,
+            truncated: Vec::new(),
         })
     }
 }

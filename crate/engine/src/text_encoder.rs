@@ -1,7 +1,8 @@
-//! The CLIP text encoder.
+//! The CLIP text encoders: Stable Diffusion 1's (OpenAI's ViT-L), 2's (OpenCLIP's ViT-H) and SDXL's second, which also
+//! projects one state per prompt (OpenCLIP's ViT-bigG).
 //!
 //! Source: Radford et al., "Learning transferable visual models from natural language supervision" (2021), section
-//! 2.4; tensor names and numerics as transformers 5.23 `CLIPTextModel`.
+//! 2.4; tensor names and numerics as transformers 5.23 `CLIPTextModel` and `CLIPTextModelWithProjection`.
 
 use burn::tensor::Tensor;
 use serde::Deserialize;
@@ -35,7 +36,18 @@ pub struct ClipTextConfig {
     /// Added to variances in layer norms.
     #[serde(default = "default_eps")]
     pub layer_norm_eps: f64,
+    /// Width of the projected state; read by [`ClipTextConfig::init_with_projection`] alone.
+    #[serde(default)]
+    pub projection_dim: Option<usize>,
+    /// The token whose state is projected; 2 in files older than the token's correct id, see [`pooled_position`].
+    #[serde(default)]
+    pub eos_token_id: Option<u32>,
 }
+
+/// transformers' `CLIPTextConfig` where the file says nothing.
+const DEFAULT_PROJECTION_DIM: usize = 512;
+/// As [`DEFAULT_PROJECTION_DIM`].
+const DEFAULT_EOS_TOKEN_ID: u32 = 49407;
 
 fn default_positions() -> usize {
     77
@@ -47,19 +59,21 @@ fn default_eps() -> f64 {
     1e-5
 }
 
+fn bounded(field: &str, value: usize, max: usize) -> Result<()> {
+    let refuse = |reason| Err(Error::manifest(format!("components.text_encoder.config.{field}"), reason));
+    match value {
+        0 => refuse("must not be 0".to_owned()),
+        value if value > max => refuse(format!("{value} is above {max}")),
+        _ => Ok(()),
+    }
+}
+
 impl ClipTextConfig {
     /// Builds the model from its tensors.
     ///
     /// # Errors
     /// [`Error::Manifest`] for impossible numbers; otherwise as [`Scope::weight`].
     pub fn init(&self, scope: &mut Scope) -> Result<ClipTextModel> {
-        let bounded = |field: &str, value: usize, max: usize| match value {
-            0 => Err(Error::manifest(format!("components.text_encoder.config.{field}"), "must not be 0")),
-            v if v > max => {
-                Err(Error::manifest(format!("components.text_encoder.config.{field}"), format!("{v} is above {max}")))
-            }
-            _ => Ok(()),
-        };
         bounded("hidden_size", self.hidden_size, 8192)?;
         bounded("intermediate_size", self.intermediate_size, 32768)?;
         bounded("num_hidden_layers", self.num_hidden_layers, 128)?;
@@ -78,6 +92,19 @@ impl ClipTextConfig {
         } else {
             self.build(scope)
         }
+    }
+
+    /// As [`ClipTextConfig::init`], with the projection.
+    ///
+    /// # Errors
+    /// As [`ClipTextConfig::init`].
+    pub fn init_with_projection(&self, scope: &mut Scope) -> Result<ClipTextModelWithProjection> {
+        let projection_dim = self.projection_dim.unwrap_or(DEFAULT_PROJECTION_DIM);
+        bounded("projection_dim", projection_dim, 8192)?;
+        let text_model = self.init(scope)?;
+        let text_projection = Linear::init(&mut scope.sub("text_projection"), self.hidden_size, projection_dim, false)?;
+        let eos_token_id = self.eos_token_id.unwrap_or(DEFAULT_EOS_TOKEN_ID);
+        Ok(ClipTextModelWithProjection { text_model, text_projection, projection_dim, eos_token_id })
     }
 
     fn build(&self, scope: &mut Scope) -> Result<ClipTextModel> {
@@ -125,7 +152,8 @@ pub struct ClipTextModel {
 }
 
 impl ClipTextModel {
-    /// The last hidden state, after the final layer norm.
+    /// The last hidden state, after the final layer norm: what Stable Diffusion 1 and 2 attend to. (2 asks for the last
+    /// state but one; its published configuration leaves the last layer out.)
     ///
     /// # Shapes
     /// B prompts of N ids each, N at most `max_position_embeddings` → [B, N, hidden_size].
@@ -133,6 +161,29 @@ impl ClipTextModel {
     /// # Errors
     /// [`Error::Manifest`] where an id is not in the token table (the tokenizer belongs to another model).
     pub fn forward(&self, prompts: &[Vec<u32>]) -> Result<Tensor<3>> {
+        let hidden = self.layers.iter().fold(self.embed(prompts)?, |hidden, layer| layer.forward(hidden));
+        Ok(self.final_layer_norm.forward(hidden))
+    }
+
+    /// The hidden state before the last layer, without the final layer norm: what SDXL attends to, transformers'
+    /// `hidden_states[-2]`.
+    ///
+    /// # Shapes
+    /// As [`ClipTextModel::forward`].
+    ///
+    /// # Errors
+    /// As [`ClipTextModel::forward`].
+    pub fn forward_penultimate(&self, prompts: &[Vec<u32>]) -> Result<Tensor<3>> {
+        let before_last = &self.layers[..self.layers.len() - 1];
+        Ok(before_last.iter().fold(self.embed(prompts)?, |hidden, layer| layer.forward(hidden)))
+    }
+
+    /// Width of the hidden states.
+    pub fn hidden_size(&self) -> usize {
+        self.token_embedding.columns
+    }
+
+    fn embed(&self, prompts: &[Vec<u32>]) -> Result<Tensor<3>> {
         let (batch, tokens) = (prompts.len(), prompts.first().map_or(0, Vec::len));
         let ids = prompts.concat();
         if let Some(id) = ids.iter().find(|&&id| id as usize >= self.token_embedding.rows) {
@@ -151,9 +202,68 @@ impl ClipTextModel {
         let positions: Vec<u32> = (0..tokens as u32).collect();
         let token = kernels::embedding(&self.token_embedding, &ids).reshape([batch, tokens, width]); // [B, N, C]
         let position = kernels::embedding(&self.position_embedding, &positions).reshape([1, tokens, width]);
-        let hidden = self.layers.iter().fold(token + position, |hidden, layer| layer.forward(hidden));
-        Ok(self.final_layer_norm.forward(hidden))
+        Ok(token + position)
     }
+}
+
+/// A text encoder that also gives one vector per prompt: SDXL's second.
+#[derive(Debug)]
+pub struct ClipTextModelWithProjection {
+    text_model: ClipTextModel,
+    text_projection: Linear,
+    projection_dim: usize,
+    eos_token_id: u32,
+}
+
+/// What [`ClipTextModelWithProjection`] makes of prompts.
+#[derive(Debug)]
+pub struct ProjectedText {
+    /// The hidden state before the last layer, [B, N, hidden_size].
+    pub penultimate: Tensor<3>,
+    /// The projected last state at each prompt's end token, [B, projection_dim].
+    pub text_embeds: Tensor<2>,
+}
+
+impl ClipTextModelWithProjection {
+    /// # Shapes
+    /// B prompts of N ids each, N at most `max_position_embeddings` → see [`ProjectedText`].
+    ///
+    /// # Errors
+    /// As [`ClipTextModel::forward`].
+    pub fn forward(&self, prompts: &[Vec<u32>]) -> Result<ProjectedText> {
+        let penultimate = self.text_model.forward_penultimate(prompts)?;
+        let last = match self.text_model.layers.last() {
+            Some(layer) => layer.forward(penultimate.clone()),
+            None => penultimate.clone(),
+        };
+        let width = self.text_model.hidden_size();
+        let pooled = prompts.iter().enumerate().map(|(index, ids)| {
+            let position = pooled_position(ids, self.eos_token_id);
+            last.clone().narrow(0, index, 1).narrow(1, position, 1).reshape([1, width])
+        });
+        // A layer norm looks at one state alone, so only the states that are projected need it.
+        let pooled = self.text_model.final_layer_norm.forward(Tensor::cat(pooled.collect(), 0)); // [B, C]
+        Ok(ProjectedText { penultimate, text_embeds: self.text_projection.forward(pooled) })
+    }
+
+    /// Width of the hidden states.
+    pub fn hidden_size(&self) -> usize {
+        self.text_model.hidden_size()
+    }
+
+    /// Width of the projected states.
+    pub fn projection_dim(&self) -> usize {
+        self.projection_dim
+    }
+}
+
+/// Where the state stands that sums up a prompt: the first end token, or the first of the largest ids where the
+/// configuration has the wrong id that transformers once wrote.
+///
+/// Source: transformers 5.23 `CLIPTextModel.forward`.
+fn pooled_position(ids: &[u32], eos_token_id: u32) -> usize {
+    let wanted = if eos_token_id == 2 { ids.iter().max() } else { Some(&eos_token_id) };
+    ids.iter().position(|id| Some(id) == wanted).unwrap_or(0)
 }
 
 #[derive(Debug)]
@@ -177,5 +287,20 @@ impl EncoderLayer {
         let hidden = hidden + self.out_proj.forward(kernels::attention(q, k, v, self.attention));
         let x = self.activation.forward(self.fc1.forward(self.layer_norm2.forward(hidden.clone())));
         hidden + self.fc2.forward(x)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pooled_state_stands_at_the_first_end_token() {
+        let ids = [49406, 320, 49407, 0, 0];
+        assert_eq!(pooled_position(&ids, 49407), 2);
+        assert_eq!(pooled_position(&ids, 2), 2);
+        assert_eq!(pooled_position(&[5, 9, 3, 9], 2), 1, "the first of the largest");
+        assert_eq!(pooled_position(&[5, 9, 3, 9], 3), 2);
+        assert_eq!(pooled_position(&[5, 9, 3, 9], 7), 0, "as argmax of nothing found");
     }
 }

@@ -5,21 +5,20 @@
 //! of Rare Words with Subword Units* (2016). Letters and numbers are those of Unicode 18, where that version of
 //! tokenizers knows Unicode 16.
 
+mod added;
 mod config;
 mod words;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap};
 
-use self::config::CONFIG_FIELD;
+use self::added::{AddedTokens, Piece, split_at_tokens};
 pub use self::config::{AddedToken, TokenizerConfig};
 use self::words::{normalize, words};
 use crate::{Error, Result};
 
 const VOCAB_FIELD: &str = "components.tokenizer.vocab.json";
 const MERGES_FIELD: &str = "components.tokenizer.merges.txt";
-/// Most added tokens accepted.
-const MAX_ADDED_TOKENS: usize = 1024;
 /// Appended to a word's last symbol.
 const END_OF_WORD: &str = "</w>";
 
@@ -47,13 +46,11 @@ pub struct ClipTokenizer {
     /// Ids of the 256 bytes as a word's last.
     last_byte_ids: Vec<u32>,
     merges: HashMap<(u32, u32), Merge>,
-    /// Added tokens looked for in the text as given.
-    raw_tokens: Vec<(String, u32)>,
-    /// Added tokens looked for in the normalized text.
-    normalized_tokens: Vec<(String, u32)>,
+    added: AddedTokens,
     bos_id: u32,
     eos_id: u32,
     pad_id: u32,
+    comma_id: Option<u32>,
     max_id: u32,
     max_length: usize,
 }
@@ -68,7 +65,8 @@ impl ClipTokenizer {
         let vocab: HashMap<String, u32> =
             serde_json::from_slice(vocab_json).map_err(|error| Error::manifest(VOCAB_FIELD, error.to_string()))?;
         let special = |token: &Option<AddedToken>, default: &str| {
-            token.clone().unwrap_or_else(|| AddedToken { content: default.to_owned(), normalized: false })
+            let plain = || AddedToken { content: default.to_owned(), normalized: false, single_word: false };
+            token.clone().unwrap_or_else(plain)
         };
         let [bos, eos, unk, pad] = [
             special(&config.bos_token, "<|startoftext|>"),
@@ -76,20 +74,13 @@ impl ClipTokenizer {
             special(&config.unk_token, "<|endoftext|>"),
             special(&config.pad_token, "<|endoftext|>"),
         ];
-        let added = added_tokens(config, &vocab, [&bos, &eos, &unk, &pad])?;
-        let id = |token: &AddedToken| added.get(&token.content).map_or(0, |&(id, _)| id);
+        let added = AddedTokens::new(config, &vocab, [&bos, &eos, &unk, &pad])?;
+        let id = |token: &AddedToken| added.id(&token.content).unwrap_or(0);
         let unk_id = id(&unk);
         let byte_id = |byte: u8, suffix: &str| {
             let symbol = format!("{}{suffix}", symbol_of_byte(byte));
             vocab.get(&symbol).copied().unwrap_or(unk_id)
         };
-        let (mut raw_tokens, mut normalized_tokens) = (Vec::new(), Vec::new());
-        for (content, &(id, normalized)) in &added {
-            match normalized {
-                true => normalized_tokens.push((normalize(content), id)),
-                false => raw_tokens.push((content.clone(), id)),
-            }
-        }
         Ok(Self {
             byte_ids: (0..=255).map(|byte| byte_id(byte, "")).collect(),
             last_byte_ids: (0..=255).map(|byte| byte_id(byte, END_OF_WORD)).collect(),
@@ -97,27 +88,28 @@ impl ClipTokenizer {
             bos_id: id(&bos),
             eos_id: id(&eos),
             pad_id: id(&pad),
-            max_id: vocab.values().copied().chain(added.values().map(|&(id, _)| id)).max().unwrap_or(0),
+            comma_id: vocab.get(&format!(",{END_OF_WORD}")).copied(),
+            max_id: vocab.values().copied().max().unwrap_or(0).max(added.max_id()),
             max_length: config.max_length()?,
-            raw_tokens,
-            normalized_tokens,
+            added,
         })
     }
 
-    /// The text's token ids, without start, end or padding, of any length.
+    /// The text's token ids, without start, end or padding, of any length. The token of a textual inversion gives the
+    /// ids of all its vectors, as diffusers' pipelines read it.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::new();
-        for piece in split_at_tokens(text, &self.raw_tokens) {
+        for piece in split_at_tokens(text, &self.added.raw) {
             let text = match piece {
-                Piece::Token(id) => {
-                    ids.push(id);
+                Piece::Tokens(token_ids) => {
+                    ids.extend_from_slice(token_ids);
                     continue;
                 }
                 Piece::Text(text) => normalize(text),
             };
-            for piece in split_at_tokens(&text, &self.normalized_tokens) {
+            for piece in split_at_tokens(&text, &self.added.normalized) {
                 match piece {
-                    Piece::Token(id) => ids.push(id),
+                    Piece::Tokens(token_ids) => ids.extend_from_slice(token_ids),
                     Piece::Text(text) => words(text).for_each(|word| self.encode_word(word, &mut ids)),
                 }
             }
@@ -125,17 +117,46 @@ impl ClipTokenizer {
         ids
     }
 
+    /// What token ids say, in lower case, with a space after each word: the text of transformers' `decode`.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        let halves: HashMap<u32, (u32, u32)> = self.merges.iter().map(|(&pair, merge)| (merge.id, pair)).collect();
+        let byte_of = |ids: &[u32], id: u32| ids.iter().position(|&other| other == id).map(|byte| byte as u8);
+        let mut bytes = Vec::new();
+        for &id in ids {
+            if let Some(content) = self.added.content(id) {
+                bytes.extend_from_slice(content.as_bytes());
+                continue;
+            }
+            let mut parts = vec![id];
+            while let Some(part) = parts.pop() {
+                if let Some(&(left, right)) = halves.get(&part) {
+                    parts.extend([right, left]);
+                } else if let Some(byte) = byte_of(&self.byte_ids, part) {
+                    bytes.push(byte);
+                } else if let Some(byte) = byte_of(&self.last_byte_ids, part) {
+                    bytes.extend([byte, b' ']);
+                }
+            }
+        }
+        String::from_utf8_lossy(&bytes).trim_end().to_owned()
+    }
+
     /// The text as a sequence of full length, as diffusers' pipelines feed it to the text encoder: start token, as many
     /// of the text's tokens as there is room for, end token, padding.
     pub fn encode_padded(&self, text: &str) -> Encoded {
         let tokens = self.encode(text);
         let kept = tokens.len().min(self.max_length - 2);
+        Encoded { ids: self.pad(&tokens[..kept]), truncated_tokens: tokens.len() - kept }
+    }
+
+    /// A sequence of full length around `tokens`, of which there is room for [`ClipTokenizer::max_length`] − 2.
+    pub fn pad(&self, tokens: &[u32]) -> Vec<u32> {
         let mut ids = Vec::with_capacity(self.max_length);
         ids.push(self.bos_id);
-        ids.extend_from_slice(&tokens[..kept]);
+        ids.extend_from_slice(tokens);
         ids.push(self.eos_id);
         ids.resize(self.max_length, self.pad_id);
-        Encoded { ids, truncated_tokens: tokens.len() - kept }
+        ids
     }
 
     /// Id of the token that starts a sequence.
@@ -151,6 +172,11 @@ impl ClipTokenizer {
     /// Id of the token that fills a sequence up.
     pub fn pad_id(&self) -> u32 {
         self.pad_id
+    }
+
+    /// Id of a comma that stands alone, where the vocabulary has one.
+    pub fn comma_id(&self) -> Option<u32> {
+        self.comma_id
     }
 
     /// Largest id that can come out: the text encoder's embedding must have more rows than this.
@@ -199,37 +225,6 @@ impl ClipTokenizer {
     }
 }
 
-/// Every token that is found in text as it stands: content → (id, normalized). Named ones not in `added_tokens_decoder`
-/// follow it, a later form of the same content replacing an earlier one, as transformers adds them.
-fn added_tokens(
-    config: &TokenizerConfig,
-    vocab: &HashMap<String, u32>,
-    named: [&AddedToken; 4],
-) -> Result<BTreeMap<String, (u32, bool)>> {
-    let field = format!("{CONFIG_FIELD}.added_tokens_decoder");
-    if config.added_tokens_decoder.len() > MAX_ADDED_TOKENS {
-        return Err(Error::manifest(field, format!("more than {MAX_ADDED_TOKENS} tokens")));
-    }
-    let mut added = BTreeMap::new();
-    for (&id, token) in &config.added_tokens_decoder {
-        added.insert(token.content.clone(), (id, token.normalized));
-    }
-    let decoded = added.clone();
-    for token in named {
-        if decoded.contains_key(&token.content) {
-            continue;
-        }
-        let id = *vocab.get(&token.content).ok_or_else(|| {
-            Error::manifest(CONFIG_FIELD, format!("special token `{}` is not in the vocabulary", token.content))
-        })?;
-        added.insert(token.content.clone(), (id, token.normalized));
-    }
-    match added.contains_key("") {
-        true => Err(Error::manifest(CONFIG_FIELD, "an added token is empty")),
-        false => Ok(added),
-    }
-}
-
 fn parse_merges(merges_txt: &[u8], vocab: &HashMap<String, u32>) -> Result<HashMap<(u32, u32), Merge>> {
     let text = str::from_utf8(merges_txt).map_err(|error| Error::manifest(MERGES_FIELD, error.to_string()))?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with("#version"));
@@ -257,31 +252,6 @@ fn symbol_of_byte(byte: u8) -> char {
     }
     let unprintable_before = (0..byte).filter(|&other| !prints(other)).count();
     char::from_u32(0x100 + unprintable_before as u32).unwrap_or(char::REPLACEMENT_CHARACTER)
-}
-
-enum Piece<'a> {
-    Text(&'a str),
-    Token(u32),
-}
-
-/// Cuts the text at every token in it, the longest where several begin at one place.
-fn split_at_tokens<'a>(text: &'a str, tokens: &[(String, u32)]) -> Vec<Piece<'a>> {
-    let mut pieces = Vec::new();
-    let mut start = 0;
-    let mut at = 0;
-    while at < text.len() {
-        let found = tokens.iter().filter(|(token, _)| text.as_bytes()[at..].starts_with(token.as_bytes()));
-        let Some((token, id)) = found.max_by_key(|(token, _)| token.len()) else {
-            at += 1;
-            continue;
-        };
-        pieces.push(Piece::Text(&text[start..at]));
-        pieces.push(Piece::Token(*id));
-        at += token.len();
-        start = at;
-    }
-    pieces.push(Piece::Text(&text[start..]));
-    pieces
 }
 
 #[cfg(test)]

@@ -77,7 +77,8 @@ macro_rules! parity {
 }
 
 parity! {
-    text_encoder: [Kind::ClipText];
+    text_encoder: [Kind::ClipText, Kind::ClipTextWithProjection];
+    conditioning: [Kind::Conditioning];
     unet: [Kind::Unet];
     autoencoders: [Kind::TinyDecoder, Kind::TinyEncoder, Kind::KlDecoder];
     runs: [Kind::Run];

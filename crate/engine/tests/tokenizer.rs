@@ -34,6 +34,8 @@ struct Case {
     ids: Vec<u32>,
     kept: Option<usize>,
     padding: Option<usize>,
+    /// What the tokens that found no room say.
+    removed: Option<String>,
 }
 
 fn goldens() -> &'static Path {
@@ -70,6 +72,8 @@ fn differences(folder: &Path) -> (usize, Vec<String>) {
             expected.push(special.eos);
             expected.extend(std::iter::repeat_n(special.pad, padding));
             let truncated_tokens = case.ids.len() - kept;
+            let removed = (truncated_tokens > 0).then(|| tokenizer.decode(&case.ids[kept..]));
+            assert_eq!(removed, case.removed, "{:?}", case.text);
             assert_eq!(
                 tokenizer.encode_padded(&case.text),
                 Encoded { ids: expected, truncated_tokens },

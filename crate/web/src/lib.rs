@@ -23,11 +23,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use fraise_engine::loader::{Phase, Progress, download};
+use fraise_engine::limits::DeviceLimits;
+use fraise_engine::loader::{Phase, Progress, download_if};
 use fraise_engine::pack::Manifest;
 use fraise_engine::picture::Picture;
 use fraise_engine::pipeline::Pipeline;
 use fraise_engine::request::{EffectiveRequest, Request};
+use fraise_engine::requirements::ModelShape;
 use fraise_engine::{Error, Result};
 use js_sys::{Function, Object, Uint8Array};
 use serde::Serialize;
@@ -238,11 +240,16 @@ impl FraiseEngine {
             let (loaded, total) = (progress.loaded_bytes as f64, progress.total_bytes as f64);
             let _ = on_progress.call3(&JsValue::NULL, &phase.into(), &loaded.into(), &total.into());
         };
+        let limits = DeviceLimits::of(&compute.device);
+        let fits = |manifest: &Manifest| {
+            let recommended = manifest.recommended;
+            ModelShape::of(manifest)?.requirements(recommended.width, recommended.height).check(&limits)
+        };
         let manifest = if url.starts_with(LocalSource::SCHEME) {
-            download(&LocalSource::new(url), &self.store, &self.digest, &mut report).await?
+            download_if(&fits, &LocalSource::new(url), &self.store, &self.digest, &mut report).await?
         } else {
             let source = FetchSource::new(self.scope.clone(), url, self.network.clone());
-            download(&source, &self.store, &self.digest, &mut report).await?
+            download_if(&fits, &source, &self.store, &self.digest, &mut report).await?
         };
         let pipeline = Pipeline::load(&manifest, &self.store, &self.digest, &compute.device, &mut report).await?;
         compute.finish().await?;

@@ -1,14 +1,18 @@
 //! The engine's goldens in a browser, for `tests/browser`. Built only with the feature `parity`.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 
 use fraise_engine::parity::{self, Files};
-use js_sys::{Array, Object, Uint8Array};
+use fraise_engine::request::Request;
+use fraise_engine::{Error, Result};
+use futures::StreamExt;
+use js_sys::{Array, Float32Array, Object, Uint8Array};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
 use crate::FraiseEngine;
-use crate::error::{serialize_or_throw, to_js};
+use crate::error::{serialize_or_throw, set, to_js};
 
 /// How far one result is from the reference, with the verdict.
 #[derive(Serialize)]
@@ -60,5 +64,39 @@ impl FraiseEngine {
             })
             .collect();
         serialize_or_throw(&verdicts)
+    }
+
+    /// Paints with the loaded pack: `{latents, image}` as `Float32Array`s, the final latents [1, C, h, w] and the
+    /// picture [1, 3, H, W] in [0, 1].
+    ///
+    /// # Errors
+    /// What the engine reports, the device's own among it.
+    #[wasm_bindgen(js_name = parityPaint)]
+    pub async fn parity_paint(&self, request: JsValue) -> Result<JsValue, JsValue> {
+        let compute = self.compute();
+        let painted = self.paint(request).await.map_err(|error| to_js(&error))?;
+        compute.finish().await.map_err(|error| to_js(&error))?;
+        let result = Object::new();
+        for (name, values) in ["latents", "image"].into_iter().zip(painted) {
+            set(&result, name, &Float32Array::from(values.as_slice()));
+        }
+        Ok(result.into())
+    }
+}
+
+impl FraiseEngine {
+    async fn paint(&self, request: JsValue) -> Result<[Vec<f32>; 2]> {
+        let loaded = self.loaded.borrow().clone();
+        let loaded = loaded.ok_or_else(|| Error::request("model", "no pack is loaded; load one first"))?;
+        let request: Request =
+            serde_wasm_bindgen::from_value(request).map_err(|error| Error::request("request", error.to_string()))?;
+        let mut steps = pin!(loaded.pipeline.generate(loaded.pipeline.resolve(&request)?));
+        let mut latents = None;
+        while let Some(step) = steps.next().await {
+            latents = Some(step?.latents);
+        }
+        let latents = latents.ok_or_else(|| Error::request("steps", "the run has none"))?;
+        let image = loaded.pipeline.decode(latents.clone());
+        Ok([parity::read(latents).await?, parity::read(image).await?])
     }
 }

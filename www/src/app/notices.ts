@@ -45,7 +45,7 @@ export class Notices extends StudioElement {
   ];
 
   protected override render(): TemplateResult {
-    return html`${this.#noGpu()}${this.#failure()}${this.#update()}`;
+    return html`${this.#noGpu()}${this.#failure()}${this.#truncated()}${this.#update()}`;
   }
 
   #noGpu(): TemplateResult | typeof nothing {
@@ -70,6 +70,14 @@ export class Notices extends StudioElement {
       <button id="retry" ?disabled=${!canGenerate(state)} @click=${() => void this.studio.generate()}>
         ${words.tryAgain}
       </button>
+    </div>`;
+  }
+
+  #truncated(): TemplateResult | typeof nothing {
+    const cut = this.state.result?.request.truncated ?? [];
+    if (cut.length === 0) return nothing;
+    return html`<div class="notice" id="truncated" role="status">
+      ${cut.map(({ text }) => html`<p>${this.words.tooLong(text)}</p>`)}
     </div>`;
   }
 

@@ -238,6 +238,7 @@ export class Studio extends EventTarget {
       seed: parseSeed(seed) ?? randomSeed(),
       steps: steps ?? undefined,
       guidance: guidance ?? undefined,
+      promptSyntax: "a1111",
     };
   }
 

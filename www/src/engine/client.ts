@@ -354,7 +354,7 @@ function nameOf(source: File | string): string {
 }
 
 const INTEGER_FIELDS = ["steps", "width", "height"] as const;
-const TEXT_FIELDS = ["prompt", "negative", "sampler"] as const;
+const TEXT_FIELDS = ["prompt", "negative", "sampler", "promptSyntax"] as const;
 const FIELDS: readonly string[] = [...INTEGER_FIELDS, ...TEXT_FIELDS, "seed", "guidance"];
 const MAX_SEED = 2n ** 64n - 1n;
 
@@ -375,7 +375,10 @@ function checkedRequest(request: GenerateRequest): GenerateRequest {
       throw requestError(field, `${String(value)} is not a whole number`);
     }
   }
-  const { seed, guidance } = cleaned;
+  const { seed, guidance, promptSyntax = "plain" } = cleaned;
+  if (!["plain", "a1111"].includes(promptSyntax)) {
+    throw requestError("promptSyntax", `${promptSyntax} is neither plain nor a1111`);
+  }
   const seedFits = typeof seed === "bigint" ? seed >= 0n && seed <= MAX_SEED : Number.isSafeInteger(seed) && Number(seed) >= 0;
   if (seed !== undefined && !seedFits) {
     throw requestError("seed", `${String(seed)} is not a whole number from 0 to 2^53-1 (or to 2^64-1 as a bigint)`);

@@ -14,7 +14,9 @@ export type {
   PackInfo,
   Picture,
   Progress,
+  PromptSyntax,
   Quant,
   StoredModel,
+  Truncated,
   UnfinishedConversion,
 } from "./protocol";

@@ -22,6 +22,21 @@ export interface DeviceInfo {
   readonly whyNotGpu: string | null;
 }
 
+/**
+ * How prompts are read: `plain` as diffusers does, cut off at the text encoder's length; `a1111` as AUTOMATIC1111's web UI
+ * does, with weights such as `(word:1.3)` and room for long texts.
+ */
+export type PromptSyntax = "plain" | "a1111";
+
+/** The end of a text that found no room in the text encoder. */
+export interface Truncated {
+  readonly field: "prompt" | "negative";
+  /** How many tokens were cut off. */
+  readonly tokens: number;
+  /** What they say, in lower case. */
+  readonly text: string;
+}
+
 /** What a caller may ask for. Fields left out take the pack's recommendation. */
 export interface GenerateRequest {
   /** What to paint. */
@@ -40,6 +55,8 @@ export interface GenerateRequest {
   readonly height?: number | undefined;
   /** Sampler name; the pack's own where absent. */
   readonly sampler?: string | undefined;
+  /** How `prompt` and `negative` are read; `plain` where absent. */
+  readonly promptSyntax?: PromptSyntax | undefined;
 }
 
 /** A request with every value decided. `seed` is a bigint only above 2^53-1. */
@@ -52,6 +69,9 @@ export interface EffectiveRequest {
   readonly width: number;
   readonly height: number;
   readonly sampler: string | null;
+  readonly promptSyntax: PromptSyntax;
+  /** What of `prompt` and `negative` was not painted, the text encoder having no room for it; mostly nothing. */
+  readonly truncated: readonly Truncated[];
 }
 
 /** How far a load or a conversion is. */

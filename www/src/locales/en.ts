@@ -37,6 +37,8 @@ export const en = {
   madeWith: (seed: string, steps: number, guidance: string, size: string) =>
     `seed ${seed} · ${steps} steps · guidance ${guidance} · ${size}`,
 
+  tooLong: (text: string) => `These words found no room in the model and were not painted: “${text}”`,
+
   starting: "Starting the engine…",
   reading: "Looking at the model…",
   downloading: "Downloading the model",

@@ -38,6 +38,8 @@ export const zh: Words = {
   keepSeed: "保留种子",
   madeWith: (seed, steps, guidance, size) => `种子 ${seed} · ${steps} 步 · 引导 ${guidance} · ${size}`,
 
+  tooLong: (text) => `文字太长，以下内容模型容纳不下，没有画出来：“${text}”`,
+
   starting: "正在启动引擎…",
   reading: "正在查看模型…",
   downloading: "正在下载模型",

@@ -1,13 +1,26 @@
-//! Scaled dot-product attention that never stores the score matrix.
+//! Scaled dot-product attention that never stores the whole score matrix.
 //!
 //! One invocation holds one query and its running output in registers and walks over the keys with the online
-//! softmax (running maximum and sum), so memory grows with the sequence, not with its square.
+//! softmax (running maximum and sum), so memory grows with the sequence, not with its square. Heads too wide for
+//! registers, as the KL autoencoder's of 512 channels, go through matrix products over groups of queries instead, as do
+//! all heads on the CPU.
 //!
 //! Source: Milakov and Gimelshein, "Online normalizer calculation for softmax" (2018), section 3.
 
 use burn::tensor::{Bool, Tensor, activation};
 
+use super::gemm::linear;
 use super::launch::{Wgsl, entry, launch, on_gpu, prelude};
+use crate::limits::piece_bytes;
+use crate::weights::Weight;
+
+/// Widest head whose output one invocation keeps in registers: the widest in a Stable Diffusion UNet. GPUs have at most
+/// 255 registers for an invocation.
+const MAX_OUTPUT_SIZE: usize = 160;
+/// Widest head whose query is kept in registers too.
+const MAX_QUERY_SIZE: u32 = 80;
+/// Largest part of the score matrix that exists at once on the CPU.
+pub const SCORES_BYTES: usize = 64 << 20;
 
 /// How the flat channels of queries, keys and values are to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +39,11 @@ pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, shape: AttentionShape
     let [batch, queries, channels] = q.dims();
     let [_, keys, _] = k.dims();
     let (Some(gq), Some(gk), Some(gv)) = (on_gpu(&q), on_gpu(&k), on_gpu(&v)) else {
-        return attention_reference(q, k, v, shape);
+        return attention_reference(q, k, v, (shape, SCORES_BYTES));
     };
+    if channels / shape.heads > MAX_OUTPUT_SIZE && !shape.causal {
+        return wide_attention(q, k, v, shape);
+    }
     let lanes = channels / shape.heads / 4;
     let info = [batch * shape.heads * queries, queries, keys, channels / 4, shape.heads];
     let kernel = Wgsl {
@@ -38,21 +54,75 @@ pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, shape: AttentionShape
     launch(kernel, batch * shape.heads * queries, &[&gq, &gk, &gv], [batch, queries, channels])
 }
 
-/// Plain-tensor twin of [`attention`].
-pub fn attention_reference(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, shape: AttentionShape) -> Tensor<3> {
+/// Plain-tensor twin of [`attention`], which holds no more than `scores_bytes` of the score matrix, or one query's.
+pub fn attention_reference(
+    q: Tensor<3>,
+    k: Tensor<3>,
+    v: Tensor<3>,
+    (shape, scores_bytes): (AttentionShape, usize),
+) -> Tensor<3> {
     let [batch, queries, channels] = q.dims();
     let keys = k.dims()[1];
     let size = channels / shape.heads;
     let device = q.device();
     let split = |x: Tensor<3>, n: usize| x.reshape([batch, n, shape.heads, size]).swap_dims(1, 2); // [B, heads, n, size]
-    let (q, k, v) = (split(q, queries), split(k, keys), split(v, keys));
-    let mut scores = q.matmul(k.swap_dims(2, 3)) / (size as f64).sqrt(); // [B, heads, N, M]
-    if shape.causal {
-        let hidden = Tensor::<2, Bool>::tril_mask([queries, keys], 0, &device); // true where key > query
-        scores =
-            scores.mask_fill(hidden.unsqueeze::<4>().expand([batch, shape.heads, queries, keys]), f32::NEG_INFINITY);
-    }
-    activation::softmax(scores, 3).matmul(v).swap_dims(1, 2).reshape([batch, queries, channels])
+    let (q, k, v) = (split(q, queries), split(k, keys).swap_dims(2, 3), split(v, keys));
+    let most = (scores_bytes / (batch * shape.heads * keys * size_of::<f32>())).max(1);
+    let group = |start: usize| {
+        let n = most.min(queries - start);
+        let mut scores = q.clone().narrow(2, start, n).matmul(k.clone()) / (size as f64).sqrt(); // [B, heads, n, M]
+        if shape.causal {
+            let hidden = Tensor::<2, Bool>::tril_mask([n, keys], start as i64, &device); // true where key > query
+            let hidden = hidden.unsqueeze::<4>().expand([batch, shape.heads, n, keys]);
+            scores = scores.mask_fill(hidden, f32::NEG_INFINITY);
+        }
+        activation::softmax(scores, 3).matmul(v.clone())
+    };
+    let groups = (0..queries).step_by(most).map(group).collect();
+    Tensor::cat(groups, 2).swap_dims(1, 2).reshape([batch, queries, channels])
+}
+
+/// [`attention`] on the GPU by matrix products, with the scores of some queries of one head at a time.
+fn wide_attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, shape: AttentionShape) -> Tensor<3> {
+    let [batch, queries, channels] = q.dims();
+    let keys = k.dims()[1];
+    let size = channels / shape.heads;
+    let most = (piece_bytes(&q) / (keys * size_of::<f32>())).max(1);
+    let head = |b: usize, head: usize| {
+        let part = |x: &Tensor<3>, n: usize| x.clone().slice([b..b + 1, 0..n, head * size..(head + 1) * size]);
+        let q = part(&q, queries).reshape([queries, size]);
+        let k = Weight::of(part(&k, keys).reshape([keys, size]));
+        let v = Weight::of(part(&v, keys).reshape([keys, size]).transpose()); // [size, M]
+        let group = |start: usize| {
+            let scores = linear(q.clone().narrow(0, start, most.min(queries - start)), &k, None); // [n, M]
+            linear(softmax(scores, 1.0 / (size as f64).sqrt()), &v, None)
+        };
+        Tensor::cat((0..queries).step_by(most).map(group).collect(), 0).reshape([1, queries, size])
+    };
+    let image = |b: usize| Tensor::cat((0..shape.heads).map(|h| head(b, h)).collect(), 2);
+    Tensor::cat((0..batch).map(image).collect(), 0)
+}
+
+/// `softmax(x · scale)` over the last dimension.
+///
+/// # Shapes
+/// [N, M] → [N, M].
+fn softmax(x: Tensor<2>, scale: f64) -> Tensor<2> {
+    let [rows, columns] = x.dims();
+    let Some(gx) = on_gpu(&x) else { return activation::softmax(x * scale, 1) };
+    let info = vec![rows as u32, columns as u32, (scale as f32).to_bits()];
+    launch(Wgsl { key: ("softmax", Vec::new()), text: softmax_text, info }, rows, &[&gx], [rows, columns])
+}
+
+fn softmax_text(_: &[u32]) -> String {
+    prelude(&[("x", "f32"), ("y", "f32")], &["count", "columns", "scale"])
+        + &entry("info.count")
+        + "let start = i * info.columns; let end = start + info.columns; let scale = bitcast<f32>(info.scale);\n\
+           var top = -3.0e38;\n\
+           for (var e = start; e < end; e++) { top = max(top, x[e] * scale); }\n\
+           var sum = 0.0;\n\
+           for (var e = start; e < end; e++) { let v = exp(x[e] * scale - top); sum += v; y[e] = v; }\n\
+           for (var e = start; e < end; e++) { y[e] = y[e] / sum; }\n}\n"
 }
 
 fn text(key: &[u32]) -> String {
@@ -60,7 +130,12 @@ fn text(key: &[u32]) -> String {
     let scale = 1.0 / f64::from(lanes * 4).sqrt();
     let seen = if causal == 1 { "query + 1u" } else { "info.keys" };
     let each = |line: &str| (0..lanes).map(|l| line.replace('#', &l.to_string())).collect::<String>();
-    let dot = (0..lanes).map(|l| format!("dot(q{l}, k[kb + {l}u])")).collect::<Vec<_>>().join(" + ");
+    let (query, from) = match lanes * 4 <= MAX_QUERY_SIZE {
+        true => ("let q# = q[qb + #u];\n", "q#"),
+        false => ("", "q[qb + #u]"),
+    };
+    let dot = (0..lanes).map(|l| format!("dot({from}, k[kb + #u])").replace('#', &l.to_string()));
+    let dot = dot.collect::<Vec<_>>().join(" + ");
     let buffers = [("q", "vec4<f32>"), ("k", "vec4<f32>"), ("v", "vec4<f32>"), ("y", "vec4<f32>")];
     prelude(&buffers, &["count", "queries", "keys", "row", "heads"])
         + &entry("info.count")
@@ -70,7 +145,8 @@ fn text(key: &[u32]) -> String {
              let qb = (b * info.queries + query) * info.row + head * {lanes}u;\n\
              let keys0 = b * info.keys * info.row + head * {lanes}u;\n"
         )
-        + &each("let q# = q[qb + #u];\nvar o# = vec4<f32>(0.0);\n")
+        + &each(query)
+        + &each("var o# = vec4<f32>(0.0);\n")
         + &format!(
             "var top = -3.0e38; var sum = 0.0;\n\
              for (var j = 0u; j < {seen}; j++) {{\n\

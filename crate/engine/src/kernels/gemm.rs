@@ -6,10 +6,11 @@
 //! share a scale.
 
 use burn::tensor::{Tensor, module, ops::ConvOptions};
+use burn_cubecl::tensor::CubeTensor;
 
 use super::launch::{Wgsl, entry, launch, on_gpu, prelude, words_on_gpu};
-use super::pad::pad;
-use crate::weights::{Scheme, Weight};
+use super::pad::{Padding, pad};
+use crate::weights::{Scheme, Weight, WeightPart};
 
 /// Positions (rows of a linear layer, output pixels of a convolution) per invocation.
 const TILE_P: u32 = 8;
@@ -69,7 +70,11 @@ pub fn linear_reference(x: Tensor<2>, weight: &Weight, bias: Option<&Tensor<1>>)
 /// # Shapes
 /// `x` [B, Cin, H, W], `weight` [Cout, Cin·k·k] in the order (Cin, ky, kx), `bias` [Cout] → [B, Cout, H', W'].
 pub fn conv2d(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>, shape: Conv2dShape) -> Tensor<4> {
-    let x = pad(x, shape.enlarge, shape.padding);
+    conv2d_padded(pad(x, shape.enlarge, Padding::square(shape.padding)), weight, bias, shape)
+}
+
+/// As [`conv2d`], of an input that is already enlarged and padded.
+pub fn conv2d_padded(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>, shape: Conv2dShape) -> Tensor<4> {
     let [batch, channels, padded_h, padded_w] = x.dims();
     let [out_h, out_w] = [shape.output(padded_h), shape.output(padded_w)];
     let image = Image {
@@ -85,7 +90,7 @@ pub fn conv2d(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>, shape: Co
     problem.launch(&x, [batch, weight.rows, out_h, out_w]).unwrap_or_else(|| conv2d_reference(x, weight, bias, shape))
 }
 
-/// Plain-tensor twin of [`conv2d`] on an input that is already enlarged and padded.
+/// Plain-tensor twin of [`conv2d_padded`].
 pub fn conv2d_reference(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>, shape: Conv2dShape) -> Tensor<4> {
     let channels = x.dims()[1];
     let dense = weight.dequantize::<4>([weight.rows, channels, shape.kernel, shape.kernel], &x.device());
@@ -123,21 +128,41 @@ const INFO: [&str; 9] = ["n", "k", "p", "values", "plane", "row", "out", "out_ro
 impl Problem<'_> {
     /// The product on the GPU, or `None` where the tensors live on the CPU.
     fn launch<const X: usize, const Y: usize>(&self, x: &Tensor<X>, shape: [usize; Y]) -> Option<Tensor<Y>> {
-        let (input, words) = (on_gpu(x)?, words_on_gpu(&self.weight.words)?);
-        let scales = self.weight.scales.as_ref().and_then(words_on_gpu);
-        let bias = self.bias.and_then(on_gpu);
-        let mut inputs = vec![&input, &words];
+        // Outputs are along the channels of an image and along the last dimension of a row.
+        let along = if self.image.is_some() { 1 } else { Y - 1 };
+        let input = on_gpu(x)?;
+        let mut start = 0;
+        let mut parts = Vec::new();
+        for part in &self.weight.parts {
+            let bias = self.bias.map(|bias| bias.clone().narrow(0, start, part.rows));
+            let mut shape = shape;
+            shape[along] = part.rows;
+            parts.push(self.launch_part(&input, part, bias.as_ref(), shape)?);
+            start += part.rows;
+        }
+        if parts.len() == 1 { parts.pop() } else { Some(Tensor::cat(parts, along)) }
+    }
+
+    fn launch_part<const Y: usize>(
+        &self,
+        input: &CubeTensor,
+        part: &WeightPart,
+        bias: Option<&Tensor<1>>,
+        shape: [usize; Y],
+    ) -> Option<Tensor<Y>> {
+        let words = words_on_gpu(&part.words)?;
+        let scales = part.scales.as_ref().and_then(words_on_gpu);
+        let bias = bias.and_then(on_gpu);
+        let mut inputs = vec![input, &words];
         inputs.extend(scales.as_ref());
         inputs.extend(bias.as_ref());
-        Some(launch(self.kernel(), self.invocations(), &inputs, shape))
+        let invocations = self.p.div_ceil(TILE_P as usize) * part.rows.div_ceil(TILE_N as usize);
+        Some(launch(self.kernel(part.rows), invocations, &inputs, shape))
     }
 
-    fn invocations(&self) -> usize {
-        self.p.div_ceil(TILE_P as usize) * self.weight.rows.div_ceil(TILE_N as usize)
-    }
-
-    fn kernel(&self) -> Wgsl {
-        let (n, k) = (self.weight.rows, self.weight.columns);
+    /// The kernel for `n` outputs.
+    fn kernel(&self, n: usize) -> Wgsl {
+        let k = self.weight.columns;
         let kernel = self.image.as_ref().map_or(0, |image| image.kernel);
         let key = vec![
             self.weight.scheme as u32,

@@ -67,6 +67,13 @@ pub fn launch<const D: usize>(
         like.client.empty(elements * size_of::<f32>()),
         DType::F32,
     );
+    // What a caller must have seen to: indices are 32 bits wide, the last workgroup row included, and buffers bounded.
+    debug_assert!(elements.max(invocations) as u64 + u64::from(MAX_GRID * WORKGROUP) < 1 << 32, "{:?}", kernel.key);
+    debug_assert!(
+        (elements * size_of::<f32>()) as u64 <= like.client.properties().memory.max_page_size,
+        "{:?} of {elements} elements exceeds the device's largest binding",
+        kernel.key
+    );
     let workgroups = (invocations as u32).div_ceil(WORKGROUP).max(1);
     let grid = CubeCount::Static(workgroups.min(MAX_GRID), workgroups.div_ceil(MAX_GRID), 1);
     let mut bindings: Vec<_> = inputs.iter().map(|input| input.handle.clone().binding()).collect();

@@ -15,6 +15,6 @@ mod launch;
 
 pub use attention::{AttentionShape, attention};
 pub use embedding::embedding;
-pub use gemm::{Conv2dShape, conv2d, linear};
-pub use norm::{GroupNorm, group_norm, layer_norm};
-pub use pad::pad;
+pub use gemm::{Conv2dShape, conv2d, conv2d_padded, linear};
+pub use norm::{GroupNorm, Moments, combine, group_norm, layer_norm, moments, normalize};
+pub use pad::{Padding, pad};

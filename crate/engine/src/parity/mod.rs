@@ -5,6 +5,7 @@
 //! and in a browser. Built only with the feature `parity`.
 
 mod run;
+mod text;
 
 use std::collections::BTreeMap;
 
@@ -51,6 +52,10 @@ pub struct Case {
 pub enum Kind {
     /// Token ids to hidden states.
     ClipText,
+    /// Token ids to hidden states and one vector per prompt.
+    ClipTextWithProjection,
+    /// Prompts to what the UNet is conditioned on.
+    Conditioning,
     /// One denoiser pass.
     Unet,
     /// Latents to pixels.
@@ -76,6 +81,8 @@ pub enum Subject {
     },
     /// A whole model in diffusers' folder layout.
     Model(Box<Model>),
+    /// Tokenizers and text encoders.
+    Text(text::TextSubject),
 }
 
 /// A whole model, and what the reference did with it.
@@ -144,6 +151,7 @@ impl Case {
         match &self.subject {
             Subject::Module { config, weights } => files.extend([config.clone(), weights.clone()]),
             Subject::Model(model) => files.extend(model.files()),
+            Subject::Text(subject) => files.extend(subject.files()),
         }
         files
     }
@@ -158,8 +166,14 @@ pub fn cases() -> Result<Vec<Case>> {
     struct Index {
         cases: Vec<Case>,
     }
-    let text = include_bytes!("../../../../tests/parity/goldens/index.json");
-    Ok(json::<Index>("index.json", text)?.cases)
+    let mut cases = Vec::new();
+    for text in [
+        &include_bytes!("../../../../tests/parity/goldens/index.json")[..],
+        include_bytes!("../../../../tests/parity/goldens/text_index.json"),
+    ] {
+        cases.extend(json::<Index>("index.json", text)?.cases);
+    }
+    Ok(cases)
 }
 
 /// Computes case `name` on `device` and compares it with the reference.
@@ -173,11 +187,17 @@ pub async fn run_case(name: &str, files: &Files, device: &Device) -> Result<Vec<
     let (config, weights) = match &case.subject {
         Subject::Module { config, weights } => (file(files, config)?, file(files, weights)?),
         Subject::Model(model) => return run::compare(&case.name, &golden, model, files, device).await,
+        Subject::Text(subject) => return text::compare(&case.name, &golden, subject, files, device).await,
     };
     let output = match case.kind {
         Kind::ClipText => {
             let model = build(weights, "", device, |w| config_of::<ClipTextConfig>(config)?.init(&mut w.root()))?;
             Output::from(model.forward(&golden.ids()?)?)
+        }
+        Kind::ClipTextWithProjection => {
+            let config = config_of::<ClipTextConfig>(config)?;
+            let model = build(weights, "", device, |w| config.init_with_projection(&mut w.root()))?;
+            return text::compare_projected(&case.name, &golden, model.forward(&golden.ids()?)?).await;
         }
         Kind::Unet => unet(config, weights, &golden, device)?.into(),
         Kind::TinyDecoder => {
@@ -195,7 +215,7 @@ pub async fn run_case(name: &str, files: &Files, device: &Device) -> Result<Vec<
             let decoder = build(weights, "", device, |w| config.init_decoder(&mut w.root()))?;
             decoder.forward(golden.tensor("latents", device)?).into()
         }
-        Kind::Run => return Err(Error::request("case", "a run needs a model")),
+        Kind::Run | Kind::Conditioning => return Err(Error::request("case", "needs more than one module")),
     };
     let expected = golden.values("output")?;
     let scale = largest(&expected);
@@ -255,6 +275,14 @@ impl Output {
         let data = self.0.into_data_async().await.map_err(|error| failed(format!("{error:?}")))?;
         data.try_into_vec::<f32>().map_err(|error| failed(format!("{error:?}")))
     }
+}
+
+/// A tensor's values, read back without blocking.
+///
+/// # Errors
+/// [`Error::Storage`] where the device does not give them.
+pub async fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+    Output::from(tensor).read().await
 }
 
 /// A reference file.

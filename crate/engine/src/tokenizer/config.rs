@@ -37,6 +37,9 @@ pub struct AddedToken {
     pub content: String,
     /// Whether it is looked for in the normalized (lower-case) text rather than in the text as given.
     pub normalized: bool,
+    /// Whether it counts only where no letter, digit or underscore touches it. (transformers' other two flags, `lstrip`
+    /// and `rstrip`, take in whitespace, which makes no ids here.)
+    pub single_word: bool,
 }
 
 /// The two forms in which the file may write a token.
@@ -49,15 +52,17 @@ enum AddedTokenForm {
         normalized: Option<bool>,
         #[serde(default)]
         special: bool,
+        #[serde(default)]
+        single_word: bool,
     },
 }
 
 impl From<AddedTokenForm> for AddedToken {
     fn from(form: AddedTokenForm) -> Self {
         match form {
-            AddedTokenForm::Text(content) => Self { content, normalized: false },
-            AddedTokenForm::Object { content, normalized, special } => {
-                Self { content, normalized: normalized.unwrap_or(!special) }
+            AddedTokenForm::Text(content) => Self { content, normalized: false, single_word: false },
+            AddedTokenForm::Object { content, normalized, special, single_word } => {
+                Self { content, normalized: normalized.unwrap_or(!special), single_word }
             }
         }
     }
@@ -118,8 +123,8 @@ mod tests {
             "tokenizer_class": "CLIPTokenizer",
         });
         let config = TokenizerConfig::from_json(&json).unwrap();
-        assert_eq!(config.bos_token, Some(AddedToken { content: "<s>".into(), normalized: true }));
-        assert_eq!(config.pad_token, Some(AddedToken { content: "!".into(), normalized: false }));
+        assert_eq!(config.bos_token, Some(AddedToken { content: "<s>".into(), normalized: true, single_word: false }));
+        assert_eq!(config.pad_token, Some(AddedToken { content: "!".into(), normalized: false, single_word: false }));
         assert!(config.max_length().is_err());
         assert_eq!(config.capped(77).max_length(), Ok(77));
     }

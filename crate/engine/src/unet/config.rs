@@ -205,6 +205,11 @@ impl UNet2DConditionConfig {
         (width > TIME_IDS * self.addition_time_embed_dim?).then_some(width)
     }
 
+    /// Width of the text embeddings that the model expects.
+    pub fn context_width(&self) -> usize {
+        self.context(0)
+    }
+
     /// Width of the pooled text that the model expects, if any.
     pub fn pooled_width(&self) -> Option<usize> {
         Some(self.added_width()? - TIME_IDS * self.addition_time_embed_dim?)

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use burn::tensor::wgpu::WgpuBackend;
+use burn::tensor::wgpu::{WgpuBackend, WgpuSetup, wgpu};
 use burn::tensor::{Device, Tensor, TensorData};
 use fraise_engine::pack::{TensorInfo, TensorSink};
 use fraise_engine::weights::{Scheme, Weight, WeightsBuilder};
@@ -27,6 +27,30 @@ pub fn gpu() -> Option<Device> {
         }
     })
     .clone()
+}
+
+/// A GPU that has WebGPU's default limits, but for its largest buffer and binding; `None` as for [`gpu`].
+pub fn small_gpu(binding_bytes: u64) -> Option<Device> {
+    gpu()?;
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends: wgpu::Backends::VULKAN,
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    });
+    let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default())).unwrap();
+    let descriptor = wgpu::DeviceDescriptor {
+        required_features: adapter
+            .features()
+            .difference(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS | wgpu::Features::all_experimental_mask()),
+        required_limits: wgpu::Limits {
+            max_storage_buffer_binding_size: binding_bytes,
+            max_buffer_size: binding_bytes,
+            ..wgpu::Limits::default()
+        },
+        ..wgpu::DeviceDescriptor::default()
+    };
+    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+    let setup = WgpuSetup { instance, adapter, device, queue, backend: wgpu::Backend::Vulkan };
+    Some(Device::wgpu_options().setup(setup).init().unwrap())
 }
 
 /// Prints past the test harness, which hides the output of tests that pass.
@@ -142,11 +166,16 @@ impl StoredWeight {
 
     /// Loads it as the engine does, its bytes arriving in pieces of odd lengths.
     pub fn load(&self, device: &Device) -> Weight {
+        self.load_within(u64::MAX, device)
+    }
+
+    /// As [`StoredWeight::load`], for a device whose largest binding is so small.
+    pub fn load_within(&self, binding_bytes: u64, device: &Device) -> Weight {
         let mut schemes = BTreeMap::new();
         if self.scheme.is_quantized() {
             schemes.insert("w".to_string(), self.scheme);
         }
-        let mut builder = WeightsBuilder::new("test", &schemes, device);
+        let mut builder = WeightsBuilder::new("test", &schemes, device).with_binding_bytes(binding_bytes);
         for (info, bytes) in &self.tensors {
             builder.begin(info).unwrap();
             for piece in bytes.chunks(97) {

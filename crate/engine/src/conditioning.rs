@@ -1,0 +1,338 @@
+//! What the UNet is conditioned on: prompts through tokenizers and text encoders.
+//!
+//! Stable Diffusion 1 and 2 have one text encoder. SDXL has two, whose states stand side by side, and the second gives
+//! one more vector per prompt.
+//!
+//! Source: diffusers 0.42.1 `encode_prompt` of `StableDiffusionPipeline` and `StableDiffusionXLPipeline`; Podell et al.,
+//! "SDXL: improving latent diffusion models for high-resolution image synthesis" (2023), section 2.1.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use serde_json::Value;
+
+use crate::{
+    Error, Result,
+    loader::{load_component, load_files},
+    pack::Manifest,
+    prompt::{self, Chunk, Chunker, Segment},
+    request::{PromptSyntax, Truncated},
+    store::{Digest, Store},
+    text_encoder::{ClipTextConfig, ClipTextModel, ClipTextModelWithProjection},
+    tokenizer::{ClipTokenizer, TokenizerConfig},
+    weights::Weights,
+};
+
+/// What the UNet is conditioned on.
+#[derive(Debug, Clone)]
+pub struct Conditioning {
+    /// Text states to attend to, [B, tokens, width].
+    pub context: Tensor<3>,
+    /// One vector per prompt, [B, width]; SDXL adds it to its time embedding.
+    pub pooled: Option<Tensor<2>>,
+}
+
+/// The tokenizers and text encoders of a pack.
+#[derive(Debug)]
+pub struct TextConditioner {
+    tokenizer: ClipTokenizer,
+    text_encoder: ClipTextModel,
+    second: Option<SecondEncoder>,
+}
+
+/// SDXL's second tokenizer and text encoder.
+#[derive(Debug)]
+pub struct SecondEncoder {
+    /// As the first, but mostly with other padding.
+    pub tokenizer: ClipTokenizer,
+    /// The wider encoder.
+    pub text_encoder: ClipTextModelWithProjection,
+    /// Whether the conditioning of an empty negative prompt is zeros: `model_index.json`'s field of that name.
+    pub force_zeros_for_empty_prompt: bool,
+}
+
+impl TextConditioner {
+    /// Puts the parts together.
+    ///
+    /// # Errors
+    /// [`Error::Manifest`] where the two tokenizers make sequences of different lengths.
+    pub fn new(tokenizer: ClipTokenizer, text_encoder: ClipTextModel, second: Option<SecondEncoder>) -> Result<Self> {
+        let lengths = second.as_ref().map(|second| (second.tokenizer.max_length(), tokenizer.max_length()));
+        match lengths.filter(|(second, first)| second != first) {
+            Some((second, first)) => Err(Error::manifest(
+                "components.tokenizer_2.config.model_max_length",
+                format!("sequences of {second} tokens do not fit beside the first tokenizer's {first}"),
+            )),
+            None => Ok(Self { tokenizer, text_encoder, second }),
+        }
+    }
+
+    /// The components that [`TextConditioner::load`] reads, in its order.
+    pub fn components(manifest: &Manifest) -> &'static [&'static str] {
+        match manifest.components.contains_key("text_encoder_2") {
+            true => &["tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2"],
+            false => &["tokenizer", "text_encoder"],
+        }
+    }
+
+    /// Builds the tokenizers and text encoders from a pack whose pieces are in the store. `on_loaded` hears of each
+    /// component once it is done: its name, and how many bytes of the device it took.
+    ///
+    /// # Errors
+    /// [`Error::Manifest`], [`Error::MissingTensor`], [`Error::UnexpectedTensor`], [`Error::ShapeMismatch`] where the
+    /// components do not fit together; what [`load_component`] reports.
+    pub async fn load(
+        manifest: &Manifest,
+        store: &impl Store,
+        digest: &impl Digest,
+        device: &Device,
+        on_loaded: &mut dyn FnMut(&str, u64),
+    ) -> Result<Self> {
+        let config = text_config(manifest, "text_encoder")?;
+        let tokenizer = load_tokenizer(manifest, "tokenizer", (store, digest), &config).await?;
+        on_loaded("tokenizer", 0);
+        let mut weights = load_component(manifest, "text_encoder", store, digest, device).await?;
+        on_loaded("text_encoder", weights.device_bytes());
+        let text_encoder = config.init(&mut weights.root())?;
+        // Some files carry CLIP's projection, which is the second encoder's business.
+        weights.ignore("text_projection.weight");
+        finish(weights)?;
+        if !manifest.components.contains_key("text_encoder_2") {
+            return Self::new(tokenizer, text_encoder, None);
+        }
+
+        let config = text_config(manifest, "text_encoder_2")?;
+        let second_tokenizer = load_tokenizer(manifest, "tokenizer_2", (store, digest), &config).await?;
+        on_loaded("tokenizer_2", 0);
+        let mut weights = load_component(manifest, "text_encoder_2", store, digest, device).await?;
+        on_loaded("text_encoder_2", weights.device_bytes());
+        let projecting = config.init_with_projection(&mut weights.root());
+        let second = SecondEncoder {
+            tokenizer: second_tokenizer,
+            text_encoder: projecting.map_err(|error| of_component(error, "text_encoder_2"))?,
+            force_zeros_for_empty_prompt: force_zeros(manifest)?,
+        };
+        finish(weights)?;
+        Self::new(tokenizer, text_encoder, Some(second))
+    }
+
+    /// The conditioning of a run: [negative, prompt] where there is guidance and so a negative prompt (which may be
+    /// empty), else [prompt].
+    ///
+    /// # Errors
+    /// [`Error::Request`] for a prompt that cannot be read; [`Error::Manifest`] where a token is not in the text
+    /// encoder's table.
+    pub fn encode(&self, negative: Option<&str>, prompt: &str, syntax: PromptSyntax) -> Result<Conditioning> {
+        let is_zero = |second: &SecondEncoder| second.force_zeros_for_empty_prompt && negative == Some("");
+        if self.second.as_ref().is_some_and(is_zero) {
+            // diffusers: no negative prompt at all; an empty one here is none.
+            let conditioning = self.encode_all(&[("prompt", prompt)], syntax)?;
+            let context = Tensor::cat(vec![conditioning.context.zeros_like(), conditioning.context], 0);
+            let pooled = conditioning.pooled.map(|pooled| Tensor::cat(vec![pooled.zeros_like(), pooled], 0));
+            return Ok(Conditioning { context, pooled });
+        }
+        match negative {
+            Some(negative) => self.encode_all(&[("negative", negative), ("prompt", prompt)], syntax),
+            None => self.encode_all(&[("prompt", prompt)], syntax),
+        }
+    }
+
+    /// The conditioning of texts, each given with its field.
+    fn encode_all(&self, texts: &[(&str, &str)], syntax: PromptSyntax) -> Result<Conditioning> {
+        let mut batch = Batch::new(&self.tokenizer, texts, syntax)?;
+        let Some(second) = &self.second else {
+            let context = batch.weigh(self.text_encoder.forward(&batch.ids())?);
+            return Ok(Conditioning { context, pooled: None });
+        };
+        let mut second_batch = Batch::new(&second.tokenizer, texts, syntax)?;
+        // Two vocabularies might fill different numbers of chunks, but the states have to stand side by side.
+        let chunks = batch.chunks.max(second_batch.chunks);
+        batch.lengthen(chunks, &self.tokenizer);
+        second_batch.lengthen(chunks, &second.tokenizer);
+        let first_states = batch.weigh(self.text_encoder.forward_penultimate(&batch.ids())?);
+        let projected = second.text_encoder.forward(&second_batch.ids())?;
+        let second_states = second_batch.weigh(projected.penultimate);
+        let width = projected.text_embeds.dims()[1];
+        let pooled = projected.text_embeds.reshape([texts.len(), chunks, width]); // [B, chunks, width]
+        Ok(Conditioning {
+            context: Tensor::cat(vec![first_states, second_states], 2),
+            pooled: Some(pooled.narrow(1, 0, 1).reshape([texts.len(), width])),
+        })
+    }
+
+    /// What of a request's text found no room. `field` is `prompt` or `negative`, for the report.
+    ///
+    /// # Errors
+    /// [`Error::Request`] for a text that cannot be read.
+    pub fn truncation(&self, field: &str, text: &str, syntax: PromptSyntax) -> Result<Option<Truncated>> {
+        let beyond = chunks(&self.tokenizer, (field, text), syntax)?.1;
+        let report =
+            || Truncated { field: field.to_owned(), tokens: beyond.len(), text: self.tokenizer.decode(&beyond) };
+        Ok((!beyond.is_empty()).then(report))
+    }
+
+    /// Width of the context.
+    pub fn context_width(&self) -> usize {
+        let second = self.second.as_ref().map_or(0, |second| second.text_encoder.hidden_size());
+        self.text_encoder.hidden_size() + second
+    }
+
+    /// Width of the pooled vectors, where there are any.
+    pub fn pooled_width(&self) -> Option<usize> {
+        self.second.as_ref().map(|second| second.text_encoder.projection_dim())
+    }
+}
+
+/// Token ids as a text encoder takes them, and the weight of each.
+struct Sequence {
+    ids: Vec<u32>,
+    weights: Vec<f32>,
+}
+
+impl Sequence {
+    /// A chunk with start token, end token and padding, whose weights are 1.
+    fn new(chunk: Chunk, tokenizer: &ClipTokenizer) -> Self {
+        let mut weights = vec![1.0];
+        weights.extend(chunk.weights);
+        weights.resize(tokenizer.max_length(), 1.0);
+        Self { ids: tokenizer.pad(&chunk.ids), weights }
+    }
+}
+
+/// Several texts, all in the same number of chunks.
+struct Batch {
+    texts: Vec<Vec<Sequence>>,
+    chunks: usize,
+}
+
+impl Batch {
+    fn new(tokenizer: &ClipTokenizer, texts: &[(&str, &str)], syntax: PromptSyntax) -> Result<Self> {
+        let mut batch = Self { texts: Vec::new(), chunks: 1 };
+        for text in texts {
+            let sequences =
+                chunks(tokenizer, *text, syntax)?.0.into_iter().map(|chunk| Sequence::new(chunk, tokenizer));
+            batch.texts.push(sequences.collect());
+        }
+        let most = batch.texts.iter().map(Vec::len).max().unwrap_or(1);
+        batch.lengthen(most, tokenizer);
+        Ok(batch)
+    }
+
+    /// Adds empty chunks where a text has fewer than `chunks`.
+    fn lengthen(&mut self, chunks: usize, tokenizer: &ClipTokenizer) {
+        self.chunks = chunks;
+        for text in &mut self.texts {
+            text.resize_with(chunks, || Sequence::new(Chunk::default(), tokenizer));
+        }
+    }
+
+    /// The ids of all chunks, [texts · chunks].
+    fn ids(&self) -> Vec<Vec<u32>> {
+        self.texts.iter().flatten().map(|sequence| sequence.ids.clone()).collect()
+    }
+
+    /// Multiplies each token's state by its weight, and each chunk so that its mean is as it was; then puts the chunks
+    /// of a text one after the other.
+    ///
+    /// # Shapes
+    /// [texts · chunks, N, width] → [texts, chunks · N, width].
+    fn weigh(&self, states: Tensor<3>) -> Tensor<3> {
+        let [rows, tokens, width] = states.dims();
+        let weights: Vec<f32> = self.texts.iter().flatten().flat_map(|sequence| sequence.weights.clone()).collect();
+        let states = match weights.iter().all(|&weight| weight == 1.0) {
+            true => states,
+            false => {
+                let weights = TensorData::new(weights, [rows, tokens, 1]);
+                let weighted = states.clone() * Tensor::from_data(weights, &states.device());
+                let mean = |states: Tensor<3>| states.reshape([rows, 1, tokens * width]).mean_dim(2); // [rows, 1, 1]
+                let ratio = mean(states) / mean(weighted.clone());
+                weighted * ratio
+            }
+        };
+        states.reshape([self.texts.len(), self.chunks * tokens, width])
+    }
+}
+
+/// A text's tokens in chunks, and those that found no room.
+fn chunks(
+    tokenizer: &ClipTokenizer,
+    (field, text): (&str, &str),
+    syntax: PromptSyntax,
+) -> Result<(Vec<Chunk>, Vec<u32>)> {
+    let capacity = tokenizer.max_length() - 2;
+    if syntax == PromptSyntax::Plain || capacity == 0 {
+        let mut ids = tokenizer.encode(text);
+        let beyond = ids.split_off(ids.len().min(capacity));
+        return Ok((vec![Chunk { weights: vec![1.0; ids.len()], ids }], beyond));
+    }
+    let mut chunker = Chunker::new(capacity, tokenizer.comma_id());
+    for segment in prompt::parse(field, text)? {
+        match segment {
+            Segment::Break => chunker.end_chunk(),
+            Segment::Text { text, weight } => {
+                tokenizer.encode(&text).into_iter().for_each(|id| chunker.push(id, weight as f32));
+            }
+        }
+    }
+    Ok(chunker.finish())
+}
+
+fn text_config(manifest: &Manifest, component: &str) -> Result<ClipTextConfig> {
+    let config = &manifest.component(component)?.config;
+    let field = format!("components.{component}.config");
+    if config.get("use_attention_mask") == Some(&Value::Bool(true)) {
+        return Err(Error::manifest(format!("{field}.use_attention_mask"), "is not supported"));
+    }
+    serde_json::from_value(config.clone()).map_err(|error| Error::manifest(field, error.to_string()))
+}
+
+async fn load_tokenizer(
+    manifest: &Manifest,
+    component: &str,
+    (store, digest): (&impl Store, &impl Digest),
+    text_config: &ClipTextConfig,
+) -> Result<ClipTokenizer> {
+    let files = load_files(manifest, component, store, digest).await?;
+    let file = |name: &str| {
+        let missing = || Error::MissingTensor { name: format!("{component}.{name}") };
+        files.get(name).map(Vec::as_slice).ok_or_else(missing)
+    };
+    let (vocab, merges) = (file("vocab.json")?, file("merges.txt")?);
+    TokenizerConfig::from_json(&manifest.component(component)?.config)
+        .and_then(|config| {
+            ClipTokenizer::from_files(vocab, merges, &config.capped(text_config.max_position_embeddings))
+        })
+        .map_err(|error| of_component(error, component))
+}
+
+/// `model_index.json`'s `force_zeros_for_empty_prompt`, which packs keep in `text_encoder_2`'s configuration; true where
+/// neither says, as in diffusers.
+fn force_zeros(manifest: &Manifest) -> Result<bool> {
+    const FLAG: &str = "force_zeros_for_empty_prompt";
+    match manifest.component("text_encoder_2")?.config.get(FLAG) {
+        None => Ok(true),
+        Some(Value::Bool(flag)) => Ok(*flag),
+        Some(_) => {
+            Err(Error::manifest(format!("components.text_encoder_2.config.{FLAG}"), "is neither true nor false"))
+        }
+    }
+}
+
+/// Checks that every tensor was claimed, but for index buffers that older files carry beside the weights.
+fn finish(mut weights: Weights) -> Result<()> {
+    weights.ignore("embeddings.position_ids");
+    weights.ignore("text_model.embeddings.position_ids");
+    weights.finish()
+}
+
+/// The error with its field under the right component; the modules only know the first.
+fn of_component(error: Error, component: &str) -> Error {
+    match error {
+        Error::Manifest { field, reason } => {
+            let first = component.trim_end_matches("_2");
+            let rest = field
+                .strip_prefix(&format!("components.{first}."))
+                .map(|rest| format!("components.{component}.{rest}"));
+            Error::Manifest { field: rest.unwrap_or(field), reason }
+        }
+        other => other,
+    }
+}

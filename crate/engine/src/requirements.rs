@@ -1,0 +1,361 @@
+//! What a pack needs of a device, computed from its manifest before anything is downloaded.
+//!
+//! The model's forward passes are walked through in terms of shapes alone, with what each operation of [`crate::blocks`]
+//! and [`crate::autoencoder`] keeps alive while it runs: its input, its result, and the copies in between. Whatever is
+//! larger than [`crate::limits::PIECE_BYTES`] is computed in pieces of that size ([`crate::bands`]), which counts here
+//! as it does there. Not counted are the memory pool's own gaps, a tenth or so, and what the host draws with.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::autoencoder::{AutoencoderKlConfig, AutoencoderTinyConfig, TILE_LATENTS};
+use crate::limits::{DeviceLimits, PIECE_BYTES};
+use crate::pack::Manifest;
+use crate::unet::UNet2DConditionConfig;
+use crate::{Error, Result};
+
+/// Most that decoding a picture whole may take; beyond that it is decoded in tiles, which is not exact. Stable
+/// Diffusion's decoder stays below it up to 1024x1024.
+pub const WHOLE_DECODING_BYTES: u64 = 2 << 30;
+/// Most resolution levels, and layers in one, of a model that this is computed for.
+const MAX_LEVELS: usize = 8;
+const MAX_LAYERS: usize = 16;
+/// Bytes of an activation.
+const FLOAT_BYTES: u64 = 4;
+
+/// What one part of a run takes, without the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Demand {
+    /// Largest sum of the tensors that are alive at one time.
+    pub live_bytes: u64,
+    /// Largest single tensor.
+    pub binding_bytes: u64,
+}
+
+/// What a pack needs to paint at a size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Requirements {
+    /// Weights on the device: the bytes of every component that is loaded.
+    pub weights_bytes: u64,
+    /// A pass of the UNet over one image, and over the two of guidance at once.
+    pub denoising: [Demand; 2],
+    /// The whole picture decoded at once, in bands.
+    pub whole_decoding: Demand,
+    /// The picture decoded in overlapping tiles, where its decoder can be tiled.
+    pub tiled_decoding: Option<Demand>,
+}
+
+/// What decides how much a pack needs: the sizes of its parts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelShape {
+    weights_bytes: u64,
+    unet: UNet2DConditionConfig,
+    decoder: DecoderShape,
+}
+
+impl ModelShape {
+    /// Reads it from the manifest alone.
+    ///
+    /// # Errors
+    /// [`Error::Manifest`] for a component that is missing or whose configuration cannot be read.
+    pub fn of(manifest: &Manifest) -> Result<Self> {
+        let weights_bytes = manifest
+            .components
+            .iter()
+            .filter(|(name, component)| !component.optional && !name.starts_with("tokenizer"))
+            .map(|(_, component)| component.bytes)
+            .sum();
+        let unet: UNet2DConditionConfig = config(&manifest.component("unet")?.config, "unet")?;
+        let decoder = DecoderShape::of(&manifest.component("vae_decoder")?.config)?;
+        // What the walks loop over; the modules themselves are stricter.
+        let layers = (0..MAX_LEVELS).filter_map(|level| unet.layers_per_block.get(level)).max();
+        if unet.block_out_channels.len() > MAX_LEVELS || layers > Some(MAX_LAYERS) {
+            return Err(Error::manifest("components.unet.config", "has too many levels, or layers in a level"));
+        }
+        if decoder.widths.is_empty() || decoder.widths.len() > MAX_LEVELS {
+            return Err(Error::manifest("components.vae_decoder.config", "has no levels, or too many"));
+        }
+        Ok(Self { weights_bytes, unet, decoder })
+    }
+
+    /// Room for decoding a picture whole on a device; where that needs more, it is decoded in tiles.
+    pub fn decoding_bytes(&self, limits: &DeviceLimits) -> u64 {
+        decoding_bytes(limits, self.weights_bytes)
+    }
+
+    /// What painting a picture of that size needs.
+    pub fn requirements(&self, width_px: u32, height_px: u32) -> Requirements {
+        let scale = 1 << (self.decoder.widths.len() - 1);
+        let [height, width] = [height_px, width_px].map(|side| (u64::from(side) / scale).max(1));
+        let latents = |batch| Map::new([batch, self.unet.in_channels as u64, height, width]);
+        Requirements {
+            weights_bytes: self.weights_bytes,
+            denoising: [denoise(&self.unet, latents(1)), denoise(&self.unet, latents(2))],
+            whole_decoding: self.decoder.demand(latents(1)),
+            tiled_decoding: (!self.decoder.is_tiny).then(|| self.decoder.tiled_demand(latents(1))),
+        }
+    }
+}
+
+impl Requirements {
+    /// What decoding takes on a device: the whole picture at once where there is room for that, else tiles.
+    pub fn decoding(&self, limits: &DeviceLimits) -> Demand {
+        match self.tiled_decoding {
+            Some(tiled) if self.whole_decoding.live_bytes > decoding_bytes(limits, self.weights_bytes) => tiled,
+            _ => self.whole_decoding,
+        }
+    }
+
+    /// Largest tensor of a run whose UNet passes are over `batch` images, 1 or 2; weights left aside, which are cut to
+    /// any limit.
+    pub fn largest_binding_bytes(&self, limits: &DeviceLimits, batch: usize) -> u64 {
+        self.denoising[batch.clamp(1, 2) - 1].binding_bytes.max(self.decoding(limits).binding_bytes)
+    }
+
+    /// Whether UNet passes over `batch` images, 1 or 2, fit the device. Where two do not, guidance takes them one after
+    /// the other.
+    pub fn fits_batch(&self, limits: &DeviceLimits, batch: usize) -> bool {
+        check(limits, self.denoising[batch.clamp(1, 2) - 1], self.weights_bytes).is_ok()
+    }
+
+    /// Whether the device can paint at this size at all.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLimit`] naming the limit that is too low.
+    pub fn check(&self, limits: &DeviceLimits) -> Result<()> {
+        check(limits, self.denoising[0], self.weights_bytes)?;
+        check(limits, self.decoding(limits), self.weights_bytes)
+    }
+}
+
+/// Room for the activations of a decoder.
+fn decoding_bytes(limits: &DeviceLimits, weights_bytes: u64) -> u64 {
+    limits
+        .memory_bytes
+        .map_or(WHOLE_DECODING_BYTES, |bytes| bytes.saturating_sub(weights_bytes))
+        .min(WHOLE_DECODING_BYTES)
+}
+
+fn check(limits: &DeviceLimits, demand: Demand, weights_bytes: u64) -> Result<()> {
+    let refuse = |limit: &str, needed, available| Err(Error::DeviceLimit { limit: limit.into(), needed, available });
+    let total_bytes = weights_bytes + demand.live_bytes;
+    match limits.memory_bytes {
+        _ if demand.binding_bytes > limits.binding_bytes => {
+            refuse("maxStorageBufferBindingSize", demand.binding_bytes, limits.binding_bytes)
+        }
+        Some(available) if total_bytes > available => refuse("memory", total_bytes, available),
+        _ => Ok(()),
+    }
+}
+
+/// A feature map, [batch, channels, height, width].
+#[derive(Debug, Clone, Copy)]
+struct Map {
+    batch: u64,
+    channels: u64,
+    height: u64,
+    width: u64,
+    /// Whether it is kept in bands, of which those that are used up are dropped.
+    banded: bool,
+}
+
+impl Map {
+    fn new([batch, channels, height, width]: [u64; 4]) -> Self {
+        Self { batch, channels, height, width, banded: false }
+    }
+
+    fn bytes(self) -> u64 {
+        self.batch * self.channels * self.height * self.width * FLOAT_BYTES
+    }
+
+    /// Bytes that are dropped as a successor grows.
+    fn released(self) -> u64 {
+        if self.banded { self.bytes() } else { 0 }
+    }
+
+    fn with_channels(self, channels: usize) -> Self {
+        Self { channels: channels as u64, ..self }
+    }
+
+    fn resized(self, height: u64, width: u64) -> Self {
+        Self { height, width, banded: false, ..self }
+    }
+}
+
+/// Adds up what is alive.
+#[derive(Default)]
+struct Walk {
+    demand: Demand,
+}
+
+impl Walk {
+    fn alive(&mut self, bytes: u64) {
+        self.demand.live_bytes = self.demand.live_bytes.max(bytes);
+    }
+
+    fn tensor(&mut self, bytes: u64) {
+        self.demand.binding_bytes = self.demand.binding_bytes.max(bytes);
+    }
+
+    /// [`crate::bands::Bands::conv`] from `x` to `channels` at `enlarge` times the size, while `held` bytes besides `x`
+    /// are alive; of these and `x`, `released` bytes are dropped as the result grows.
+    fn conv(&mut self, (held, released): (u64, u64), x: Map, channels: usize, enlarge: u64) -> Map {
+        let mut y = x.with_channels(channels).resized(x.height * enlarge, x.width * enlarge);
+        let row = x.batch * x.channels.max(y.channels) * (y.width + 2) * FLOAT_BYTES;
+        let padded = x.batch * x.channels * (y.height + 2) * (y.width + 2) * FLOAT_BYTES;
+        if row * (y.height + 2) <= PIECE_BYTES as u64 {
+            // Normalized, then padded, then convolved.
+            self.tensor(padded.max(x.bytes()));
+            self.tensor(y.bytes());
+            self.alive(held + x.bytes() + padded + x.bytes().max(y.bytes()));
+        } else {
+            let piece = (PIECE_BYTES as u64).max(row * (2 + enlarge));
+            y.banded = true;
+            self.tensor(piece);
+            let kept = held + x.bytes() - released;
+            self.alive(kept + released.max(y.bytes()) + 4 * piece);
+        }
+        y
+    }
+
+    /// [`crate::blocks::ResnetBlock2D`], in bands.
+    fn resnet(&mut self, held: u64, x: Map, channels: usize) -> Map {
+        let hidden = self.conv((held, 0), x, channels, 1);
+        self.conv((held + x.bytes(), x.released() + hidden.released()), hidden, channels, 1)
+    }
+
+    /// A map as one tensor.
+    fn join(&mut self, held: u64, x: Map) -> Map {
+        self.tensor(x.bytes());
+        self.alive(held + x.bytes() * if x.banded { 2 } else { 1 });
+        Map { banded: false, ..x }
+    }
+
+    /// [`crate::blocks::Transformer2DModel`] on `x`.
+    fn transformer(&mut self, held: u64, x: Map) {
+        let u = x.bytes();
+        // The map, the tokens, and queries, keys, values and the normalized tokens, or the output.
+        self.alive(held + 6 * u);
+        // Value and gate are eight times as wide; the gate is taken out, activated and multiplied.
+        let inner = (8 * u).min(PIECE_BYTES as u64).max(8 * u / (x.batch * x.height * x.width));
+        self.tensor(inner.max(u));
+        self.alive(held + 3 * u + 5 * inner / 2);
+    }
+
+    /// A resnet and, where the level attends, a transformer after it.
+    fn layer(&mut self, held: u64, x: Map, channels: usize, attends: bool) -> Map {
+        let y = self.resnet(held, x, channels);
+        let y = self.join(held, y);
+        if attends {
+            self.transformer(held, y);
+        }
+        y
+    }
+}
+
+/// One pass of the UNet over latents of that shape.
+fn denoise(unet: &UNet2DConditionConfig, latents: Map) -> Demand {
+    let mut walk = Walk::default();
+    let widths = &unet.block_out_channels;
+    let levels = widths.len().min(unet.down_block_types.len()).min(unet.up_block_types.len());
+    let layers = |level: usize| unet.layers_per_block.get(level).unwrap_or(2);
+    let attends = |kind: &str| kind.starts_with("CrossAttn");
+    let mut x = latents.with_channels(widths.first().copied().unwrap_or(0));
+    let mut skips = vec![x];
+    let held = |skips: &[Map]| latents.bytes() * 2 + skips.iter().map(|skip| skip.bytes()).sum::<u64>();
+    for (level, (&width, kind)) in widths.iter().zip(&unet.down_block_types).enumerate().take(levels) {
+        for _ in 0..layers(level) {
+            // The layer's input is the newest skip.
+            let held = held(&skips) - x.bytes();
+            x = walk.layer(held, x, width, attends(kind));
+            skips.push(x);
+        }
+        if level + 1 < levels {
+            x = x.resized(x.height.div_ceil(2), x.width.div_ceil(2));
+            skips.push(x);
+        }
+    }
+    if unet.mid_block_type.is_some() {
+        walk.layer(held(&skips), x, x.channels as usize, true);
+    }
+    for index in 0..levels {
+        let level = levels - 1 - index;
+        for _ in 0..=layers(level) {
+            let Some(skip) = skips.pop() else { break };
+            let cat = x.with_channels((x.channels + skip.channels) as usize);
+            walk.tensor(cat.bytes());
+            walk.alive(held(&skips) + x.bytes() + skip.bytes() + cat.bytes());
+            x = walk.layer(held(&skips), cat, widths[level], attends(&unet.up_block_types[index]));
+        }
+        if let (Some(skip), true) = (skips.last().copied(), level > 0) {
+            let y = walk.conv((held(&skips), 0), x, widths[level], 2);
+            x = walk.join(held(&skips), y).resized(skip.height, skip.width);
+        }
+    }
+    walk.demand
+}
+
+/// What decides how much a decoder takes.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DecoderShape {
+    /// Width per level, coarsest first.
+    pub widths: Vec<usize>,
+    /// Whether it is a tiny one: no norms, no middle, never tiled.
+    pub is_tiny: bool,
+}
+
+impl DecoderShape {
+    fn of(value: &Value) -> Result<Self> {
+        if value.get("_class_name").and_then(Value::as_str) == Some("AutoencoderTiny") {
+            let config: AutoencoderTinyConfig = config(value, "vae_decoder")?;
+            return Ok(Self { widths: config.decoder_block_out_channels, is_tiny: true });
+        }
+        let config: AutoencoderKlConfig = config(value, "vae_decoder")?;
+        Ok(Self { widths: config.block_out_channels.into_iter().rev().collect(), is_tiny: false })
+    }
+
+    /// Latents of shape [batch, channels, height, width] to pixels.
+    pub fn demand_of(&self, latents: [usize; 4]) -> Demand {
+        self.demand(Map::new(latents.map(|size| size as u64)))
+    }
+
+    fn demand(&self, latents: Map) -> Demand {
+        let mut walk = Walk::default();
+        let first = self.widths.first().copied().unwrap_or(0);
+        let mut x = walk.conv((0, 0), latents, first, 1);
+        if !self.is_tiny {
+            x = walk.resnet(0, x, first);
+            x = walk.join(0, x);
+            walk.alive(6 * x.bytes() + 3 * PIECE_BYTES as u64);
+            x = walk.resnet(0, x, first);
+        }
+        for (index, &width) in self.widths.iter().enumerate() {
+            x = walk.resnet(0, x, width);
+            x = walk.resnet(0, x, width);
+            if index + 1 < self.widths.len() {
+                x = walk.conv((0, x.released()), x, width, 2);
+            }
+        }
+        let y = walk.conv((0, x.released()), x, 3, 1);
+        walk.join(0, y);
+        walk.alive(4 * y.bytes()); // scaled, shifted, clamped
+        walk.demand
+    }
+
+    /// As [`DecoderShape::demand`], in [`crate::tiles`].
+    fn tiled_demand(&self, latents: Map) -> Demand {
+        let side = |latents: u64| latents.min(TILE_LATENTS as u64);
+        let mut demand = self.demand(latents.resized(side(latents.height), side(latents.width)));
+        let scale = 1 << (self.widths.len() - 1);
+        let picture = latents.with_channels(3).resized(latents.height * scale, latents.width * scale).bytes();
+        // Finished rows, the picture that they become, and the rows of tiles above and at hand.
+        demand.live_bytes += 3 * picture;
+        demand.binding_bytes = demand.binding_bytes.max(picture);
+        demand
+    }
+}
+
+fn config<T: for<'a> Deserialize<'a>>(value: &Value, component: &str) -> Result<T> {
+    serde_json::from_value(value.clone())
+        .map_err(|error| Error::manifest(format!("components.{component}.config"), error.to_string()))
+}
