@@ -372,14 +372,15 @@ def make_loras(goldens, folder):
             weights = model.state_dict()
             for index, name in enumerate(names):
                 weight = weights.get(f"{name}.weight", weights.get(f"text_model.{name}.weight"))
-                rank = 4 + index % 2
+                # One α and one rank in kohya's file: diffusers loses the α of attention modules where they differ.
+                rank, alpha = (4, 2.0) if kind == "kohya" else (4 + index % 2, None)
                 down, up = factors(f"{component}.{name}", list(weight.shape), rank)
                 published = name if component == "unet" else f"text_model.{name}"
                 if kind == "kohya":
                     module = ("lora_unet_" if component == "unet" else "lora_te_") + published.replace(".", "_")
                     file[f"{module}.lora_down.weight"], file[f"{module}.lora_up.weight"] = down, up
-                    file[f"{module}.alpha"] = torch.tensor(2.0 + index)
-                    up = up * ((2.0 + index) / rank)
+                    file[f"{module}.alpha"] = torch.tensor(alpha)
+                    up = up * (alpha / rank)
                 else:
                     module = f"{component}.{published}"
                     file[f"{module}.lora_A.weight"], file[f"{module}.lora_B.weight"] = down, up
