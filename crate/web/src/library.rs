@@ -14,6 +14,7 @@ use indexed_db_futures::prelude::*;
 use indexed_db_futures::transaction::TransactionMode;
 use js_sys::Uint8Array;
 use serde::{Deserialize, Serialize};
+use wasm_bindgen::JsValue;
 
 use crate::fetch::LocalSource;
 use crate::indexed_db::{IndexedDbStore, PACKS, PIECES, completion_record};
@@ -141,15 +142,15 @@ impl IndexedDbStore {
 
     /// Stores a converted piece together with the journal that names it.
     async fn put_converted(&self, piece: &Piece, bytes: &[u8], address: &str, journal: &Journal) -> Result<()> {
-        let array = Uint8Array::from(bytes);
-        let json = serde_json::to_string(journal).map_err(|error| Error::Storage {
+        let array = JsValue::from(Uint8Array::from(bytes));
+        let json = serde_json::to_string(journal).map(JsValue::from).map_err(|error| Error::Storage {
             operation: "writing down a conversion".to_owned(),
             reason: error.to_string(),
         })?;
         self.with_database("storing a converted piece", bytes.len(), async |database| {
             let transaction = database.transaction([PIECES, PACKS]).with_mode(TransactionMode::Readwrite).build()?;
             transaction.object_store(PIECES)?.put(array.clone()).with_key(piece.sha256.clone()).await?;
-            transaction.object_store(PACKS)?.put(json.as_str()).with_key(journal_key(address)).await?;
+            transaction.object_store(PACKS)?.put(json.clone()).with_key(journal_key(address)).await?;
             transaction.commit().await
         })
         .await
