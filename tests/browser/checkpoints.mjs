@@ -10,14 +10,14 @@ const RANDOM_BYTES = 1 << 22;
 /** A model that converts and paints in a moment: 128 x 128 is its recommended size. About 17 MB. */
 export const TINY = {
   unet: { widths: [32, 64], depths: [0, 1], layers: 1, context: 64 },
-  vae: { widths: [32, 32], layers: 1 },
+  vae: { widths: [32, 32], layers: 1, attends: false },
   text: { width: 64, layers: 1 },
 };
 
 /** A model whose file is about 330 MB in 16 bits, much larger than what converting may hold. */
 export const LARGE = {
   unet: { widths: [192, 384, 768], depths: [1, 1, 1], layers: 1, context: 256 },
-  vae: { widths: [64, 64, 128], layers: 1 },
+  vae: { widths: [64, 64, 128], layers: 1, attends: true },
   text: { width: 256, layers: 2 },
 };
 
@@ -171,7 +171,7 @@ function transformer(tensors, name, width, context) {
   tensors.layer(`${name}.proj_out`, width, width, 1, 1);
 }
 
-function vaeTensors({ widths, layers }) {
+function vaeTensors({ widths, layers, attends }) {
   const tensors = new Tensors();
   const [first, last] = [widths[0], widths.at(-1)];
   const resnet = (name, input, width) => {
@@ -183,8 +183,10 @@ function vaeTensors({ widths, layers }) {
   };
   const middle = (half) => {
     resnet(`${half}.mid.block_1`, last, last);
-    tensors.layer(`${half}.mid.attn_1.norm`, last);
-    for (const part of ["q", "k", "v", "proj_out"]) tensors.layer(`${half}.mid.attn_1.${part}`, last, last, 1, 1);
+    if (attends) {
+      tensors.layer(`${half}.mid.attn_1.norm`, last);
+      for (const part of ["q", "k", "v", "proj_out"]) tensors.layer(`${half}.mid.attn_1.${part}`, last, last, 1, 1);
+    }
     resnet(`${half}.mid.block_2`, last, last);
   };
   tensors.layer("encoder.conv_in", first, 3, 3, 3);

@@ -63,6 +63,7 @@ test("a picked checkpoint is converted and painted with", TIMEOUT, async () => {
     await own.settings({ steps: 1, device: "cpu" });
     await own.pickCheckpoint(checkpoint);
     await own.convert("q8");
+    await own.settings({ steps: 1, device: "cpu" });
     site.log.length = 0;
     await own.generate();
     assert.deepEqual(piecesIn(site.log), []);
