@@ -2,7 +2,8 @@
 
     python full_width.py make OUT               # OUT: about 2.2 GB of float16 weights, and golden.safetensors
     fraise pack OUT PACK --quant f16
-    fraise generate --model PACK --device cpu --save FOUND.safetensors $(cat OUT/request.txt)
+    xargs fraise generate --model PACK --device cpu --save FOUND.safetensors < OUT/request.txt
+    node full_width.mjs OUT PACK                # the same in Chromium
     python full_width.py compare OUT FOUND.safetensors
 
 The folder holds the layers of Stable Diffusion 1.5 at their real sizes (text encoder ViT-L/14, UNet, KL decoder) with

@@ -597,7 +597,7 @@ def run_golden(goldens, name, model, request, features, scheduler=None):
     if clamped > 0.6:
         raise SystemExit(f"{name}: {clamped:.0%} of the picture is clamped")
     tensors = {
-        "input_ids": token_ids(pipeline.tokenizer, [request["prompt"], request["negative"]]).int(),
+        "input_ids": token_ids(pipeline.tokenizer, [request["prompt"], request["negative"] or ""]).int(),
         "init_latents": initial_latents(pipeline, request, torch.Generator("cpu").manual_seed(request["seed"])),
         "steps": torch.cat(steps),
         "final_latents": steps[-1],
@@ -626,7 +626,7 @@ def pipeline_run(pipeline, request, generator):
 
     pipeline(
         request["prompt"],
-        negative_prompt=request["negative"] or None,
+        negative_prompt=request["negative"],
         num_inference_steps=request["steps"],
         guidance_scale=request["guidance"],
         height=request["height"],
@@ -711,7 +711,7 @@ def family_cases(goldens, request):
     size = {"width": 16, "height": 24}
     features = ["two encoders", "pooled text", "time ids", "guidance"]
     run_golden(goldens, "run_sdxl", model, request | size | {"guidance": 5.0}, features)
-    empty = request | size | {"guidance": 4.0, "negative": ""}
+    empty = request | size | {"guidance": 4.0, "negative": None}
     run_golden(goldens, "run_sdxl_no_negative", model, empty, ["force_zeros_for_empty_prompt"])
     assert_reloads(model, empty)
     for name, steps, more in (("turbo", 1, {}), ("lightning", 4, {}), ("lightning_1", 1, {"prediction_type": "sample"})):

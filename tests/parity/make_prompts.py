@@ -140,7 +140,9 @@ def main():
             shutil.copy(GOLDENS / f"tokenizer_{name}", pathlib.Path(folder) / name)
         tokenizer = CLIPTokenizer.from_pretrained(folder)
         for prompt in PROMPTS + LONG + fuzz:
-            case = {"prompt": prompt, "segments": parse(prompt) if len(prompt) < 500 else None, "chunks": {}}
+            # Weights as texts: not every reader of JSON numbers gets the last bit right.
+            segments = [part if part == BREAK else [part[0], repr(part[1])] for part in parse(prompt)]
+            case = {"prompt": prompt, "segments": segments if len(prompt) < 500 else None, "chunks": {}}
             for capacity in (75, 22) if prompt in LONG else (75,):
                 all_of_them = chunks(tokenizer, prompt, capacity)
                 case["chunks"][str(capacity)] = {

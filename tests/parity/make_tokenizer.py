@@ -67,12 +67,12 @@ def token(content, normalized, **more):
 
 
 # Embeddings of several vectors as `add_tokens` writes them, and the flags that a token may have.
-VECTORS = [("<cat>", {}), ("<cat>_1", {}), ("<cat>_2", {}), ("<Dog>", {}), ("<Dog>_1", {}), ("solo", {"single_word": True}), ("<pad>", {"lstrip": True, "rstrip": True}), ("<cat>_4", {})]
-# diffusers writes vectors out by replacing text, which misses `<CAT>` and cuts `<cat>_4` apart beside a `<cat>`; Fraise
-# goes by whole tokens, so such texts are not among these.
+VECTORS = [("<cat>", {}), ("<cat>_1", {}), ("<cat>_2", {}), ("DOG", {}), ("solo", {"single_word": True}), ("<pad>", {"lstrip": True, "rstrip": True}), ("<cat>_4", {})]
+# diffusers writes vectors out by replacing text, which misses tokens with capitals and cuts `<cat>_4` apart beside a
+# `<cat>`; Fraise goes by whole tokens, so such texts are not among these.
 VECTOR_TEXTS = [
-    "a <cat> on a chair", "<cat>", "<cat><cat>", "<cat> and <Dog>", "x<cat>y", "<cat>_2 alone", "<cat>_4", "<cat>_3", "solo", "solos", "a solo, (solo) solo_ _solo asolo solo2 2solo solo-solo", "é solo é soloé ésolo",
-    "猫solo", "SOLO Solo", "a <pad> b<pad>c  <pad>  ", "solo\u0301 solo\u200d solo\u203fsolo", "<cat", "cat>", "< cat >", "<<cat>>", "solo<cat>solo", "<cat>_", "<cat>_1_1", "<Dog>_1", "a photo of <cat> " * 20,
+    "a <cat> on a chair", "<cat>", "<cat><cat>", "<cat> and solo", "a DOG, a dog", "x<cat>y", "<cat>_2 alone", "<cat>_4", "<cat>_3", "solo", "solos", "a solo, (solo) solo_ _solo asolo solo2 2solo solo-solo", "é solo é soloé ésolo",
+    "猫solo", "SOLO Solo", "a <pad> b<pad>c  <pad>  ", "solo\u0301 solo\u200d solo\u203fsolo", "<cat", "cat>", "< cat >", "<<cat>>", "solo<cat> solo", "<cat>_", "<cat>_1_1", "a photo of <cat> " * 20,
 ]
 
 

@@ -16,6 +16,7 @@ use crate::folder::read_bounded;
 const MAX_TEXT_BYTES: u64 = 64 << 20;
 /// The pipeline with two text encoders.
 const XL: &str = "StableDiffusionXLPipeline";
+const FORCE_ZEROS: &str = "force_zeros_for_empty_prompt";
 
 /// A folder with `model_index.json`.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct DiffusersFolder {
     root: PathBuf,
     /// The pipeline's class, from `model_index.json`.
     pub pipeline: String,
+    /// A setting of the pipeline that belongs to no part; packs keep it with the second text encoder.
+    force_zeros: Option<Value>,
 }
 
 impl DiffusersFolder {
@@ -31,12 +34,13 @@ impl DiffusersFolder {
     /// # Errors
     /// [`Error::Request`] where it is no diffusers folder, or one of a pipeline that cannot be packed.
     pub fn open(root: &Path) -> Result<Self> {
-        let mut folder = Self { root: root.to_owned(), pipeline: String::new() };
+        let mut folder = Self { root: root.to_owned(), pipeline: String::new(), force_zeros: None };
         let Some(index) = folder.json("", "model_index.json")? else {
             refuse_pickles_in(root)?;
             let advice = "holds no model_index.json; give the folder of a diffusers pipeline, or one .safetensors file";
             return Err(Error::request("SRC", format!("{} {advice}", root.display())));
         };
+        folder.force_zeros = index.get(FORCE_ZEROS).cloned();
         folder.pipeline = index["_class_name"].as_str().unwrap_or_default().to_owned();
         match folder.pipeline.as_str() {
             "StableDiffusionPipeline" | "LatentConsistencyModelPipeline" | XL => Ok(folder),
@@ -110,7 +114,10 @@ impl DiffusersFolder {
     }
 
     async fn add_part(&self, part: &str, plan: &mut Plan, files: &mut Vec<SafetensorsFile<DiskFile>>) -> Result<()> {
-        let config = self.config(part, "config.json")?;
+        let mut config = self.config(part, "config.json")?;
+        if let ("text_encoder_2", Some(flag)) = (part, &self.force_zeros) {
+            config[FORCE_ZEROS] = flag.clone();
+        }
         let (first, shards) = (files.len(), self.weights(part)?);
         for path in &shards.paths {
             files.push(SafetensorsFile::open("SRC", DiskFile::open(path)?).await?);
@@ -176,7 +183,7 @@ impl DiffusersFolder {
     /// # Errors
     /// As [`DiffusersFolder::plan`] and [`preview::add`].
     pub async fn add_preview(root: &Path, plan: &mut Plan, files: &mut Vec<SafetensorsFile<DiskFile>>) -> Result<()> {
-        let folder = Self { root: root.to_owned(), pipeline: String::new() };
+        let folder = Self { root: root.to_owned(), pipeline: String::new(), force_zeros: None };
         let config = folder.config("", "config.json")?;
         match folder.weights("")?.paths.as_slice() {
             [path] => files.push(SafetensorsFile::open("preview-decoder", DiskFile::open(path)?).await?),

@@ -35,8 +35,8 @@ pub struct GenerateArguments {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: String,
     /// What to keep out of the picture
-    #[arg(long, value_name = "TEXT", default_value = "", allow_hyphen_values = true)]
-    negative: String,
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    negative: Option<String>,
     /// Sampler, such as ddim, euler, lcm or flow_euler [default: the pack's own]
     #[arg(long, value_name = "NAME")]
     sampler: Option<String>,

@@ -1,4 +1,4 @@
-//! `fraise info`: what is in this pack?
+//! `fraise info`: what is in this pack, or in this checkpoint?
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,13 +11,14 @@ use fraise_engine::store::Sha2Digest;
 use fraise_engine::weights::Scheme;
 use fraise_engine::{Result, loader};
 
+use crate::checkpoint;
 use crate::folder::FolderStore;
 use crate::output::{self, mebibytes};
 
 /// Arguments of `fraise info`.
 #[derive(Debug, Args)]
 pub struct InfoArguments {
-    /// Folder of the pack, or its manifest.json
+    /// Folder of the pack, its manifest.json, or a checkpoint as .safetensors
     #[arg(value_name = "PACK")]
     pack: PathBuf,
 }
@@ -27,6 +28,9 @@ pub struct InfoArguments {
 /// # Errors
 /// Where the manifest or a component's header cannot be read.
 pub async fn run(arguments: &InfoArguments) -> Result<()> {
+    if arguments.pack.extension().is_some_and(|extension| extension == "safetensors") {
+        return checkpoint::describe(&arguments.pack).await;
+    }
     let store = FolderStore::new(&arguments.pack);
     let manifest = store.manifest()?;
     let recommended = manifest.recommended;
@@ -70,15 +74,15 @@ fn requirements(manifest: &Manifest) -> Result<String> {
     let limits = DeviceLimits { binding_bytes: DEFAULT_BINDING_BYTES, memory_bytes: None };
     let mut text = String::new();
     for (width, height) in sizes {
-        let needs = shape.requirements(width, height);
+        let needs = shape.requirements(width, height, &limits);
         let size = format!("{width}x{height}");
         text += &format!(
             "GPU memory   {size:<9} {} of weights + {} while painting ({} guided), {} to decode; largest buffer {}\n",
             mebibytes(needs.weights_bytes),
             mebibytes(needs.denoising[0].live_bytes),
             mebibytes(needs.denoising[1].live_bytes),
-            mebibytes(needs.decoding(&limits).live_bytes),
-            mebibytes(needs.largest_binding_bytes(&limits, 2)),
+            mebibytes(needs.decoding().live_bytes),
+            mebibytes(needs.largest_binding_bytes(2)),
         );
     }
     Ok(text)

@@ -2,6 +2,7 @@
 //!
 //! Exit code 0, or 1 with one line on standard error: `error[CODE]: what, where, what to do`.
 
+mod checkpoint;
 mod diffusers;
 mod disk;
 mod folder;
@@ -9,6 +10,7 @@ mod generate;
 mod info;
 mod output;
 mod pack;
+mod report;
 mod verify;
 
 use std::process::ExitCode;
@@ -30,7 +32,7 @@ enum Command {
     Pack(pack::PackArguments),
     /// Hash every piece of a pack and check that its parts fit together
     Verify(verify::VerifyArguments),
-    /// Describe a pack: components, sizes, number formats, licence
+    /// Describe a pack or a checkpoint: components, sizes, number formats, licence
     Info(info::InfoArguments),
     /// Paint one picture
     Generate(Box<generate::GenerateArguments>),

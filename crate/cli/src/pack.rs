@@ -1,6 +1,5 @@
 //! `fraise pack`: a diffusers folder or a checkpoint in, a pack out, the same bytes on every run.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,19 +7,17 @@ use clap::{Args, ValueEnum};
 use fraise_engine::convert::{
     self, ConvertProgress, Plan, Publication, SafetensorsFile, Vocabulary, embedding, preview,
 };
-use fraise_engine::pack::writer::{PackOptions, PieceSink, Written};
-use fraise_engine::pack::{Manifest, Piece};
+use fraise_engine::pack::writer::{PackOptions, PieceSink};
+use fraise_engine::pack::{Piece, Quantization};
 use fraise_engine::weights::Scheme;
 use fraise_engine::{Error, Result};
 use indicatif::ProgressBar;
 
+use crate::checkpoint::CLIP_MERGES;
 use crate::diffusers::DiffusersFolder;
 use crate::disk::DiskFile;
 use crate::folder::{FolderStore, MANIFEST, failed, write_whole};
-use crate::output;
-
-/// Single-file checkpoints carry no vocabulary; all of them have this one.
-const CLIP_MERGES: &[u8] = include_bytes!("../../../models/clip-vocabulary/merges.txt");
+use crate::{output, report};
 
 /// Arguments of `fraise pack`.
 #[derive(Debug, Args)]
@@ -33,7 +30,7 @@ pub struct PackArguments {
     #[arg(value_name = "OUT")]
     out: PathBuf,
     /// How weights are stored
-    #[arg(long, value_enum, default_value_t = Quant::Q8)]
+    #[arg(long, value_enum, default_value_t = Quant::Mixed)]
     quant: Quant,
     /// Name of the model [default: fraise.json's, else the folder's or file's]
     #[arg(long)]
@@ -56,6 +53,9 @@ pub struct PackArguments {
     /// Size of a piece in MiB, 1 to 64
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=64))]
     shard_mib: u64,
+    /// Write every tensor's number format, size and rounding error to a JSON file
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -84,17 +84,20 @@ enum Quant {
     F16,
     /// 8 bits and a scale per 32
     Q8,
-    /// 4 bits and a scale per 32 for matrices, 8 for convolutions
+    /// 4 bits and a scale per 32
     Q4,
+    /// Q4, q8 or f16 for each weight, by measured error
+    Mixed,
 }
 
-impl From<Quant> for Scheme {
+impl From<Quant> for Quantization {
     fn from(quant: Quant) -> Self {
         match quant {
-            Quant::F32 => Self::F32,
-            Quant::F16 => Self::F16,
-            Quant::Q8 => Self::Q8,
-            Quant::Q4 => Self::Q4,
+            Quant::F32 => Self::All(Scheme::F32),
+            Quant::F16 => Self::All(Scheme::F16),
+            Quant::Q8 => Self::All(Scheme::Q8),
+            Quant::Q4 => Self::All(Scheme::Q4),
+            Quant::Mixed => Self::Mixed,
         }
     }
 }
@@ -117,7 +120,7 @@ pub async fn run(arguments: &PackArguments) -> Result<()> {
     add_extras(arguments, &mut source).await?;
     fs::create_dir_all(&arguments.out).map_err(|error| failed("making", &arguments.out, &error))?;
     let store = FolderStore::new(&arguments.out);
-    let options = PackOptions { scheme: arguments.quant.into(), piece_bytes: arguments.shard_mib << 20 };
+    let options = PackOptions { quantization: arguments.quant.into(), piece_bytes: arguments.shard_mib << 20 };
     let mut sink = Watched { store: &store, fresh: Vec::new() };
     let finished = async {
         let mut bar = None;
@@ -136,7 +139,13 @@ pub async fn run(arguments: &PackArguments) -> Result<()> {
     match finished.await {
         Ok((manifest, written)) => {
             store.remove_stale(&manifest)?;
-            output::print(&summary(&manifest, &written))
+            if let Some(path) = &arguments.report {
+                let quant = arguments.quant.to_possible_value();
+                let quant = quant.as_ref().map_or("", |value| value.get_name());
+                let json = report::json(quant, &manifest, &written);
+                write_whole(path, format!("{json:#}\n").as_bytes())?;
+            }
+            output::print(&report::summary(&manifest, &written))
         }
         Err(error) => {
             sink.remove_fresh()?;
@@ -231,23 +240,4 @@ impl Watched<'_> {
     fn remove_fresh(&self) -> Result<()> {
         self.fresh.iter().try_for_each(|sha256| self.store.delete(sha256))
     }
-}
-
-fn summary(manifest: &Manifest, written: &BTreeMap<String, Written>) -> String {
-    let mut text =
-        format!("{} · {} · {} in all\n", manifest.name, manifest.license, output::mebibytes(manifest.total_bytes));
-    for (name, component) in written {
-        text += &format!(
-            "  {name:<13} {:>12}  {} pieces, {} tensors",
-            output::mebibytes(component.bytes),
-            component.pieces.len(),
-            component.tensors.len()
-        );
-        let worst = component.tensors.iter().max_by(|a, b| a.relative_error.total_cmp(&b.relative_error));
-        if let Some(worst) = worst.filter(|worst| worst.relative_error > 0.0) {
-            text += &format!("; greatest relative error {:.2e} in {}", worst.relative_error, worst.name);
-        }
-        text.push('\n');
-    }
-    text
 }

@@ -88,6 +88,10 @@ fn a_checkpoint_becomes_a_pack_that_paints() {
     let (source, pack) = (place.path("tiny.safetensors"), place.path("pack"));
     let summary = done(&["pack", &source, &pack, "--license", "CC0-1.0"]);
     assert!(summary.starts_with("tiny · CC0-1.0"), "{summary}");
+    let info = done(&["info", &source]);
+    assert!(info.contains("LatentConsistencyModelPipeline") && info.contains("in q8"), "{info}");
+    let total = summary.split(" · ").nth(2).unwrap().split(" in all").next().unwrap();
+    assert!(info.contains(&format!("{total} in q8")), "the size is known beforehand: {total}, {info}");
     assert!(done(&["verify", &pack]).contains("is whole: 5 components"));
     let picture = place.path("out.png");
     done(&[
@@ -134,7 +138,8 @@ fn loras_embeddings_and_a_preview_decoder_are_added() {
     let tokens = &manifest["components"]["tokenizer"]["config"]["added_tokens_decoder"];
     assert_eq!((&tokens["49408"]["content"], &tokens["49409"]["content"]), (&"<mood>".into(), &"<mood>_1".into()));
     let preview = &manifest["components"]["preview_decoder"];
-    assert_eq!((&preview["optional"], &preview["config"]["scaling_factor"]), (&true.into(), &2.5.into()));
+    assert_eq!(preview["config"]["scaling_factor"], 2.5);
+    assert!(preview["optional"].is_null(), "it comes with the pack, or it could not paint");
     done(&["verify", &pack]);
 
     let unpacked = place.path("none");
@@ -187,4 +192,24 @@ fn what_cannot_be_packed_leaves_nothing_behind() {
         let left = fs::read_dir(&pack).map_or(0, Iterator::count);
         assert_eq!(left, 0, "{name}");
     }
+}
+
+#[test]
+fn a_folder_with_two_text_encoders_is_packed_with_a_lora() {
+    let folder = goldens().join("tiny_sdxl");
+    let place = Workplace::new("sdxl");
+    let module = "lora_unet_middle_block_1_proj_in";
+    let names = [format!("{module}.lora_down.weight"), format!("{module}.lora_up.weight")];
+    let unet = fs::read(folder.join("unet/config.json")).unwrap();
+    let unet: Value = serde_json::from_slice(&unet).unwrap();
+    let width = unet["block_out_channels"].as_array().unwrap().last().unwrap().as_u64().unwrap() as usize;
+    place.write("style.safetensors", &small_file(&[(&names[0], &[2, width]), (&names[1], &[width, 2])]));
+    let (pack, lora) = (place.path("pack"), place.path("style.safetensors"));
+    done(&["pack", folder.to_str().unwrap(), &pack, "--lora", &lora]);
+    let manifest = place.manifest("pack");
+    let components: Vec<&String> = manifest["components"].as_object().unwrap().keys().collect();
+    let expected = ["text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "vae_decoder"];
+    assert!(expected.iter().all(|name| components.iter().any(|found| found == name)), "{components:?}");
+    assert_eq!(manifest["pipeline"], "StableDiffusionXLPipeline");
+    assert_eq!(manifest["components"]["text_encoder_2"]["config"]["force_zeros_for_empty_prompt"], true);
 }

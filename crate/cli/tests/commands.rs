@@ -143,7 +143,7 @@ fn components_open_as_safetensors_with_the_asked_for_types() {
         ("f32", Dtype::F32, Dtype::F32),
         ("f16", Dtype::F16, Dtype::F16),
         ("q8", Dtype::I8, Dtype::I8),
-        ("q4", Dtype::I8, Dtype::U8),
+        ("q4", Dtype::U8, Dtype::U8),
     ] {
         let pack = packed(&source, &["--quant", quant]);
         let unet = component(pack.path(), "unet");
@@ -166,6 +166,44 @@ fn pieces_are_as_long_as_asked() {
     let pieces = manifest(pack.path())["components"]["unet"]["pieces"].as_array().unwrap().clone();
     assert_eq!(pieces.len(), 2);
     assert_eq!(pieces[0]["bytes"], 1 << 20);
+}
+
+#[test]
+fn mixed_is_the_default_and_a_report_names_every_tensor() {
+    let source = diffusers_folder();
+    let weights: Weights = &[
+        ("conv_in.weight", &[32, 4, 3, 3]),
+        ("down_blocks.0.resnets.0.conv1.weight", &[32, 32, 3, 3]),
+        ("down_blocks.0.resnets.0.conv2.weight", &[32, 32, 3, 3]),
+        ("mid_block.resnets.0.conv1.weight", &[64, 32, 3, 3]),
+        ("conv_out.bias", &[3]),
+    ];
+    fs::write(source.path().join("unet/diffusion_pytorch_model.safetensors"), serialized(Dtype::F32, weights)).unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let file = out.path().join("report.json");
+    let printed = done(&["pack", text(source.path()), text(out.path()), "--report", text(&file)]);
+    assert!(printed.contains("    q4         1     0.01 MiB  relative error"), "{printed}");
+    let mut asked_for = files(packed(&source, &["--quant", "mixed"]).path());
+    asked_for.insert("report.json".into(), fs::read(&file).unwrap());
+    assert_eq!(files(out.path()), asked_for, "mixed is the default");
+    done(&["verify", text(out.path())]);
+
+    let report: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert_eq!((&report["quant"], &report["total_bytes"]), (&json!("mixed"), &manifest(out.path())["total_bytes"]));
+    let tensors = report["tensors"].as_array().unwrap();
+    assert_eq!(tensors.len(), 2 + TEXT_ENCODER.len() + weights.len() + VAE.len());
+    let scheme = |name: &str| {
+        let tensor = tensors.iter().find(|tensor| tensor["tensor"] == name && tensor["component"] == "unet").unwrap();
+        (tensor["scheme"].as_str().unwrap(), tensor["bytes"].as_u64().unwrap())
+    };
+    let (elements, scales) = (64 * 32 * 9, 64 * 9 * 2);
+    assert_eq!(scheme("mid_block.resnets.0.conv1.weight"), ("q4", elements / 2 + scales));
+    assert_eq!(scheme("down_blocks.0.resnets.0.conv1.weight"), ("q8", elements / 2 + scales / 2));
+    assert_eq!(scheme("conv_in.weight"), ("f16", 32 * 4 * 9 * 2));
+    assert_eq!(scheme("conv_out.bias"), ("f32", 12));
+    let entry = tensors.iter().find(|tensor| tensor["tensor"] == "mid_block.resnets.0.conv1.weight").unwrap();
+    assert_eq!((&entry["shape"], &entry["elements"]), (&json!([64, 32, 3, 3]), &json!(elements)));
+    assert!((0.05..0.1).contains(&entry["relative_error"].as_f64().unwrap()), "{entry}");
 }
 
 #[test]

@@ -30,6 +30,18 @@ pub struct Conditioning {
     pub pooled: Option<Tensor<2>>,
 }
 
+/// What a run is guided away from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Negative<'a> {
+    /// There is no guidance.
+    Unguided,
+    /// Nothing in particular. Stable Diffusion 1 and 2 take an empty prompt then, SDXL zeros (unless its pack says
+    /// otherwise).
+    Unspecified,
+    /// What this says, even if it is empty.
+    Prompt(&'a str),
+}
+
 /// The tokenizers and text encoders of a pack.
 #[derive(Debug)]
 pub struct TextConditioner {
@@ -45,7 +57,7 @@ pub struct SecondEncoder {
     pub tokenizer: ClipTokenizer,
     /// The wider encoder.
     pub text_encoder: ClipTextModelWithProjection,
-    /// Whether the conditioning of an empty negative prompt is zeros: `model_index.json`'s field of that name.
+    /// Whether guidance without a negative prompt is away from zeros: `model_index.json`'s field of that name.
     pub force_zeros_for_empty_prompt: bool,
 }
 
@@ -114,25 +126,30 @@ impl TextConditioner {
         Self::new(tokenizer, text_encoder, Some(second))
     }
 
-    /// The conditioning of a run: [negative, prompt] where there is guidance and so a negative prompt (which may be
-    /// empty), else [prompt].
+    /// The conditioning of a run: [negative, prompt] where there is guidance, else [prompt].
     ///
     /// # Errors
     /// [`Error::Request`] for a prompt that cannot be read; [`Error::Manifest`] where a token is not in the text
     /// encoder's table.
-    pub fn encode(&self, negative: Option<&str>, prompt: &str, syntax: PromptSyntax) -> Result<Conditioning> {
-        let is_zero = |second: &SecondEncoder| second.force_zeros_for_empty_prompt && negative == Some("");
-        if self.second.as_ref().is_some_and(is_zero) {
-            // diffusers: no negative prompt at all; an empty one here is none.
-            let conditioning = self.encode_all(&[("prompt", prompt)], syntax)?;
-            let context = Tensor::cat(vec![conditioning.context.zeros_like(), conditioning.context], 0);
-            let pooled = conditioning.pooled.map(|pooled| Tensor::cat(vec![pooled.zeros_like(), pooled], 0));
-            return Ok(Conditioning { context, pooled });
-        }
-        match negative {
-            Some(negative) => self.encode_all(&[("negative", negative), ("prompt", prompt)], syntax),
-            None => self.encode_all(&[("prompt", prompt)], syntax),
-        }
+    pub fn encode(&self, negative: Negative, prompt: &str, syntax: PromptSyntax) -> Result<Conditioning> {
+        let zeros = self.second.as_ref().is_some_and(|second| second.force_zeros_for_empty_prompt);
+        let negative = match negative {
+            Negative::Unguided => return self.encode_all(&[("prompt", prompt)], syntax),
+            Negative::Unspecified if zeros => return self.encode_beside_zeros(prompt, syntax),
+            // AUTOMATIC1111 makes no difference between an empty negative prompt and none.
+            Negative::Prompt("") if zeros && syntax == PromptSyntax::A1111 => {
+                return self.encode_beside_zeros(prompt, syntax);
+            }
+            Negative::Unspecified => "",
+            Negative::Prompt(negative) => negative,
+        };
+        self.encode_all(&[("negative", negative), ("prompt", prompt)], syntax)
+    }
+
+    fn encode_beside_zeros(&self, prompt: &str, syntax: PromptSyntax) -> Result<Conditioning> {
+        let Conditioning { context, pooled } = self.encode_all(&[("prompt", prompt)], syntax)?;
+        let pooled = pooled.map(|pooled| Tensor::cat(vec![pooled.zeros_like(), pooled], 0));
+        Ok(Conditioning { context: Tensor::cat(vec![context.zeros_like(), context], 0), pooled })
     }
 
     /// The conditioning of texts, each given with its field.
@@ -268,7 +285,7 @@ fn chunks(
         match segment {
             Segment::Break => chunker.end_chunk(),
             Segment::Text { text, weight } => {
-                tokenizer.encode(&text).into_iter().for_each(|id| chunker.push(id, weight as f32));
+                tokenizer.encode_each(&text, |ids| chunker.push(ids, weight as f32));
             }
         }
     }

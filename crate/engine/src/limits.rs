@@ -1,6 +1,7 @@
 //! What a device lets one shader, one buffer and one run take.
 
 use burn::tensor::{Device, Tensor};
+use burn_cubecl::tensor::CubeTensor;
 use burn_wgpu::Wgpu;
 
 /// WebGPU's default `maxStorageBufferBindingSize`, which every device has.
@@ -28,9 +29,14 @@ impl DeviceLimits {
 /// Largest tensor on the device of `tensor`.
 pub fn binding_bytes<const D: usize>(tensor: &Tensor<D>) -> u64 {
     match tensor.clone().try_into_primitive::<Wgpu>() {
-        Ok(tensor) => tensor.client.properties().memory.max_page_size,
+        Ok(tensor) => binding_bytes_of(&tensor),
         Err(_) => u64::MAX,
     }
+}
+
+/// Largest tensor on the GPU of `tensor`.
+pub(crate) fn binding_bytes_of(tensor: &CubeTensor) -> u64 {
+    tensor.client.properties().memory.max_page_size
 }
 
 /// Size of the pieces that large intermediate results on the device of `tensor` are computed in.

@@ -170,8 +170,8 @@ fn check(info: &PictureInfo) -> Result<()> {
 fn parameters(info: &PictureInfo) -> String {
     let request = &info.request;
     let mut text = request.prompt.clone();
-    if !request.negative.is_empty() {
-        text += &format!("\nNegative prompt: {}", request.negative);
+    if let Some(negative) = request.negative.as_ref().filter(|negative| !negative.is_empty()) {
+        text += &format!("\nNegative prompt: {negative}");
     }
     text += &format!("\nSteps: {}, ", request.steps);
     if let Some(sampler) = &request.sampler {
@@ -216,7 +216,7 @@ mod tests {
     fn request(prompt: &str) -> EffectiveRequest {
         EffectiveRequest {
             prompt: prompt.into(),
-            negative: "rain".into(),
+            negative: Some("rain".into()),
             seed: u64::MAX,
             steps: 12,
             guidance: 3.5,

@@ -13,7 +13,7 @@ use futures::{Stream, stream};
 
 use crate::{
     Error, Result,
-    conditioning::{Conditioning, TextConditioner},
+    conditioning::{Conditioning, Negative, TextConditioner},
     decoder::Decoder,
     limits::DeviceLimits,
     loader::{Phase, Progress, load_component},
@@ -81,7 +81,7 @@ impl Pipeline {
     ) -> Result<Self> {
         let (shape, device_limits) = (ModelShape::of(manifest)?, DeviceLimits::of(device));
         let Recommended { width, height, .. } = manifest.recommended;
-        shape.requirements(width, height).check(&device_limits)?;
+        shape.requirements(width, height, &device_limits).check()?;
         let mut loading = Loading::new(manifest, (store, digest, device), on_progress);
         let mut on_loaded = |name: &str, device_bytes: u64| loading.add(name, device_bytes);
         let conditioner = TextConditioner::load(manifest, store, digest, device, &mut on_loaded).await?;
@@ -129,7 +129,7 @@ impl Pipeline {
 
     /// What painting at a size takes.
     pub fn requirements(&self, width_px: u32, height_px: u32) -> Requirements {
-        self.shape.requirements(width_px, height_px)
+        self.shape.requirements(width_px, height_px, &self.device_limits)
     }
 
     /// Decides every value of a request.
@@ -139,11 +139,9 @@ impl Pipeline {
     pub fn resolve(&self, request: &Request) -> Result<EffectiveRequest> {
         let mut effective = request.resolve(&self.limits)?;
         self.sampler(&effective)?;
-        self.requirements(effective.width, effective.height).check(&self.device_limits)?;
-        let mut texts = vec![("prompt", &effective.prompt)];
-        if self.is_guided(&effective) {
-            texts.push(("negative", &effective.negative));
-        }
+        self.requirements(effective.width, effective.height).check()?;
+        let negative = effective.negative.as_ref().filter(|_| self.is_guided(&effective));
+        let texts = [("prompt", &effective.prompt)].into_iter().chain(negative.map(|text| ("negative", text)));
         for (field, text) in texts {
             effective.truncated.extend(self.conditioner.truncation(field, text, effective.prompt_syntax)?);
         }
@@ -201,7 +199,11 @@ impl Pipeline {
 
     /// What the UNet is told in every step of a run: of [negative; prompt] where it is guided, else of [prompt].
     fn conditions(&self, request: &EffectiveRequest) -> Result<Conditions> {
-        let negative = self.is_guided(request).then_some(request.negative.as_str());
+        let negative = match &request.negative {
+            _ if !self.is_guided(request) => Negative::Unguided,
+            Some(negative) => Negative::Prompt(negative),
+            None => Negative::Unspecified,
+        };
         let Conditioning { context, pooled } =
             self.conditioner.encode(negative, &request.prompt, request.prompt_syntax)?;
         let width = self.unet_config.time_cond_proj_dim;
@@ -327,7 +329,7 @@ impl Run {
             None => draw(&mut noise, shape, &pipeline.device),
         };
         let sample = latents * sampler.init_noise_sigma();
-        let in_one_pass = pipeline.requirements(request.width, request.height).fits_batch(&pipeline.device_limits, 2);
+        let in_one_pass = pipeline.requirements(request.width, request.height).fits_batch(2);
         Ok(Self { pipeline, sampler, conditions, guidance, in_one_pass, noise, sample, index: 0 })
     }
 

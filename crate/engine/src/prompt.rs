@@ -13,9 +13,8 @@
 //! the last comma where that is at most [`COMMA_BACKTRACK`] tokens back.
 //!
 //! **Not read**, and so text like any other: prompt editing `[from:to:when]` and alternation `[a|b]` (their square
-//! brackets still count as weights), composition with `AND`, `<lora:…>` and other `<…:…>` networks. Two differences: a
-//! `BREAK` inside brackets breaks here too, where AUTOMATIC1111 makes a word of it; and several vectors of one textual
-//! inversion may be cut apart at a chunk's end.
+//! brackets still count as weights), composition with `AND`, `<lora:…>` and other `<…:…>` networks. One difference: a
+//! `BREAK` inside brackets breaks here too, where AUTOMATIC1111 makes a word of it.
 //!
 //! Source: AUTOMATIC1111's stable-diffusion-webui wiki, "Features": *Attention/emphasis*, *Infinite prompt length*,
 //! *BREAK keyword*; behaviour as of version 1.10, emphasis "Original".
@@ -224,8 +223,24 @@ impl Chunker {
         Self { capacity: capacity.max(1), comma_id, full: Vec::new(), open: Chunk::default(), last_comma: None }
     }
 
-    /// Adds a token.
-    pub fn push(&mut self, id: u32, weight: f32) {
+    /// Adds a token, given by its id, or all the vectors of a textual inversion, which stay together in a chunk.
+    pub fn push(&mut self, ids: &[u32], weight: f32) {
+        let Some(&first) = ids.first() else { return };
+        self.make_room(first);
+        if ids.len() > 1 && !self.open.ids.is_empty() && self.open.ids.len() + ids.len() > self.capacity {
+            self.end_chunk();
+        }
+        for &id in ids {
+            if self.open.ids.len() == self.capacity {
+                self.end_chunk();
+            }
+            self.open.ids.push(id);
+            self.open.weights.push(weight);
+        }
+    }
+
+    /// Ends the open chunk where it is full, at its last comma if that is near.
+    fn make_room(&mut self, id: u32) {
         let filled = self.open.ids.len();
         if Some(id) == self.comma_id {
             self.last_comma = Some(filled);
@@ -241,8 +256,6 @@ impl Chunker {
         if self.open.ids.len() == self.capacity {
             self.end_chunk();
         }
-        self.open.ids.push(id);
-        self.open.weights.push(weight);
     }
 
     /// Ends the open chunk, however full; the next token begins another.

@@ -42,8 +42,9 @@ pub struct Truncated {
 pub struct Request {
     /// What to paint.
     pub prompt: String,
-    /// What to keep out of the picture; used only with guidance above 1.
-    pub negative: String,
+    /// What to keep out of the picture; used only with guidance above 1. Absent and empty differ for SDXL, see
+    /// [`crate::conditioning::Negative`].
+    pub negative: Option<String>,
     /// Seed of the noise, the same numbers as `torch.Generator("cpu").manual_seed(seed)`.
     pub seed: u64,
     /// Denoising steps, 1 to [`MAX_STEPS`].
@@ -81,8 +82,8 @@ pub struct RequestLimits {
 pub struct EffectiveRequest {
     /// What to paint.
     pub prompt: String,
-    /// What to keep out of the picture.
-    pub negative: String,
+    /// What to keep out of the picture, where that was said.
+    pub negative: Option<String>,
     /// Seed of the noise.
     pub seed: u64,
     /// Denoising steps.
@@ -109,7 +110,8 @@ impl Request {
     /// # Errors
     /// [`Error::Request`] naming the field and the allowed range.
     pub fn resolve(&self, limits: &RequestLimits) -> Result<EffectiveRequest> {
-        for (field, text) in [("prompt", &self.prompt), ("negative", &self.negative)] {
+        let negative = self.negative.as_ref().map(|negative| ("negative", negative));
+        for (field, text) in negative.into_iter().chain([("prompt", &self.prompt)]) {
             if text.len() > MAX_PROMPT_BYTES {
                 return Err(Error::request(
                     field,

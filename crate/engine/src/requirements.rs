@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::autoencoder::{AutoencoderKlConfig, AutoencoderTinyConfig, TILE_LATENTS};
+use crate::kernels::attention::MAX_OUTPUT_SIZE;
 use crate::limits::{DeviceLimits, PIECE_BYTES};
 use crate::pack::Manifest;
 use crate::unet::UNet2DConditionConfig;
@@ -43,6 +44,7 @@ pub struct Requirements {
     pub whole_decoding: Demand,
     /// The picture decoded in overlapping tiles, where its decoder can be tiled.
     pub tiled_decoding: Option<Demand>,
+    limits: DeviceLimits,
 }
 
 /// What decides how much a pack needs: the sizes of its parts.
@@ -78,62 +80,62 @@ impl ModelShape {
         Ok(Self { weights_bytes, unet, decoder })
     }
 
-    /// Room for decoding a picture whole on a device; where that needs more, it is decoded in tiles.
-    pub fn decoding_bytes(&self, limits: &DeviceLimits) -> u64 {
-        decoding_bytes(limits, self.weights_bytes)
-    }
-
-    /// What painting a picture of that size needs.
-    pub fn requirements(&self, width_px: u32, height_px: u32) -> Requirements {
+    /// What painting a picture of that size needs on a device of those limits.
+    pub fn requirements(&self, width_px: u32, height_px: u32, limits: &DeviceLimits) -> Requirements {
         let scale = 1 << (self.decoder.widths.len() - 1);
         let [height, width] = [height_px, width_px].map(|side| (u64::from(side) / scale).max(1));
         let latents = |batch| Map::new([batch, self.unet.in_channels as u64, height, width]);
+        let piece = limits.binding_bytes.min(PIECE_BYTES as u64);
         Requirements {
             weights_bytes: self.weights_bytes,
-            denoising: [denoise(&self.unet, latents(1)), denoise(&self.unet, latents(2))],
-            whole_decoding: self.decoder.demand(latents(1)),
-            tiled_decoding: (!self.decoder.is_tiny).then(|| self.decoder.tiled_demand(latents(1))),
+            denoising: [1, 2].map(|batch| denoise(&self.unet, latents(batch), piece)),
+            whole_decoding: self.decoder.demand(latents(1), piece),
+            tiled_decoding: (!self.decoder.is_tiny).then(|| self.decoder.tiled_demand(latents(1), piece)),
+            limits: *limits,
         }
+    }
+
+    /// Room for decoding a picture whole; where that needs more, it is decoded in tiles.
+    pub fn decoding_bytes(&self, limits: &DeviceLimits) -> u64 {
+        decoding_bytes(limits, self.weights_bytes)
     }
 }
 
 impl Requirements {
-    /// What decoding takes on a device: the whole picture at once where there is room for that, else tiles.
-    pub fn decoding(&self, limits: &DeviceLimits) -> Demand {
+    /// What decoding takes: the whole picture at once where there is room for that, else in tiles.
+    pub fn decoding(&self) -> Demand {
         match self.tiled_decoding {
-            Some(tiled) if self.whole_decoding.live_bytes > decoding_bytes(limits, self.weights_bytes) => tiled,
+            Some(tiled) if self.whole_decoding.live_bytes > decoding_bytes(&self.limits, self.weights_bytes) => tiled,
             _ => self.whole_decoding,
         }
     }
 
     /// Largest tensor of a run whose UNet passes are over `batch` images, 1 or 2; weights left aside, which are cut to
     /// any limit.
-    pub fn largest_binding_bytes(&self, limits: &DeviceLimits, batch: usize) -> u64 {
-        self.denoising[batch.clamp(1, 2) - 1].binding_bytes.max(self.decoding(limits).binding_bytes)
+    pub fn largest_binding_bytes(&self, batch: usize) -> u64 {
+        self.denoising[batch.clamp(1, 2) - 1].binding_bytes.max(self.decoding().binding_bytes)
     }
 
     /// Whether UNet passes over `batch` images, 1 or 2, fit the device. Where two do not, guidance takes them one after
     /// the other.
-    pub fn fits_batch(&self, limits: &DeviceLimits, batch: usize) -> bool {
-        check(limits, self.denoising[batch.clamp(1, 2) - 1], self.weights_bytes).is_ok()
+    pub fn fits_batch(&self, batch: usize) -> bool {
+        check(&self.limits, self.denoising[batch.clamp(1, 2) - 1], self.weights_bytes).is_ok()
     }
 
     /// Whether the device can paint at this size at all.
     ///
     /// # Errors
     /// [`Error::DeviceLimit`] naming the limit that is too low.
-    pub fn check(&self, limits: &DeviceLimits) -> Result<()> {
-        check(limits, self.denoising[0], self.weights_bytes)?;
-        check(limits, self.decoding(limits), self.weights_bytes)
+    pub fn check(&self) -> Result<()> {
+        check(&self.limits, self.denoising[0], self.weights_bytes)?;
+        check(&self.limits, self.decoding(), self.weights_bytes)
     }
 }
 
 /// Room for the activations of a decoder.
 fn decoding_bytes(limits: &DeviceLimits, weights_bytes: u64) -> u64 {
-    limits
-        .memory_bytes
-        .map_or(WHOLE_DECODING_BYTES, |bytes| bytes.saturating_sub(weights_bytes))
-        .min(WHOLE_DECODING_BYTES)
+    let room = limits.memory_bytes.map_or(WHOLE_DECODING_BYTES, |bytes| bytes.saturating_sub(weights_bytes));
+    room.min(WHOLE_DECODING_BYTES)
 }
 
 fn check(limits: &DeviceLimits, demand: Demand, weights_bytes: u64) -> Result<()> {
@@ -183,12 +185,17 @@ impl Map {
 }
 
 /// Adds up what is alive.
-#[derive(Default)]
 struct Walk {
     demand: Demand,
+    /// Size of the pieces that large results are computed in.
+    piece: u64,
 }
 
 impl Walk {
+    fn new(piece: u64) -> Self {
+        Self { demand: Demand::default(), piece }
+    }
+
     fn alive(&mut self, bytes: u64) {
         self.demand.live_bytes = self.demand.live_bytes.max(bytes);
     }
@@ -203,17 +210,20 @@ impl Walk {
         let mut y = x.with_channels(channels).resized(x.height * enlarge, x.width * enlarge);
         let row = x.batch * x.channels.max(y.channels) * (y.width + 2) * FLOAT_BYTES;
         let padded = x.batch * x.channels * (y.height + 2) * (y.width + 2) * FLOAT_BYTES;
-        if row * (y.height + 2) <= PIECE_BYTES as u64 {
+        let most = ((self.piece / row).saturating_sub(2) / enlarge).max(1);
+        let count = x.height.div_ceil(most);
+        if count == 1 {
             // Normalized, then padded, then convolved.
             self.tensor(padded.max(x.bytes()));
             self.tensor(y.bytes());
             self.alive(held + x.bytes() + padded + x.bytes().max(y.bytes()));
         } else {
-            let piece = (PIECE_BYTES as u64).max(row * (2 + enlarge));
+            // The rows and their halo, those normalized, and those padded or the result.
+            let band = row * (x.height.div_ceil(count) * enlarge + 2);
             y.banded = true;
-            self.tensor(piece);
+            self.tensor(band);
             let kept = held + x.bytes() - released;
-            self.alive(kept + released.max(y.bytes()) + 4 * piece);
+            self.alive(kept + released.max(y.bytes()) + 3 * band);
         }
         y
     }
@@ -237,9 +247,17 @@ impl Walk {
         // The map, the tokens, and queries, keys, values and the normalized tokens, or the output.
         self.alive(held + 6 * u);
         // Value and gate are eight times as wide; the gate is taken out, activated and multiplied.
-        let inner = (8 * u).min(PIECE_BYTES as u64).max(8 * u / (x.batch * x.height * x.width));
+        let inner = (8 * u).min(self.piece).max(8 * u / (x.batch * x.height * x.width));
         self.tensor(inner.max(u));
         self.alive(held + 3 * u + 5 * inner / 2);
+    }
+
+    /// A decoder's attention: one head as wide as the map. Where that is wide, there are scores and their softmax, for
+    /// some queries at a time.
+    fn attention(&mut self, x: Map) {
+        let is_wide = x.channels > MAX_OUTPUT_SIZE as u64;
+        let scores = if is_wide { (x.height * x.width).pow(2) * FLOAT_BYTES } else { 0 };
+        self.alive(6 * x.bytes() + 2 * scores.min(self.piece));
     }
 
     /// A resnet and, where the level attends, a transformer after it.
@@ -254,8 +272,8 @@ impl Walk {
 }
 
 /// One pass of the UNet over latents of that shape.
-fn denoise(unet: &UNet2DConditionConfig, latents: Map) -> Demand {
-    let mut walk = Walk::default();
+fn denoise(unet: &UNet2DConditionConfig, latents: Map, piece: u64) -> Demand {
+    let mut walk = Walk::new(piece);
     let widths = &unet.block_out_channels;
     let levels = widths.len().min(unet.down_block_types.len()).min(unet.up_block_types.len());
     let layers = |level: usize| unet.layers_per_block.get(level).unwrap_or(2);
@@ -302,31 +320,36 @@ pub(crate) struct DecoderShape {
     pub widths: Vec<usize>,
     /// Whether it is a tiny one: no norms, no middle, never tiled.
     pub is_tiny: bool,
+    /// Whether its middle attends to itself.
+    pub attends: bool,
 }
 
 impl DecoderShape {
     fn of(value: &Value) -> Result<Self> {
         if value.get("_class_name").and_then(Value::as_str) == Some("AutoencoderTiny") {
             let config: AutoencoderTinyConfig = config(value, "vae_decoder")?;
-            return Ok(Self { widths: config.decoder_block_out_channels, is_tiny: true });
+            return Ok(Self { widths: config.decoder_block_out_channels, is_tiny: true, attends: false });
         }
         let config: AutoencoderKlConfig = config(value, "vae_decoder")?;
-        Ok(Self { widths: config.block_out_channels.into_iter().rev().collect(), is_tiny: false })
+        let attends = config.mid_block_add_attention;
+        Ok(Self { widths: config.block_out_channels.into_iter().rev().collect(), is_tiny: false, attends })
     }
 
     /// Latents of shape [batch, channels, height, width] to pixels.
-    pub fn demand_of(&self, latents: [usize; 4]) -> Demand {
-        self.demand(Map::new(latents.map(|size| size as u64)))
+    pub fn demand_of(&self, latents: [usize; 4], piece: usize) -> Demand {
+        self.demand(Map::new(latents.map(|size| size as u64)), piece as u64)
     }
 
-    fn demand(&self, latents: Map) -> Demand {
-        let mut walk = Walk::default();
+    fn demand(&self, latents: Map, piece: u64) -> Demand {
+        let mut walk = Walk::new(piece);
         let first = self.widths.first().copied().unwrap_or(0);
         let mut x = walk.conv((0, 0), latents, first, 1);
         if !self.is_tiny {
             x = walk.resnet(0, x, first);
-            x = walk.join(0, x);
-            walk.alive(6 * x.bytes() + 3 * PIECE_BYTES as u64);
+            if self.attends {
+                x = walk.join(0, x);
+                walk.attention(x);
+            }
             x = walk.resnet(0, x, first);
         }
         for (index, &width) in self.widths.iter().enumerate() {
@@ -343,9 +366,9 @@ impl DecoderShape {
     }
 
     /// As [`DecoderShape::demand`], in [`crate::tiles`].
-    fn tiled_demand(&self, latents: Map) -> Demand {
+    fn tiled_demand(&self, latents: Map, piece: u64) -> Demand {
         let side = |latents: u64| latents.min(TILE_LATENTS as u64);
-        let mut demand = self.demand(latents.resized(side(latents.height), side(latents.width)));
+        let mut demand = self.demand(latents.resized(side(latents.height), side(latents.width)), piece);
         let scale = 1 << (self.widths.len() - 1);
         let picture = latents.with_channels(3).resized(latents.height * scale, latents.width * scale).bytes();
         // Finished rows, the picture that they become, and the rows of tiles above and at hand.

@@ -99,22 +99,31 @@ impl ClipTokenizer {
     /// ids of all its vectors, as diffusers' pipelines read it.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::new();
+        self.encode_each(text, |token| ids.extend_from_slice(token));
+        ids
+    }
+
+    /// As [`ClipTokenizer::encode`], token by token: one id each, or several where a textual inversion has several
+    /// vectors.
+    pub fn encode_each(&self, text: &str, mut each: impl FnMut(&[u32])) {
+        let mut word_ids = Vec::new();
         for piece in split_at_tokens(text, &self.added.raw) {
             let text = match piece {
                 Piece::Tokens(token_ids) => {
-                    ids.extend_from_slice(token_ids);
+                    each(token_ids);
                     continue;
                 }
                 Piece::Text(text) => normalize(text),
             };
             for piece in split_at_tokens(&text, &self.added.normalized) {
                 match piece {
-                    Piece::Tokens(token_ids) => ids.extend_from_slice(token_ids),
-                    Piece::Text(text) => words(text).for_each(|word| self.encode_word(word, &mut ids)),
+                    Piece::Tokens(token_ids) => each(token_ids),
+                    Piece::Text(text) => words(text).for_each(|word| self.encode_word(word, &mut word_ids)),
                 }
+                word_ids.chunks(1).for_each(&mut each);
+                word_ids.clear();
             }
         }
-        ids
     }
 
     /// What token ids say, in lower case, with a space after each word: the text of transformers' `decode`.

@@ -158,6 +158,7 @@ pub struct WeightsBuilder {
     tensors: BTreeMap<String, Stored>,
     device_bytes: u64,
     binding_bytes: u64,
+    queued_bytes: usize,
     open: Option<Open>,
 }
 
@@ -180,6 +181,8 @@ enum Target {
 
 /// Bytes handed to the GPU in one write.
 const WRITE_BYTES: usize = 1 << 20;
+/// Bytes that may wait to be handed to the GPU; memory grows by as much.
+const QUEUED_BYTES: usize = 16 << 20;
 /// Parts of a weight have a multiple of this many rows: whole words in every scheme, and whole tiles of the kernels.
 const ROW_GROUP: usize = 8;
 
@@ -193,6 +196,7 @@ impl WeightsBuilder {
             tensors: BTreeMap::new(),
             device_bytes: 0,
             binding_bytes: DeviceLimits::of(device).binding_bytes,
+            queued_bytes: 0,
             open: None,
         }
     }
@@ -287,6 +291,12 @@ impl TensorSink for WeightsBuilder {
                     *tail = data.split_off(data.len() / 4 * 4);
                     write_gpu(parts, open.part_bytes, start, data);
                     open.written += chunk.len();
+                    self.queued_bytes += chunk.len();
+                }
+                if self.queued_bytes >= QUEUED_BYTES {
+                    self.queued_bytes = 0;
+                    // Where the device has a thread of its own, its answer means that it has taken what was written.
+                    let _ = parts[0].client.flush();
                 }
                 return Ok(());
             }

@@ -10,7 +10,7 @@ mod small_pack;
 use std::path::Path;
 
 use burn::tensor::Device;
-use fraise_engine::conditioning::TextConditioner;
+use fraise_engine::conditioning::{Negative, TextConditioner};
 use fraise_engine::pack::{Component, TensorInfo};
 use fraise_engine::request::{PromptSyntax, Truncated};
 use fraise_engine::store::{MemoryStore, Sha2Digest, Store};
@@ -106,14 +106,14 @@ fn a_pack_with_two_text_encoders_conditions_as_sdxl_does() {
     assert_eq!(names, TextConditioner::components(&pack.manifest));
     assert!(loaded.iter().all(|(name, bytes)| (*bytes > 0) == name.starts_with("text_encoder")), "{loaded:?}");
     assert_eq!((conditioner.context_width(), conditioner.pooled_width()), (64, Some(24)));
-    let found = conditioner.encode(Some(NEGATIVE), PROMPT, PromptSyntax::Plain).unwrap();
+    let found = conditioner.encode(Negative::Prompt(NEGATIVE), PROMPT, PromptSyntax::Plain).unwrap();
     assert_eq!(found.context.dims(), [2, 77, 64]);
     assert_golden(common::read(found.context), "sdxl_plain", "context");
     assert_golden(common::read(found.pooled.unwrap()), "sdxl_plain", "pooled");
 }
 
 #[test]
-fn an_empty_negative_prompt_is_zeros_where_the_pack_does_not_say_otherwise() {
+fn no_negative_prompt_is_zeros_where_the_pack_does_not_say_otherwise() {
     let mut pack = sdxl_pack();
     for (flag, case) in [
         (None, "sdxl_no_negative"),
@@ -124,12 +124,18 @@ fn an_empty_negative_prompt_is_zeros_where_the_pack_does_not_say_otherwise() {
         if let Some(flag) = flag {
             config["force_zeros_for_empty_prompt"] = flag;
         }
-        let found = load(&pack).unwrap().0.encode(Some(""), PROMPT, PromptSyntax::Plain).unwrap();
+        let found = load(&pack).unwrap().0.encode(Negative::Unspecified, PROMPT, PromptSyntax::Plain).unwrap();
         assert_golden(common::read(found.context), case, "context");
         assert_golden(common::read(found.pooled.unwrap()), case, "pooled");
     }
+    // An empty negative prompt is one, but not to AUTOMATIC1111.
+    let (conditioner, _) = load(&sdxl_pack()).unwrap();
+    let found = conditioner.encode(Negative::Prompt(""), PROMPT, PromptSyntax::Plain).unwrap();
+    assert_golden(common::read(found.context), "sdxl_negative_not_zeroed", "context");
+    let found = conditioner.encode(Negative::Prompt(""), PROMPT, PromptSyntax::A1111).unwrap();
+    assert_golden(common::read(found.context), "sdxl_no_negative", "context");
     // An empty prompt is not a negative prompt.
-    let found = load(&sdxl_pack()).unwrap().0.encode(None, "", PromptSyntax::Plain).unwrap();
+    let found = load(&sdxl_pack()).unwrap().0.encode(Negative::Unguided, "", PromptSyntax::Plain).unwrap();
     assert!(common::read(found.context).iter().all(|value| *value != 0.0));
 }
 
@@ -140,7 +146,7 @@ fn a_pack_with_one_text_encoder_has_nothing_pooled() {
     let (conditioner, loaded) = load(&pack).unwrap();
     assert_eq!(loaded.len(), 2);
     assert_eq!((conditioner.context_width(), conditioner.pooled_width()), (32, None));
-    for (negative, batch) in [(None, 1), (Some(""), 2)] {
+    for (negative, batch) in [(Negative::Unguided, 1), (Negative::Unspecified, 2), (Negative::Prompt(""), 2)] {
         let found = conditioner.encode(negative, PROMPT, PromptSyntax::Plain).unwrap();
         assert_eq!((found.context.dims(), found.pooled.is_some()), ([batch, 77, 32], false));
         assert!(common::read(found.context).iter().all(|value| *value != 0.0), "zeros are SDXL's");
@@ -151,7 +157,7 @@ fn a_pack_with_one_text_encoder_has_nothing_pooled() {
 fn a_short_prompt_without_weights_is_the_same_in_both_syntaxes() {
     let (conditioner, _) = load(&sdxl_pack()).unwrap();
     let [plain, a1111] = [PromptSyntax::Plain, PromptSyntax::A1111]
-        .map(|syntax| conditioner.encode(Some(NEGATIVE), PROMPT, syntax).unwrap())
+        .map(|syntax| conditioner.encode(Negative::Prompt(NEGATIVE), PROMPT, syntax).unwrap())
         .map(|found| (common::read(found.context), common::read(found.pooled.unwrap())));
     assert_eq!(plain, a1111);
 }
@@ -168,7 +174,10 @@ fn what_finds_no_room_is_told() {
     let very_long = "sea ".repeat(75 * 32) + "(of: 1.2) grass";
     let cut = Truncated { field: "prompt".into(), tokens: 2, text: "of grass".into() };
     assert_eq!(told(&very_long, PromptSyntax::A1111), Some(cut));
-    assert_eq!(conditioner.encode(None, &very_long, PromptSyntax::A1111).unwrap().context.dims(), [1, 77 * 32, 64]);
+    assert_eq!(
+        conditioner.encode(Negative::Unguided, &very_long, PromptSyntax::A1111).unwrap().context.dims(),
+        [1, 77 * 32, 64]
+    );
     let deep = conditioner.truncation("negative", &"(".repeat(99), PromptSyntax::A1111);
     assert!(matches!(deep, Err(Error::Request { field, .. }) if field == "negative"));
 }

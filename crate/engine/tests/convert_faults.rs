@@ -135,3 +135,28 @@ fn damaged_files_and_pickles_are_refused_before_anything_is_written() {
         assert!(pieces.bytes.is_empty(), "{what}");
     }
 }
+
+#[test]
+fn weights_of_other_types_and_sizes_are_refused_by_the_header() {
+    let name = "model.diffusion_model.input_blocks.1.0.out_layers.3.weight";
+    let good = checkpoint(&Family::load("sd1"), Dtype::F16).bytes;
+    let header_bytes = u64::from_le_bytes(good[..8].try_into().unwrap()) as usize;
+    let header = String::from_utf8(good[8..8 + header_bytes].to_vec()).unwrap();
+    let entry = &header[header.find(&format!("\"{name}\"")).unwrap()..];
+    let entry = &entry[..=entry.find('}').unwrap()];
+    for (tampered, code) in [
+        (entry.replace("F16", "I16"), "Manifest"),
+        (entry.replace("[32,32,3,3]", "[32,3,32,3]"), "ShapeMismatch"),
+        (entry.replace("[32,32,3,3]", "[9216,1]"), "Request"),
+        (entry.replace("[32,32,3,3]", "[1,9216]"), "Request"),
+    ] {
+        let mut header = header.replace(entry, &tampered);
+        header.extend(std::iter::repeat_n(' ', header_bytes.max(header.len()) - header.len()));
+        let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &good[8 + header_bytes..]].concat();
+        let mut pieces = Pieces::default();
+        let mut file = MemoryFile::new("model.safetensors", bytes);
+        let error = run(Inputs::new(&mut file), &options(Scheme::Q8), &mut pieces).unwrap_err();
+        assert_eq!(error.code(), code, "{tampered}: {error}");
+        assert!(pieces.bytes.is_empty() && file.read_bytes < 1 << 18);
+    }
+}

@@ -15,7 +15,7 @@ use common::{Random, StoredWeight, difference, gpu, read, small_gpu, tensor};
 use fraise_engine::autoencoder::{AutoencoderKlConfig, AutoencoderTinyConfig, KlDecoder, TinyDecoder};
 use fraise_engine::kernels::{self, AttentionShape, Conv2dShape};
 use fraise_engine::pack::{TensorInfo, TensorSink};
-use fraise_engine::parity;
+use fraise_engine::parity::{self, Case, Kind};
 use fraise_engine::weights::{Scheme, Weights, WeightsBuilder};
 use safetensors::SafeTensors;
 use serde::de::DeserializeOwned;
@@ -113,14 +113,15 @@ fn a_row_that_fits_no_binding_is_refused() {
     assert!(error.to_string().contains("2048") && error.to_string().contains("1000"), "{error}");
 }
 
-/// 1e-6 of the largest pixel: only the group norms' moments are summed in another order.
+/// 3e-6 of the largest pixel: the group norms' moments, and on the CPU the convolutions' products, are summed in another
+/// order. One wrong row of zeros at a seam gives 1e-2.
 #[test]
 fn bands_give_the_whole_picture() {
     let mut random = Random::new(3);
     let check = |what: &str, banded: Tensor<4>, whole: Tensor<4>| {
         let (error, scale) = difference(&read(banded), &read(whole));
         println!("{what}: {:.1e}", error / scale);
-        assert!(error <= 1e-6 * scale, "{what}: {error:e} where the scale is {scale:e}");
+        assert!(error <= 3e-6 * scale, "{what}: {error:e} where the scale is {scale:e}");
     };
     let latents = random.values(4 * 9 * 7);
     for device in devices() {
@@ -202,17 +203,35 @@ fn wide_heads_attend_too() {
     }
 }
 
-/// Everything at once: on a device whose buffers end at 64 KiB, weights are cut, feature maps are banded, tokens and
-/// queries go in groups, and every golden is still met. A tensor that is larger fails the run.
+/// Everything at once: on a device whose bindings end at 128 KiB, weights are cut, feature maps are banded, tokens
+/// and queries go in groups, and the goldens are still met. A launch with a larger tensor panics (`kernels/launch.rs`).
+/// Packs whose recommended size takes more, for a UNet's concatenation cannot be cut, are refused there.
 #[test]
-fn goldens_are_met_on_a_device_with_tiny_buffers() {
-    let Some(device) = small_gpu(64 << 10) else { return };
-    for case in parity::cases().unwrap() {
+fn goldens_are_met_on_a_device_with_tiny_bindings() {
+    let devices = [128 << 10, 1 << 20].map(small_gpu);
+    let [Some(tiny), Some(small)] = devices else { return };
+    let (mut met, mut refused) = (0, 0);
+    // Painting needs no encoder, which is not in bands.
+    let is_painting = |case: &Case| case.kind != Kind::TinyEncoder;
+    for case in parity::cases().unwrap().into_iter().filter(is_painting) {
         let files = case.files().into_iter().map(|file| (file.clone(), fs::read(goldens().join(&file)).unwrap()));
         let files = files.collect();
-        for comparison in pollster::block_on(parity::run_case(&case.name, &files, &device)).unwrap() {
+        let run = |device| pollster::block_on(parity::run_case(&case.name, &files, device));
+        let comparisons = match run(&tiny) {
+            Err(error) if error.code() == "DeviceLimit" => {
+                refused += 1;
+                run(&small).unwrap()
+            }
+            comparisons => {
+                met += 1;
+                comparisons.unwrap()
+            }
+        };
+        for comparison in comparisons {
             println!("{}: {:.1e} of {:.0e}", comparison.name, comparison.relative(), comparison.tolerance);
             assert!(comparison.passes(), "{}: {:.1e}", comparison.name, comparison.relative());
         }
     }
+    println!("{met} goldens met with bindings of 128 KiB; {refused} refused there, and met with 1 MiB");
+    assert!(met >= 8);
 }

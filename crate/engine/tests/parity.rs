@@ -13,6 +13,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use burn::tensor::Device;
+use fraise_engine::pack::Quantization;
 use fraise_engine::parity::{self, Case, Files, Kind, Packed, Subject};
 use fraise_engine::pipeline::{MemoryReport, Pipeline};
 use fraise_engine::store::Sha2Digest;
@@ -84,11 +85,11 @@ parity! {
     runs: [Kind::Run];
 }
 
-/// Paints a run's request from a pack of the given scheme: the final latents, the picture, and what the pack weighs.
-fn paint(case: &Case, scheme: Scheme, device: &Device) -> (Vec<f32>, Vec<f32>, MemoryReport) {
+/// Paints a run's request from a pack made as asked: the final latents, the picture, and what the pack weighs.
+fn paint(case: &Case, quantization: impl Into<Quantization>, device: &Device) -> (Vec<f32>, Vec<f32>, MemoryReport) {
     let Subject::Model(model) = &case.subject else { panic!("{} is not a run", case.name) };
     pollster::block_on(async {
-        let Packed { manifest, store } = parity::pack_model(model, &read_files(case), scheme).await.unwrap();
+        let Packed { manifest, store } = parity::pack_model(model, &read_files(case), quantization).await.unwrap();
         let pipeline = Rc::new(Pipeline::load(&manifest, &store, &Sha2Digest, device, &mut |_| ()).await.unwrap());
         let request = pipeline.resolve(&model.request).unwrap();
         let steps: Vec<_> = pipeline.generate(request).try_collect().await.unwrap();
@@ -111,13 +112,13 @@ fn run_named(name: &str) -> Case {
 fn quantized_packs_paint_the_same_on_both_devices() {
     let Some(gpu) = common::gpu() else { return };
     let case = run_named("run_flow");
-    for scheme in [Scheme::Q8, Scheme::Q4] {
-        let (on_gpu, ..) = paint(&case, scheme, &gpu);
-        let (on_cpu, ..) = paint(&case, scheme, &Device::flex());
+    for quantization in [Scheme::Q8.into(), Scheme::Q4.into(), Quantization::Mixed] {
+        let (on_gpu, ..) = paint(&case, quantization, &gpu);
+        let (on_cpu, ..) = paint(&case, quantization, &Device::flex());
         let (error, scale) = common::difference(&on_gpu, &on_cpu);
-        println!("{scheme:?}: GPU and CPU differ by {:.1e} of the largest latent", error / scale);
+        println!("{quantization:?}: GPU and CPU differ by {:.1e} of the largest latent", error / scale);
         // The bound of whole runs, here against the largest latent, some three deviations.
-        assert!(error <= 3e-4 * scale, "{scheme:?}: {error} where the scale is {scale}");
+        assert!(error <= 3e-4 * scale, "{quantization:?}: {error} where the scale is {scale}");
     }
 }
 
@@ -125,14 +126,20 @@ fn quantized_packs_paint_the_same_on_both_devices() {
 /// trained model reaches; a mistake in the layout gives 10 dB or so.
 #[test]
 fn quantized_packs_paint_nearly_the_same_picture() {
-    let case = run_named("run_flow");
-    let (_, exact, full) = paint(&case, Scheme::F16, &Device::flex());
-    for (scheme, least_db) in [(Scheme::Q8, 45.0), (Scheme::Q4, 30.0)] {
-        let (_, picture, memory) = paint(&case, scheme, &Device::flex());
-        let db = psnr(&picture, &exact);
-        println!("{scheme:?}: {db:.1} dB; {} of {} bytes on the device", memory.device_bytes, full.device_bytes);
-        assert!(db >= least_db, "{scheme:?}: {db} dB");
-        assert!(memory.device_bytes < full.device_bytes * 3 / 4);
-        assert!(memory.device_bytes <= memory.pack_bytes, "weights were unpacked on the way to the device");
+    for (name, least_db) in [("run_flow", [45.0, 38.0, 28.0]), ("run_ddim", [45.0, 34.0, 24.0])] {
+        let case = run_named(name);
+        let (_, exact, full) = paint(&case, Scheme::F16, &Device::flex());
+        let mut most_bytes = full.device_bytes;
+        let quantizations = [Scheme::Q8.into(), Quantization::Mixed, Scheme::Q4.into()];
+        for (quantization, least_db) in quantizations.into_iter().zip(least_db) {
+            let (_, picture, memory) = paint(&case, quantization, &Device::flex());
+            let db = psnr(&picture, &exact);
+            let bytes = memory.device_bytes;
+            println!("{name} {quantization:?}: {db:.1} dB; {bytes} of {} bytes on the device", full.device_bytes);
+            assert!(db >= least_db, "{name} {quantization:?}: {db} dB");
+            assert!(bytes < most_bytes, "{name} {quantization:?} is no smaller");
+            assert!(bytes <= memory.pack_bytes, "weights were unpacked on the way to the device");
+            most_bytes = bytes;
+        }
     }
 }

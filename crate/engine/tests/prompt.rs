@@ -26,7 +26,7 @@ struct Case {
 #[derive(Debug, serde::Deserialize)]
 #[serde(untagged)]
 enum GoldenSegment {
-    Text(String, f64),
+    Text(String, String),
     Break(String),
 }
 
@@ -57,7 +57,7 @@ fn chunks(tokenizer: &ClipTokenizer, prompt: &str, capacity: usize) -> Result<(V
         match segment {
             Segment::Break => chunker.end_chunk(),
             Segment::Text { text, weight } => {
-                tokenizer.encode(&text).into_iter().for_each(|id| chunker.push(id, weight as f32));
+                tokenizer.encode_each(&text, |ids| chunker.push(ids, weight as f32));
             }
         }
     }
@@ -76,7 +76,7 @@ fn reads_prompts_as_the_reference_does() {
     for case in golden.cases {
         let Some(expected) = case.segments else { continue };
         let expected = expected.into_iter().map(|segment| match segment {
-            GoldenSegment::Text(text, weight) => Segment::Text { text, weight },
+            GoldenSegment::Text(text, weight) => Segment::Text { text, weight: weight.parse().unwrap() },
             GoldenSegment::Break(word) => {
                 assert_eq!(word, "BREAK");
                 Segment::Break
@@ -110,6 +110,19 @@ fn fills_chunks_as_the_reference_does() {
         }
     }
     assert!(several > 20 && cut_off > 1, "{several} of several chunks, {cut_off} cut off");
+}
+
+#[test]
+fn the_vectors_of_one_embedding_stay_together() {
+    let filled = |groups: &[&[u32]]| {
+        let mut chunker = Chunker::new(4, Some(9));
+        groups.iter().for_each(|ids| chunker.push(ids, 1.0));
+        chunker.finish().0.into_iter().map(|chunk| chunk.ids).collect::<Vec<_>>()
+    };
+    assert_eq!(filled(&[&[1, 2], &[3, 4], &[5, 6]]), [vec![1, 2, 3, 4], vec![5, 6]]);
+    assert_eq!(filled(&[&[1], &[2], &[3], &[5, 6, 7]]), [vec![1, 2, 3], vec![5, 6, 7]]);
+    assert_eq!(filled(&[&[1], &[9], &[3], &[4], &[5, 6]]), [vec![1, 9], vec![3, 4, 5, 6]], "cut at the comma first");
+    assert_eq!(filled(&[&[1], &[2, 3, 4, 5, 6]]), [vec![1], vec![2, 3, 4, 5], vec![6]], "more than a chunk holds");
 }
 
 fn refused(prompt: &str) -> String {

@@ -243,7 +243,7 @@ impl FraiseEngine {
         let limits = DeviceLimits::of(&compute.device);
         let fits = |manifest: &Manifest| {
             let recommended = manifest.recommended;
-            ModelShape::of(manifest)?.requirements(recommended.width, recommended.height).check(&limits)
+            ModelShape::of(manifest)?.requirements(recommended.width, recommended.height, &limits).check()
         };
         let manifest = if url.starts_with(LocalSource::SCHEME) {
             download_if(&fits, &LocalSource::new(url), &self.store, &self.digest, &mut report).await?

@@ -41,7 +41,7 @@ export interface Truncated {
 export interface GenerateRequest {
   /** What to paint. */
   readonly prompt: string;
-  /** What to keep out of the picture; counts with guidance above 1. */
+  /** What to keep out of the picture; counts with guidance above 1. SDXL takes "" for a prompt, unlike an absent one. */
   readonly negative?: string | undefined;
   /** Seed of the noise, an integer from 0 to 2^64-1; 0 where absent. */
   readonly seed?: number | bigint | undefined;
@@ -62,7 +62,7 @@ export interface GenerateRequest {
 /** A request with every value decided. `seed` is a bigint only above 2^53-1. */
 export interface EffectiveRequest {
   readonly prompt: string;
-  readonly negative: string;
+  readonly negative: string | null;
   readonly seed: number | bigint;
   readonly steps: number;
   readonly guidance: number;

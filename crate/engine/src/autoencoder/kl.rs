@@ -97,7 +97,11 @@ impl AutoencoderKlConfig {
             up_blocks,
             conv_norm_out: group_norm(&mut d.sub("conv_norm_out"), first, groups, Self::EPS)?,
             conv_out: Conv2d::init(&mut d.sub("conv_out"), first, self.out_channels, Conv2dShape::SAME)?,
-            shape: DecoderShape { widths: widths.iter().rev().copied().collect(), is_tiny: false },
+            shape: DecoderShape {
+                widths: widths.iter().rev().copied().collect(),
+                is_tiny: false,
+                attends: self.mid_block_add_attention,
+            },
         })
     }
 
@@ -169,7 +173,7 @@ impl KlDecoder {
     /// As [`KlDecoder::forward`] where that takes no more than `activation_bytes`, else as
     /// [`KlDecoder::forward_tiled`] in tiles of [`TILE_LATENTS`].
     pub fn forward_within(&self, latents: Tensor<4>, activation_bytes: u64) -> Tensor<4> {
-        match self.shape.demand_of(latents.dims()).live_bytes <= activation_bytes {
+        match self.shape.demand_of(latents.dims(), piece_bytes(&latents)).live_bytes <= activation_bytes {
             true => self.forward(latents),
             false => self.forward_tiled(latents, TILE_LATENTS),
         }

@@ -48,7 +48,8 @@ pub fn plan<B: ByteSource>(
     vocabulary: &Vocabulary,
     prediction: Option<Prediction>,
 ) -> Result<Checkpoint> {
-    let view = View { shape_of: &|name| file.get(name).map(|place| place.info.shape.as_slice()) };
+    let find = |name: &str| file.get(name).or_else(|| file.get(&without_text_model(name)));
+    let view = View { shape_of: &|name| find(name).map(|place| place.info.shape.as_slice()) };
     let unet = UnetShape::infer(view.below(UNET)).map_err(|error| unknown::explain(file.header(), error))?;
     unet.check()?;
     let (family, encoders) = view.family(file.header(), unet.context)?;
@@ -57,6 +58,7 @@ pub fn plan<B: ByteSource>(
         Error::request("checkpoint", "holds no autoencoder; give a complete checkpoint (UNet, VAE, text encoder)")
     })?;
     let vae = VaeShape::infer(view.below(vae_prefix))?;
+    vae.check()?;
     let is_velocity = family == Family::Sd2 || file.get(VELOCITY_MARK).is_some();
     let inferred = if is_velocity { Prediction::VPrediction } else { Prediction::Epsilon };
     let prediction = prediction.unwrap_or(inferred);
@@ -238,7 +240,7 @@ impl<B: ByteSource> Builder<'_, B> {
             };
             return Err(Error::ShapeMismatch { name: source.to_owned(), expected, found: found.info.shape.clone() });
         }
-        let mut tensor = PlannedTensor::stored(&row.name, found.info, 0, found.start);
+        let mut tensor = PlannedTensor::stored(&row.name, found, 0)?;
         tensor.info = TensorInfo { shape: row.shape.clone(), ..tensor.info };
         match (row.form, &mut tensor.content) {
             (Form::Third(third), Content::Stored(stored)) => {

@@ -35,7 +35,7 @@ pub use self::file::SafetensorsFile;
 pub use self::plan::{Plan, PlannedComponent};
 pub use self::vocabulary::Vocabulary;
 pub use self::write::write;
-use crate::pack::manifest::{Component, Examples, FORMAT, Manifest, Recommended};
+use crate::pack::manifest::{Component, Examples, FORMAT, MAX_NAME_BYTES, Manifest, Recommended};
 use crate::pack::writer::{PackOptions, PieceSink, Written};
 use crate::{Error, Result};
 
@@ -323,10 +323,10 @@ pub fn manifest(
         };
         components.insert(planned.name.clone(), component);
     }
-    let name = publication.name.as_deref().unwrap_or(name);
+    let name = publication.name.clone().unwrap_or_else(|| plain_name(name));
     let manifest = Manifest {
         format: FORMAT,
-        name: if name.is_empty() { "unnamed".to_owned() } else { name.to_owned() },
+        name: if name.is_empty() { "unnamed".to_owned() } else { name },
         license: publication.license.clone().unwrap_or_else(|| "unknown".to_owned()),
         license_restrictions: publication.license_restrictions.clone(),
         source: publication.source.clone(),
@@ -339,6 +339,18 @@ pub fn manifest(
     };
     manifest.validate()?;
     Ok(manifest)
+}
+
+/// A file's name as a model's: whatever the file is called, the manifest must be readable.
+fn plain_name(name: &str) -> String {
+    let mut plain = String::new();
+    for character in name.chars().filter(|character| !character.is_control()) {
+        if plain.len() + character.len_utf8() > MAX_NAME_BYTES {
+            break;
+        }
+        plain.push(character);
+    }
+    plain
 }
 
 /// diffusers' defaults: its pipeline's steps and guidance, and the size that the UNet was made for.

@@ -6,7 +6,7 @@ use safetensors::Dtype;
 use serde_json::Value;
 
 use super::ByteSource;
-use super::file::SafetensorsFile;
+use super::file::{Place, SafetensorsFile};
 use super::vocabulary::{Vocabulary, tokenizer_config};
 use crate::pack::TensorInfo;
 use crate::pack::layout::place;
@@ -88,11 +88,19 @@ pub struct Delta {
 }
 
 impl PlannedTensor {
-    /// A tensor of a file, as it is there.
-    pub fn stored(name: impl Into<String>, info: &TensorInfo, file: usize, start: u64) -> Self {
+    /// A weight of the file of index `file`, as it is there.
+    ///
+    /// # Errors
+    /// [`Error::Manifest`] where it is of a type that packs have no numbers of.
+    pub fn stored(name: impl Into<String>, place: Place<'_>, file: usize) -> Result<Self> {
+        let Place { info, start } = place;
+        if !matches!(info.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
+            let reason = format!("weights of type {} cannot be packed; F32, F16 and BF16 can", info.dtype);
+            return Err(Error::manifest(&info.name, reason));
+        }
         let stored = Stored { file, start, bytes: info.bytes, dtype: info.dtype };
         let info = TensorInfo { name: name.into(), ..info.clone() };
-        Self { info, content: Content::Stored(stored), deltas: Vec::new() }
+        Ok(Self { info, content: Content::Stored(stored), deltas: Vec::new() })
     }
 
     /// A whole file as a tensor of bytes.
@@ -161,7 +169,7 @@ impl Plan {
         for (index, file) in files.iter().enumerate().skip(first) {
             for found in file.places() {
                 let Some((component, name)) = place(part, &found.info.name)? else { continue };
-                let tensor = PlannedTensor::stored(&name, found.info, index, found.start);
+                let tensor = PlannedTensor::stored(&name, found.clone(), index)?;
                 if components.entry(component).or_default().insert(name, tensor).is_some() {
                     return Err(Error::manifest(file.name(), format!("holds `{}` a second time", found.info.name)));
                 }

@@ -35,7 +35,7 @@ pub fn add<B: ByteSource>(plan: &mut Plan, files: &[SafetensorsFile<B>], config:
             false => tiny_decoder_name(name),
         };
         let Some(named) = named else { return Err(Error::UnexpectedTensor { name: format!("{COMPONENT}: {name}") }) };
-        tensors.push(PlannedTensor::stored(named, place.info, before.len(), place.start));
+        tensors.push(PlannedTensor::stored(named, place.clone(), before.len())?);
     }
     let first = tensors.iter().find(|tensor| tensor.info.name == "decoder.layers.0.weight");
     let latents = first.and_then(|tensor| tensor.info.shape.get(1).copied());

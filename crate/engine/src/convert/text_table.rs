@@ -9,6 +9,8 @@ use crate::{Error, Result};
 
 /// Most layers looked for.
 const MAX_LAYERS: usize = 128;
+/// Greatest width of anything, far above all known models.
+const MAX_WIDTH: usize = 1 << 16;
 /// Width of a head in every CLIP.
 const HEAD_WIDTH: usize = 64;
 /// Stable Diffusion 2 reads OpenCLIP-H's next to last layer: diffusers leaves out the one after.
@@ -171,7 +173,11 @@ impl TextShape {
         if self.layers == 0 {
             return wrong("without layers".to_owned());
         }
-        if self.width == 0 || !self.width.is_multiple_of(HEAD_WIDTH) {
+        let sizes = [Some(self.width), Some(self.inner), Some(self.positions), self.projection];
+        if sizes.iter().flatten().any(|size| !(1..=MAX_WIDTH).contains(size)) {
+            return wrong("of a size that is out of bounds".to_owned());
+        }
+        if !self.width.is_multiple_of(HEAD_WIDTH) {
             return wrong(format!("of width {}, which is no multiple of {HEAD_WIDTH}", self.width));
         }
         if self.tokens != vocabulary_tokens {

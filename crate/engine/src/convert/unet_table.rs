@@ -10,6 +10,10 @@ use crate::{Error, Result};
 
 /// Most levels and layers looked for.
 const MAX_LEVELS: usize = 8;
+/// Most transformer blocks of one attention.
+const MAX_DEPTH: usize = 64;
+/// Greatest width of anything, far above all known models, so that products of widths stay numbers.
+const MAX_WIDTH: usize = 1 << 16;
 /// Group norms of these models have this many groups.
 const GROUPS: usize = 32;
 /// Width of a head in models that project by matrices (Stable Diffusion 2 and XL).
@@ -60,7 +64,7 @@ impl UnetShape {
         let depth_at = |block: &str| {
             let is_there =
                 |index: &usize| shape_of(&format!("{block}.transformer_blocks.{index}.norm1.weight")).is_some();
-            (0..).take_while(is_there).count()
+            (0..=MAX_DEPTH).take_while(is_there).count()
         };
         let mut levels = vec![Level::default()];
         let (mut context, mut linear) = (None, false);
@@ -137,7 +141,17 @@ impl UnetShape {
             added: number("projection_class_embeddings_input_dim"),
             widths,
         })
-        .filter(|shape: &Self| shape.widths.len() == shape.depths.len() && shape.widths.len() <= MAX_LEVELS)
+        .filter(|shape: &Self| shape.widths.len() == shape.depths.len() && shape.is_bounded())
+    }
+
+    /// Whether all of it is of a size that tables can be made of.
+    fn is_bounded(&self) -> bool {
+        let others = [self.in_channels, self.out_channels, self.context];
+        let optional = [self.guidance, self.added].into_iter().flatten();
+        (1..=MAX_LEVELS).contains(&self.widths.len())
+            && (1..=MAX_LEVELS).contains(&self.layers)
+            && self.depths.iter().chain(&self.mid_depth).all(|&depth| depth <= MAX_DEPTH)
+            && self.widths.iter().copied().chain(others).chain(optional).all(|width| (1..=MAX_WIDTH).contains(&width))
     }
 
     /// Every tensor, by its name below `model.diffusion_model.`.
@@ -312,6 +326,9 @@ impl UnetShape {
     /// # Errors
     /// [`Error::Request`] saying what is wrong.
     pub fn check(&self) -> Result<()> {
+        if !self.is_bounded() {
+            return Err(irregular("a size that is out of bounds"));
+        }
         let multiple = if self.linear { HEAD_WIDTH } else { HEADS };
         if self
             .widths

@@ -10,6 +10,8 @@ use crate::{Error, Result};
 
 /// Most levels and layers looked for.
 const MAX_LEVELS: usize = 8;
+/// Greatest width of anything, far above all known models.
+const MAX_WIDTH: usize = 1 << 16;
 /// Group norms of these models have this many groups.
 const GROUPS: usize = 32;
 /// Channels of a picture.
@@ -66,6 +68,20 @@ impl VaeShape {
             has_encoder: shape_of("encoder.conv_in.weight").is_some(),
             widths,
         })
+    }
+
+    /// Checks that widths are ones that tables can be made of.
+    ///
+    /// # Errors
+    /// [`Error::Request`] saying what is wrong.
+    pub fn check(&self) -> Result<()> {
+        let is_bounded = |width: &usize| (1..=MAX_WIDTH).contains(width);
+        if self.widths.iter().all(|width| is_bounded(width) && width.is_multiple_of(GROUPS))
+            && is_bounded(&self.latents)
+        {
+            return Ok(());
+        }
+        Err(Error::request("checkpoint", "has an autoencoder with widths that are no multiples of 32 or out of bounds"))
     }
 
     /// Every tensor, by its name below `first_stage_model.`.

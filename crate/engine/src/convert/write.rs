@@ -1,5 +1,6 @@
 //! Carries a plan out: reads the files part by part, and hands the numbers to the pack's writer.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -9,10 +10,13 @@ use super::file::SafetensorsFile;
 use super::lora::Difference;
 use super::plan::{Content, Plan, PlannedComponent, Stored};
 use super::{ByteSource, ConvertProgress};
-use crate::pack::Piece;
 use crate::pack::quantize;
 use crate::pack::writer::{PackOptions, PieceSink, TensorSource, Written, write_component};
+use crate::pack::{Piece, Quantization};
 use crate::{Error, Result};
+
+/// Progress is told after at least so many input bytes, and after every piece.
+const TOLD_BYTES: u64 = 8 << 20;
 
 /// Writes every component of a plan; `files` are those that it was made from, in the same order.
 ///
@@ -29,37 +33,88 @@ pub async fn write<B: ByteSource>(
     let mut before_bytes = 0;
     let mut written = BTreeMap::new();
     for component in &plan.components {
-        let (input_bytes, pack_bytes) = (component.input_bytes(), component.pack_bytes(options)?);
-        let mut report = |kept_bytes: u64| {
-            let share = u128::from(input_bytes) * u128::from(kept_bytes) / u128::from(pack_bytes.max(1));
-            let done_bytes = before_bytes + share as u64; // at most input_bytes
-            on_progress(ConvertProgress { component: component.name.clone(), done_bytes, total_bytes });
+        let progress = Progress {
+            component,
+            before_bytes,
+            total_bytes,
+            reads_bytes: component.input_bytes() * if options.quantization == Quantization::Mixed { 3 } else { 2 },
+            pack_bytes: component.pack_bytes(options)?,
+            state: RefCell::new(State { read_bytes: 0, kept_bytes: 0, told_bytes: before_bytes, on_progress }),
         };
-        let kept_bytes = sink.kept(&component.name).iter().map(|piece| piece.bytes).sum::<u64>().min(pack_bytes);
-        report(kept_bytes);
-        let mut source = PlanSource { component, files, loaded: None };
-        let mut watched = Watched { sink, kept_bytes, report: &mut report };
+        progress.kept(sink.kept(&component.name).iter().map(|piece| piece.bytes).sum());
+        let mut source = PlanSource { component, files, loaded: None, progress: &progress };
+        let mut watched = Watched { sink, progress: &progress };
         let infos = component.infos();
         let done = write_component(&component.name, options, &infos, &mut source, &mut watched).await?;
+        before_bytes += component.input_bytes();
+        progress.tell(before_bytes);
         written.insert(component.name.clone(), done);
-        report(pack_bytes);
-        before_bytes += input_bytes;
     }
     Ok(written)
+}
+
+/// How far one component is: by what has been read of it or by the pieces that are kept, whichever is further.
+struct Progress<'a> {
+    component: &'a PlannedComponent,
+    /// Input bytes of the components before.
+    before_bytes: u64,
+    /// Input bytes of all.
+    total_bytes: u64,
+    /// What the writer reads of this one at most: measures, scales, numbers.
+    reads_bytes: u64,
+    pack_bytes: u64,
+    state: RefCell<State<'a>>,
+}
+
+struct State<'a> {
+    read_bytes: u64,
+    kept_bytes: u64,
+    told_bytes: u64,
+    on_progress: &'a mut dyn FnMut(ConvertProgress),
+}
+
+impl Progress<'_> {
+    fn read(&self, bytes: usize) {
+        self.state.borrow_mut().read_bytes += bytes as u64;
+        let done_bytes = self.done_bytes();
+        if done_bytes >= self.state.borrow().told_bytes + TOLD_BYTES {
+            self.tell(done_bytes);
+        }
+    }
+
+    fn kept(&self, bytes: u64) {
+        self.state.borrow_mut().kept_bytes += bytes;
+        self.tell(self.done_bytes());
+    }
+
+    fn done_bytes(&self) -> u64 {
+        let state = self.state.borrow();
+        let share = |part: u64, whole: u64| {
+            let part = u128::from(part.min(whole));
+            (u128::from(self.component.input_bytes()) * part / u128::from(whole.max(1))) as u64 // at most the input
+        };
+        let by_reading = share(state.read_bytes, self.reads_bytes);
+        self.before_bytes + by_reading.max(share(state.kept_bytes, self.pack_bytes))
+    }
+
+    fn tell(&self, done_bytes: u64) {
+        let mut state = self.state.borrow_mut();
+        state.told_bytes = state.told_bytes.max(done_bytes);
+        let (component, done_bytes) = (self.component.name.clone(), state.told_bytes);
+        (state.on_progress)(ConvertProgress { component, done_bytes, total_bytes: self.total_bytes });
+    }
 }
 
 /// Reports every piece on its way to the sink.
 struct Watched<'a, S> {
     sink: &'a mut S,
-    kept_bytes: u64,
-    report: &'a mut dyn FnMut(u64),
+    progress: &'a Progress<'a>,
 }
 
 impl<S: PieceSink> PieceSink for Watched<'_, S> {
     async fn put(&mut self, component: &str, piece: &Piece, bytes: &[u8]) -> Result<()> {
         self.sink.put(component, piece, bytes).await?;
-        self.kept_bytes += piece.bytes;
-        (self.report)(self.kept_bytes);
+        self.progress.kept(piece.bytes);
         Ok(())
     }
 
@@ -74,6 +129,7 @@ struct PlanSource<'a, B> {
     files: &'a mut [SafetensorsFile<B>],
     /// What was last loaded whole, and for which tensor.
     loaded: Option<(usize, Loaded)>,
+    progress: &'a Progress<'a>,
 }
 
 enum Loaded {
@@ -85,6 +141,7 @@ enum Loaded {
 
 impl<B: ByteSource> TensorSource for PlanSource<'_, B> {
     async fn read(&mut self, index: usize, range: Range<usize>) -> Result<Vec<u8>> {
+        self.progress.read(range.len());
         let tensor = &self.component.tensors[index];
         if tensor.deltas.is_empty() {
             return self.read_content(index, range).await;

@@ -16,7 +16,7 @@ use crate::weights::Weight;
 
 /// Widest head whose output one invocation keeps in registers: the widest in a Stable Diffusion UNet. GPUs have at most
 /// 255 registers for an invocation.
-const MAX_OUTPUT_SIZE: usize = 160;
+pub const MAX_OUTPUT_SIZE: usize = 160;
 /// Widest head whose query is kept in registers too.
 const MAX_QUERY_SIZE: u32 = 80;
 /// Largest part of the score matrix that exists at once on the CPU.

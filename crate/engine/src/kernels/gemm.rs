@@ -8,7 +8,7 @@
 use burn::tensor::{Tensor, module, ops::ConvOptions};
 use burn_cubecl::tensor::CubeTensor;
 
-use super::launch::{Wgsl, entry, launch, on_gpu, prelude, words_on_gpu};
+use super::launch::{Wgsl, entry, has_f16, launch, on_gpu, prelude, words_on_gpu};
 use super::pad::{Padding, pad};
 use crate::weights::{Scheme, Weight, WeightPart};
 
@@ -157,11 +157,11 @@ impl Problem<'_> {
         inputs.extend(scales.as_ref());
         inputs.extend(bias.as_ref());
         let invocations = self.p.div_ceil(TILE_P as usize) * part.rows.div_ceil(TILE_N as usize);
-        Some(launch(self.kernel(part.rows), invocations, &inputs, shape))
+        Some(launch(self.kernel(part.rows, has_f16(input)), invocations, &inputs, shape))
     }
 
-    /// The kernel for `n` outputs.
-    fn kernel(&self, n: usize) -> Wgsl {
+    /// The kernel for `n` outputs, reading weights and scales as 16-bit floats where `f16`.
+    fn kernel(&self, n: usize, f16: bool) -> Wgsl {
         let k = self.weight.columns;
         let kernel = self.image.as_ref().map_or(0, |image| image.kernel);
         let key = vec![
@@ -169,6 +169,7 @@ impl Problem<'_> {
             u32::from(self.bias.is_some()),
             u32::from(k.is_multiple_of(4)),
             kernel as u32,
+            u32::from(f16),
         ];
         let mut info = vec![n, k, self.p];
         if let Some(i) = &self.image {
@@ -188,20 +189,23 @@ struct Text {
     whole: bool,
     /// Side of a convolution's kernel; `None` for a linear layer.
     conv: Option<u32>,
+    /// The adapter has 16-bit floats: weights and scales are read as such, not unpacked from words. Sums stay at 32 bits.
+    f16: bool,
 }
 
 impl Text {
     fn new(key: &[u32]) -> Self {
         let conv = (key[3] > 0).then_some(key[3]);
-        Self { scheme: Scheme::ALL[key[0] as usize], bias: key[1] != 0, whole: key[2] != 0, conv }
+        Self { scheme: Scheme::ALL[key[0] as usize], bias: key[1] != 0, whole: key[2] != 0, conv, f16: key[4] != 0 }
     }
 
     fn build(&self) -> String {
         // A linear layer whose rows are whole vectors reads them as such.
         let vector_rows = self.conv.is_none() && self.whole;
-        let mut buffers = vec![("x", if vector_rows { "vec4<f32>" } else { "f32" }), ("w", "u32")];
+        let weights = if self.reads_f16_weights() { "vec4<f16>" } else { "u32" };
+        let mut buffers = vec![("x", if vector_rows { "vec4<f32>" } else { "f32" }), ("w", weights)];
         if self.scheme.is_quantized() {
-            buffers.push(("s", "u32"));
+            buffers.push(("s", if self.f16 { "f16" } else { "u32" }));
         }
         if self.bias {
             buffers.push(("bias", "f32"));
@@ -219,6 +223,11 @@ impl Text {
         .concat()
     }
 
+    /// Whether four weights are one vector of the buffer.
+    fn reads_f16_weights(&self) -> bool {
+        self.f16 && self.whole && self.scheme == Scheme::F16
+    }
+
     /// `weight4(n, k)`: four weights from `k` (a multiple of 4), unscaled; `scale(n, block)`.
     fn weight_functions(&self) -> String {
         let element = |body: &str| {
@@ -232,6 +241,7 @@ impl Text {
             |body: &str| format!("fn weight4(n: u32, k: u32) -> vec4<f32> {{ let e = n * info.k + k; {body} }}\n");
         let mut text = match self.scheme {
             Scheme::F32 => element("return bitcast<f32>(w[e]);"),
+            Scheme::F16 if self.reads_f16_weights() => vector("return vec4<f32>(w[e >> 2u]);"),
             Scheme::F16 if self.whole => {
                 vector("return vec4<f32>(unpack2x16float(w[e >> 1u]), unpack2x16float(w[(e >> 1u) + 1u]));")
             }
@@ -245,9 +255,10 @@ impl Text {
         };
         if self.scheme.is_quantized() {
             let factor = if self.scheme == Scheme::Q8 { "127.0" } else { "1.0" };
+            let stored = if self.f16 { "f32(s[e])" } else { "unpack2x16float(s[e >> 1u])[e & 1u]" };
             text += &format!(
                 "fn scale(n: u32, block: u32) -> f32 {{ let e = n * (info.k / 32u) + block; \
-                 return unpack2x16float(s[e >> 1u])[e & 1u] * {factor}; }}\n"
+                 return {stored} * {factor}; }}\n"
             );
         }
         text

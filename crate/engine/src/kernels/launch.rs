@@ -1,10 +1,12 @@
 //! Launching a WGSL kernel on tensors that Burn owns.
 
+use crate::limits;
 use burn::tensor::{DType, Int, Shape, Tensor};
 use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
 use burn_wgpu::{KernelSource, SourceKernel, SourceTemplate, Wgpu};
 use cubecl::{
     CubeCount, CubeDim,
+    ir::{ElemType, FloatKind},
     prelude::KernelId,
     server::{KernelArguments, MetadataBindingInfo},
 };
@@ -48,6 +50,11 @@ pub fn words_on_gpu(tensor: &Tensor<1, Int>) -> Option<CubeTensor> {
     tensor.clone().try_into_primitive::<Wgpu>().ok()
 }
 
+/// Whether shaders on the tensor's device may use 16-bit floats (WebGPU's `shader-f16`).
+pub fn has_f16(tensor: &CubeTensor) -> bool {
+    tensor.client.properties().supports_type(ElemType::Float(FloatKind::F16))
+}
+
 /// Runs `kernel` with at least `invocations` invocations over `inputs` plus a fresh f32 output of `shape`.
 ///
 /// Bindings are numbered as in `inputs`, then the output, then the kernel's `info`; buffers are `read_write`, because
@@ -70,8 +77,8 @@ pub fn launch<const D: usize>(
     // What a caller must have seen to: indices are 32 bits wide, the last workgroup row included, and buffers bounded.
     debug_assert!(elements.max(invocations) as u64 + u64::from(MAX_GRID * WORKGROUP) < 1 << 32, "{:?}", kernel.key);
     debug_assert!(
-        (elements * size_of::<f32>()) as u64 <= like.client.properties().memory.max_page_size,
-        "{:?} of {elements} elements exceeds the device's largest binding",
+        inputs.iter().copied().chain([&output]).all(|tensor| bytes(tensor) <= limits::binding_bytes_of(tensor)),
+        "{:?} exceeds the device's largest binding",
         kernel.key
     );
     let workgroups = (invocations as u32).div_ceil(WORKGROUP).max(1);
@@ -84,6 +91,10 @@ pub fn launch<const D: usize>(
     Tensor::from_primitive::<Wgpu>(output)
 }
 
+fn bytes(tensor: &CubeTensor) -> u64 {
+    (tensor.meta.shape().iter().product::<usize>() * tensor.dtype.size()) as u64
+}
+
 /// Words two by two, padded to whole 16-byte rows as uniform buffers want.
 fn pairs(mut words: Vec<u32>) -> Vec<u64> {
     words.resize(words.len().next_multiple_of(4), 0);
@@ -92,7 +103,8 @@ fn pairs(mut words: Vec<u32>) -> Vec<u64> {
 
 /// Declarations that every kernel starts with: its buffers by name and element type, and the fields of `info`.
 pub fn prelude(buffers: &[(&str, &str)], info: &[&str]) -> String {
-    let mut text = String::new();
+    let uses_f16 = buffers.iter().any(|(_, element)| element.contains("f16"));
+    let mut text = if uses_f16 { "enable f16;\n".to_owned() } else { String::new() };
     for (index, (name, element)) in buffers.iter().enumerate() {
         text += &format!("@group(0) @binding({index}) var<storage, read_write> {name}: array<{element}>;\n");
     }

@@ -2,8 +2,9 @@
 //! that the model files call, which picks the kernel on a GPU and the twin elsewhere.
 //!
 //! Weights stay as the pack stores them ([`crate::weights::Weight`]); a kernel dequantizes what it reads in registers.
-//! No kernel uses shared memory, barriers or f16 arithmetic, so all run within WebGPU's default limits and fast on
-//! software adapters too, where barriers cost most.
+//! No kernel uses shared memory or barriers, so all run within WebGPU's default limits and fast on software adapters too,
+//! where barriers cost most. None needs 16-bit floats; where the adapter has them, weights are read as such. Arithmetic is
+//! at 32 bits everywhere.
 
 pub mod attention;
 pub mod embedding;

@@ -9,6 +9,21 @@ use super::quantize::BLOCK;
 use crate::weights::Scheme;
 use crate::{Error, Result};
 
+/// What a packer is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantization {
+    /// One scheme wherever [`Layout`] allows it.
+    All(Scheme),
+    /// Per weight what its measured error allows; see [`super::mixed`].
+    Mixed,
+}
+
+impl From<Scheme> for Quantization {
+    fn from(scheme: Scheme) -> Self {
+        Self::All(scheme)
+    }
+}
+
 /// Weights with fewer numbers than this are not worth quantizing.
 const MIN_QUANTIZED_ELEMENTS: usize = 1024;
 
@@ -49,43 +64,46 @@ fn current_attention_name(name: &str) -> String {
         .unwrap_or_else(|| name.to_owned())
 }
 
-/// Decides how each tensor of one component is stored.
+/// Knows which tensors of one component may be quantized.
 #[derive(Debug)]
 pub struct Layout {
-    wanted: Scheme,
     outer_layers: BTreeSet<String>,
 }
 
 impl Layout {
-    /// Prepares for the tensors of a component, of which `wanted` is asked.
-    pub fn new(tensors: &[TensorInfo], wanted: Scheme) -> Self {
-        Self { wanted, outer_layers: outer_layers(tensors) }
+    /// Prepares for the tensors of a component.
+    pub fn new(tensors: &[TensorInfo]) -> Self {
+        Self { outer_layers: outer_layers(tensors) }
     }
 
-    /// The scheme for one tensor of floats, one step towards `wanted`:
+    /// The scheme for one tensor of floats where `wanted` is asked of all, or `None` for a file:
     ///
     /// - quantized are matrices and convolution kernels of at least 1024 numbers whose rows are whole blocks of 32;
-    ///   `q4` is for matrices, convolution kernels are `q8` then;
     /// - `F16` are embeddings, norms, biases, and the convolutions into and out of a model (`conv_in`, `conv_out`, a
     ///   tiny autoencoder's first and last layer), where rounding shows most;
     /// - `F32` is what would not end on a multiple of four bytes, so that every tensor starts on one.
-    pub fn scheme(&self, tensor: &TensorInfo) -> Scheme {
+    pub fn scheme(&self, tensor: &TensorInfo, wanted: Scheme) -> Option<Scheme> {
         let elements: usize = tensor.shape.iter().product();
-        if self.wanted == Scheme::F32 && tensor.dtype != Dtype::F16 || !elements.is_multiple_of(2) {
-            return Scheme::F32;
+        if tensor.dtype == Dtype::U8 {
+            None
+        } else if wanted == Scheme::F32 && tensor.dtype != Dtype::F16 || !elements.is_multiple_of(2) {
+            Some(Scheme::F32)
+        } else if wanted.is_quantized() && self.is_quantizable(tensor) {
+            Some(wanted)
+        } else {
+            Some(Scheme::F16)
         }
-        if !self.wanted.is_quantized() || !self.is_quantizable(tensor, elements) {
-            return Scheme::F16;
-        }
-        if tensor.shape.len() > 2 { Scheme::Q8 } else { self.wanted }
     }
 
-    fn is_quantizable(&self, tensor: &TensorInfo, elements: usize) -> bool {
+    /// Whether a quantized scheme is possible for that tensor.
+    pub fn is_quantizable(&self, tensor: &TensorInfo) -> bool {
         let [rows, ..] = tensor.shape[..] else { return false };
+        let elements: usize = tensor.shape.iter().product();
         let kept = tensor.name.split('.').any(|part| {
             part.contains("norm") || matches!(part, "conv_in" | "conv_out" | "token_embedding" | "position_embedding")
         });
-        tensor.shape.len() >= 2
+        tensor.dtype != Dtype::U8
+            && tensor.shape.len() >= 2
             && tensor.name.ends_with(".weight")
             && !kept
             && !self.outer_layers.contains(&tensor.name)
@@ -143,7 +161,7 @@ mod tests {
         let tensors = [
             (tensor("down_blocks.0.attentions.0.proj_in.weight", &[64, 64]), Scheme::Q4),
             (tensor("time_embedding.linear_1.weight", &[128, 32]), Scheme::Q4),
-            (tensor("down_blocks.0.resnets.0.conv1.weight", &[64, 64, 3, 3]), Scheme::Q8),
+            (tensor("down_blocks.0.resnets.0.conv1.weight", &[64, 64, 3, 3]), Scheme::Q4),
             (tensor("down_blocks.0.resnets.0.conv1.bias", &[64]), Scheme::F16),
             (tensor("conv_in.weight", &[64, 32, 3, 3]), Scheme::F16),
             (tensor("conv_out.bias", &[3]), Scheme::F32),
@@ -153,15 +171,18 @@ mod tests {
             (tensor("odd.weight", &[64, 40]), Scheme::F16),
             (tensor("odd_scales.weight", &[33, 32]), Scheme::F16),
             (tensor("decoder.layers.0.weight", &[64, 64, 3, 3]), Scheme::F16),
-            (tensor("decoder.layers.7.weight", &[64, 64, 3, 3]), Scheme::Q8),
+            (tensor("decoder.layers.7.weight", &[64, 64, 3, 3]), Scheme::Q4),
             (tensor("decoder.layers.18.weight", &[64, 64, 3, 3]), Scheme::F16),
         ];
         let infos: Vec<TensorInfo> = tensors.iter().map(|(info, _)| info.clone()).collect();
-        let layout = Layout::new(&infos, Scheme::Q4);
+        let layout = Layout::new(&infos);
         for (info, expected) in &tensors {
-            assert_eq!(layout.scheme(info), *expected, "{}", info.name);
+            assert_eq!(layout.scheme(info, Scheme::Q4), Some(*expected), "{}", info.name);
+            assert_eq!(layout.is_quantizable(info), *expected == Scheme::Q4, "{}", info.name);
         }
-        assert_eq!(Layout::new(&infos, Scheme::F16).scheme(&infos[0]), Scheme::F16);
-        assert_eq!(Layout::new(&infos, Scheme::F32).scheme(&infos[0]), Scheme::F32);
+        assert_eq!(layout.scheme(&infos[0], Scheme::F16), Some(Scheme::F16));
+        assert_eq!(layout.scheme(&infos[0], Scheme::F32), Some(Scheme::F32));
+        let file = TensorInfo { dtype: Dtype::U8, ..infos[0].clone() };
+        assert_eq!((layout.scheme(&file, Scheme::Q4), layout.is_quantizable(&file)), (None, false));
     }
 }

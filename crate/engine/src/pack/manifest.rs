@@ -27,7 +27,8 @@ pub const MAX_COMPONENTS: usize = 16;
 /// Components that no pipeline can do without.
 pub const REQUIRED_COMPONENTS: [&str; 4] = ["text_encoder", "tokenizer", "unet", "vae_decoder"];
 
-const MAX_NAME_BYTES: usize = 128;
+/// Longest model name accepted, in bytes.
+pub const MAX_NAME_BYTES: usize = 128;
 const MAX_TEXT_BYTES: usize = 16 << 10;
 const MAX_EXAMPLES: usize = 64;
 const MAX_EXAMPLE_BYTES: usize = 1024;

@@ -1,8 +1,10 @@
 //! The number formats of a pack's weights, and the way back.
 //!
 //! `q8` and `q4` cut a row-major weight into blocks of 32 along its flattened input axis. A block is symmetric: one f16
-//! scale, the greatest magnitude over 127 (or 7), and integers in ±127 (or ±7). The scale is rounded to f16 first and
-//! the integers are computed with the rounded one, so that its rounding costs nothing.
+//! scale and integers in ±127 (or ±7). The scale of a `q8` block is its greatest magnitude over 127. With 15 levels
+//! that is wasteful, so a `q4` block also tries to cut off its greatest numbers: of a few scales it takes the one with
+//! the least squared error. A scale is rounded to f16 first and the integers are computed with the rounded one, so that
+//! its rounding costs nothing.
 
 use half::{bf16, f16};
 use safetensors::Dtype;
@@ -30,50 +32,48 @@ pub fn decode(name: &str, dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>> {
     }
 }
 
-/// Numbers encoded as F32 or F16, or the integers of a quantized scheme; whole blocks of 32 for the latter.
+/// Numbers as they are stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// The numbers, or the integers of a quantized scheme.
+    pub numbers: Vec<u8>,
+    /// One F16 per block of a quantized scheme, else empty.
+    pub scales: Vec<u8>,
+}
+
+/// Encodes numbers; whole blocks of 32 for quantized schemes.
 ///
 /// # Errors
 /// [`Error::Manifest`] naming the tensor where a number is beyond what F16 holds.
-pub fn encode(name: &str, scheme: Scheme, values: &[f32]) -> Result<Vec<u8>> {
+pub fn encode(name: &str, scheme: Scheme, values: &[f32]) -> Result<Encoded> {
+    let (mut numbers, mut scales) = (Vec::with_capacity(values.len() * 2), Vec::new());
     match scheme {
-        Scheme::F32 => Ok(values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+        Scheme::F32 => numbers.extend(values.iter().flat_map(|value| value.to_le_bytes())),
         Scheme::F16 => {
-            let mut bytes = Vec::with_capacity(values.len() * 2);
             for &value in values {
-                bytes.extend(finite_f16(name, value)?.to_le_bytes());
+                numbers.extend(finite_f16(name, value)?.to_le_bytes());
             }
-            Ok(bytes)
         }
         Scheme::Q8 => {
-            let mut bytes = Vec::with_capacity(values.len());
             for block in values.chunks(BLOCK) {
-                let scale = block_scale(name, scheme, block)?;
-                bytes.extend(block.iter().map(|&value| integer(value, scale, 127.0) as u8)); // two's complement
+                let scale = finite_f16(name, greatest(block) / Q8_MOST)?;
+                scales.extend(scale.to_le_bytes());
+                let inverse = inverse(scale);
+                let byte = |value: f32| nearest(value * inverse, Q8_MOST) as i8 as u8; // two's complement
+                numbers.extend(block.iter().map(|&value| byte(value)));
             }
-            Ok(bytes)
         }
         Scheme::Q4 => {
-            let mut bytes = Vec::with_capacity(values.len() / 2);
             for block in values.chunks(BLOCK) {
-                let scale = block_scale(name, scheme, block)?;
-                let nibble = |value: f32| (integer(value, scale, 7.0) + 8) as u8;
-                bytes.extend(block.chunks(2).map(|pair| nibble(pair[0]) | nibble(pair[1]) << 4));
+                let scale = q4_scale(name, block)?;
+                scales.extend(scale.to_le_bytes());
+                let inverse = inverse(scale);
+                let nibble = |value: f32| (nearest(value * inverse, Q4_MOST) + 8.0) as u8;
+                numbers.extend(block.chunks(2).map(|pair| nibble(pair[0]) | nibble(pair[1]) << 4));
             }
-            Ok(bytes)
         }
     }
-}
-
-/// The scales of whole blocks of 32, as F16.
-///
-/// # Errors
-/// [`Error::Manifest`] naming the tensor where a scale is beyond what F16 holds.
-pub fn scales(name: &str, scheme: Scheme, values: &[f32]) -> Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(values.len() / BLOCK * 2);
-    for block in values.chunks(BLOCK) {
-        bytes.extend(block_scale(name, scheme, block)?.to_le_bytes());
-    }
-    Ok(bytes)
+    Ok(Encoded { numbers, scales })
 }
 
 /// The numbers that `encode`d bytes, with their `scales` where quantized, stand for.
@@ -100,9 +100,52 @@ pub fn decode_scheme(scheme: Scheme, bytes: &[u8], scales: &[u8]) -> Vec<f32> {
     }
 }
 
-fn block_scale(name: &str, scheme: Scheme, block: &[f32]) -> Result<f16> {
-    let greatest = block.iter().fold(0f32, |greatest, value| greatest.max(value.abs()));
-    finite_f16(name, greatest / if scheme == Scheme::Q4 { 7.0 } else { 127.0 })
+/// What numbers become in a pack, as numbers again.
+///
+/// # Errors
+/// As [`encode`].
+pub fn rounded(name: &str, scheme: Scheme, values: &[f32]) -> Result<Vec<f32>> {
+    let Encoded { numbers, scales } = encode(name, scheme, values)?;
+    Ok(decode_scheme(scheme, &numbers, &scales))
+}
+
+/// Greatest integer of a `q8` block.
+const Q8_MOST: f32 = 127.0;
+/// Greatest integer of a `q4` block.
+const Q4_MOST: f32 = 7.0;
+/// How much of a `q4` block's range is kept: the scales that are tried, the full range first. On a trained model these
+/// five reach 95 % of what twenty-one do: the relative error falls from 0.098 to 0.093.
+const Q4_RANGES: [f32; 5] = [1.0, 0.95, 0.9, 0.85, 0.8];
+
+/// The scale with the least squared error; of equals, the widest.
+fn q4_scale(name: &str, block: &[f32]) -> Result<f16> {
+    let full = greatest(block) / Q4_MOST;
+    let mut best = (finite_f16(name, full)?, f32::INFINITY);
+    for range in Q4_RANGES {
+        let scale = f16::from_f32(full * range);
+        let error = squared_error(block, scale);
+        if error < best.1 {
+            best = (scale, error);
+        }
+    }
+    Ok(best.0)
+}
+
+/// Squared error of a `q4` block, summed in lanes, so that compilers may use vectors and every machine adds alike.
+fn squared_error(block: &[f32], scale: f16) -> f32 {
+    let (scale, inverse) = (scale.to_f32(), inverse(scale));
+    let mut lanes = [0f32; 8];
+    for values in block.chunks(lanes.len()) {
+        for (lane, &value) in lanes.iter_mut().zip(values) {
+            let difference = value - nearest(value * inverse, Q4_MOST) * scale;
+            *lane += difference * difference;
+        }
+    }
+    lanes.iter().sum()
+}
+
+fn greatest(block: &[f32]) -> f32 {
+    block.iter().fold(0f32, |greatest, value| greatest.max(value.abs()))
 }
 
 fn finite_f16(name: &str, value: f32) -> Result<f16> {
@@ -114,12 +157,39 @@ fn finite_f16(name: &str, value: f32) -> Result<f16> {
     }
 }
 
-fn integer(value: f32, scale: f16, most: f32) -> i8 {
-    let scale = scale.to_f32();
-    if scale == 0.0 {
-        return 0; // the whole block is below what F16 can express
+/// What numbers are multiplied with before they are rounded; 0 where the whole block is below what F16 can express.
+fn inverse(scale: f16) -> f32 {
+    if scale == f16::ZERO { 0.0 } else { 1.0 / scale.to_f32() }
+}
+
+/// The nearest integer in ±`most`, ties to even. Adding 1.5 · 2^23 leaves no bit for a fraction; `round_ties_even` is a
+/// library call per number on processors without the instruction.
+fn nearest(value: f32, most: f32) -> f32 {
+    const SHIFT: f32 = 12_582_912.0;
+    value.clamp(-most, most) + SHIFT - SHIFT
+}
+
+/// What rounding costs: sums over numbers and what is stored for them.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Rounding {
+    difference: f64,
+    original: f64,
+}
+
+impl Rounding {
+    /// Adds numbers and what they became.
+    pub fn add(&mut self, values: &[f32], stored: &[f32]) {
+        for (&value, &stored) in values.iter().zip(stored) {
+            let difference = f64::from(value) - f64::from(stored);
+            self.difference += difference * difference;
+            self.original += f64::from(value) * f64::from(value);
+        }
     }
-    (value / scale).round_ties_even().clamp(-most, most) as i8
+
+    /// Root mean square of the difference over that of the numbers; 0 where all are zero.
+    pub fn relative_error(&self) -> f64 {
+        if self.original == 0.0 { 0.0 } else { (self.difference / self.original).sqrt() }
+    }
 }
 
 #[cfg(test)]
@@ -131,20 +201,19 @@ mod tests {
     }
 
     fn round_trip(scheme: Scheme, values: &[f32]) -> Vec<f32> {
-        decode_scheme(scheme, &encode("w", scheme, values).unwrap(), &scales("w", scheme, values).unwrap())
+        let Encoded { numbers, scales } = encode("w", scheme, values).unwrap();
+        decode_scheme(scheme, &numbers, &scales)
     }
 
     #[test]
     fn round_trip_stays_within_half_a_step() {
         let values = wave(32 * 40);
-        for (scheme, levels) in [(Scheme::Q8, 127.0), (Scheme::Q4, 7.0)] {
-            for (block, back) in values.chunks(BLOCK).zip(round_trip(scheme, &values).chunks(BLOCK)) {
-                let step = block.iter().fold(0f32, |most, value| most.max(value.abs())) / levels;
-                for (value, found) in block.iter().zip(back) {
-                    // Half a step, plus the f16 scale's own rounding of 2^-11 at full deflection.
-                    let bound = step * 0.5 + value.abs() * 4.9e-4;
-                    assert!((value - found).abs() <= bound, "{scheme:?}: {value} became {found}");
-                }
+        for (block, back) in values.chunks(BLOCK).zip(round_trip(Scheme::Q8, &values).chunks(BLOCK)) {
+            let step = greatest(block) / Q8_MOST;
+            for (value, found) in block.iter().zip(back) {
+                // Half a step, plus the f16 scale's own rounding of 2^-11 at full deflection.
+                let bound = step * 0.5 + value.abs() * 4.9e-4;
+                assert!((value - found).abs() <= bound, "{value} became {found}");
             }
         }
         assert_eq!(round_trip(Scheme::F32, &values), values);
@@ -152,11 +221,58 @@ mod tests {
         assert_eq!(round_trip(Scheme::F16, &values), halves);
     }
 
+    /// The sum of uniform numbers, near enough to the normal distribution of weights.
+    fn bell(len: usize) -> Vec<f32> {
+        let mut state = 1u64;
+        let mut uniform = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1 << 24) as f32 - 0.5
+        };
+        (0..len).map(|_| (0..6).map(|_| uniform()).sum::<f32>() * 0.05).collect()
+    }
+
+    #[test]
+    fn q4_cuts_a_blocks_range_where_that_costs_least() {
+        let error = |values: &[f32], stored: &[f32]| {
+            let mut rounding = Rounding::default();
+            rounding.add(values, stored);
+            rounding.relative_error()
+        };
+        let values = bell(32 * 400);
+        let full_range: Vec<f32> = values
+            .chunks(BLOCK)
+            .flat_map(|block| {
+                let scale = f16::from_f32(greatest(block) / Q4_MOST);
+                block.iter().map(move |&value| nearest(value * inverse(scale), Q4_MOST) * scale.to_f32())
+            })
+            .collect();
+        let stored = round_trip(Scheme::Q4, &values);
+        for ((block, stored), full_range) in
+            values.chunks(BLOCK).zip(stored.chunks(BLOCK)).zip(full_range.chunks(BLOCK))
+        {
+            assert!(error(block, stored) <= error(block, full_range) * 1.000_01, "summed in another order");
+        }
+        let (found, before) = (error(&values, &stored), error(&values, &full_range));
+        assert!(found < before * 0.97 && found > 0.05, "{found} where the full range has {before}");
+        // A block that needs its full range keeps it: 15 numbers that are all levels.
+        let levels: Vec<f32> = (0..32).map(|i| (i % 15) as f32 - 7.0).collect();
+        assert_eq!(round_trip(Scheme::Q4, &levels), levels);
+    }
+
+    #[test]
+    fn rounding_is_relative_to_the_whole_tensor() {
+        let mut rounding = Rounding::default();
+        assert_eq!(rounding.relative_error(), 0.0);
+        rounding.add(&[3.0, 0.0], &[3.5, 0.0]);
+        rounding.add(&[4.0], &[4.0]);
+        assert_eq!(rounding.relative_error(), 0.1);
+    }
+
     #[test]
     fn q4_keeps_the_low_nibble_first() {
         let mut values = vec![0.0; 32];
         (values[0], values[1], values[31]) = (-7.0, 3.0, 7.0);
-        let bytes = encode("w", Scheme::Q4, &values).unwrap();
+        let bytes = encode("w", Scheme::Q4, &values).unwrap().numbers;
         assert_eq!((bytes[0], bytes[1], bytes[15]), (0xb1, 0x88, 0xf8));
     }
 

@@ -10,9 +10,10 @@ use safetensors::tensor::TensorInfo as FileTensorInfo;
 
 use super::cutter::Cutter;
 use super::header::{QUANTIZATION, TensorInfo};
-use super::layout::Layout;
+use super::layout::{Layout, Quantization};
 use super::manifest::{MAX_PIECE_BYTES, Piece};
-use super::quantize::{self, BLOCK};
+use super::mixed;
+use super::quantize::{self, BLOCK, Encoded, Rounding};
 use crate::weights::Scheme;
 use crate::{Error, Result};
 
@@ -50,7 +51,7 @@ pub trait PieceSink {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackOptions {
     /// How weights are stored where [`Layout`] allows it.
-    pub scheme: Scheme,
+    pub quantization: Quantization,
     /// Length of every piece but a component's last, 1 to [`MAX_PIECE_BYTES`].
     pub piece_bytes: u64,
 }
@@ -71,10 +72,14 @@ pub struct Written {
 pub struct TensorReport {
     /// Its name in the pack.
     pub name: String,
+    /// Its length along each dimension, outermost first.
+    pub shape: Vec<usize>,
     /// How it is stored; `None` for bytes that are no weights.
     pub scheme: Option<Scheme>,
     /// Its number of elements.
     pub elements: usize,
+    /// Length of what is stored, scales included.
+    pub bytes: usize,
     /// Root mean square of the rounding over that of the weight.
     pub relative_error: f64,
 }
@@ -93,46 +98,49 @@ pub async fn write_component(
     if options.piece_bytes == 0 || options.piece_bytes > MAX_PIECE_BYTES {
         return Err(Error::request("shard-mib", format!("pieces hold 1 to {MAX_PIECE_BYTES} bytes")));
     }
-    let plan = plan(tensors, options.scheme);
-    let mut reports: Vec<TensorReport> = tensors
-        .iter()
-        .map(|tensor| TensorReport {
-            name: tensor.name.clone(),
-            scheme: None,
-            elements: tensor.shape.iter().product(),
-            relative_error: 0.0,
-        })
-        .collect();
+    let layout = Layout::new(tensors);
+    let schemes = match options.quantization {
+        Quantization::All(scheme) => tensors.iter().map(|tensor| layout.scheme(tensor, scheme)).collect(),
+        Quantization::Mixed => mixed::schemes(component, tensors, &layout, source).await?,
+    };
+    let plan = plan(tensors, &schemes);
+    let mut reports = reports(tensors, &schemes, &plan);
     let header = header_bytes(&plan)?;
     let mut cutter = Cutter::new(component, options.piece_bytes, file_bytes(&header, &plan), sink);
     cutter.write(&header).await?;
     for part in &plan {
         let tensor = &tensors[part.source];
-        let mut squares = Squares::default();
+        let mut rounding = Rounding::default();
         for range in chunks(tensor) {
             if cutter.skip(part.converted_bytes(tensor, &range)) {
                 continue;
             }
             let bytes = source.read(part.source, range).await?;
             let converted =
-                part.convert(&format!("{component}.{}", tensor.name), tensor.dtype, &bytes, &mut squares)?;
+                part.convert(&format!("{component}.{}", tensor.name), tensor.dtype, &bytes, &mut rounding)?;
             cutter.write(&converted).await?;
         }
-        if let Content::Weights(scheme) = part.content {
-            let report = &mut reports[part.source];
-            (report.scheme, report.relative_error) = (Some(scheme), squares.relative_error());
+        if let Content::Weights(_) = part.content {
+            reports[part.source].relative_error = rounding.relative_error();
         }
     }
     let pieces = cutter.finish().await?;
     Ok(Written { bytes: pieces.iter().map(|piece| piece.bytes).sum(), pieces, tensors: reports })
 }
 
-/// Length of the file that [`write_component`] makes of `tensors`, known without their contents.
+/// Length of the file that [`write_component`] makes of `tensors`, known without their contents; for
+/// [`Quantization::Mixed`], which depends on them, that of `q8`, which it hardly ever exceeds.
 ///
 /// # Errors
 /// As [`write_component`], for names that cannot stand in a header.
 pub fn component_bytes(tensors: &[TensorInfo], options: PackOptions) -> Result<u64> {
-    let plan = plan(tensors, options.scheme);
+    let layout = Layout::new(tensors);
+    let wanted = match options.quantization {
+        Quantization::All(scheme) => scheme,
+        Quantization::Mixed => Scheme::Q8,
+    };
+    let schemes: Vec<Option<Scheme>> = tensors.iter().map(|tensor| layout.scheme(tensor, wanted)).collect();
+    let plan = plan(tensors, &schemes);
     Ok(file_bytes(&header_bytes(&plan)?, &plan))
 }
 
@@ -166,38 +174,48 @@ impl Part {
         (self.bytes as u64 * range.len() as u64).checked_div(tensor.bytes as u64).unwrap_or(0)
     }
 
-    fn convert(&self, name: &str, dtype: Dtype, bytes: &[u8], squares: &mut Squares) -> Result<Vec<u8>> {
+    fn convert(&self, name: &str, dtype: Dtype, bytes: &[u8], rounding: &mut Rounding) -> Result<Vec<u8>> {
         let (scheme, is_scales) = match self.content {
             Content::File => return Ok(bytes.to_vec()),
             Content::Weights(scheme) => (scheme, false),
             Content::Scales(scheme) => (scheme, true),
         };
         let values = quantize::decode(name, dtype, bytes)?;
+        let Encoded { numbers, scales } = quantize::encode(name, scheme, &values)?;
         if is_scales {
-            return quantize::scales(name, scheme, &values);
+            return Ok(scales);
         }
-        let encoded = quantize::encode(name, scheme, &values)?;
-        let scales = if scheme.is_quantized() { quantize::scales(name, scheme, &values)? } else { Vec::new() };
-        squares.add(&values, &quantize::decode_scheme(scheme, &encoded, &scales));
-        Ok(encoded)
+        rounding.add(&values, &quantize::decode_scheme(scheme, &numbers, &scales));
+        Ok(numbers)
     }
 }
 
+/// What is known of each tensor before its numbers are converted.
+fn reports(tensors: &[TensorInfo], schemes: &[Option<Scheme>], plan: &[Part]) -> Vec<TensorReport> {
+    let report = |(index, (tensor, scheme)): (usize, (&TensorInfo, &Option<Scheme>))| TensorReport {
+        name: tensor.name.clone(),
+        shape: tensor.shape.clone(),
+        scheme: *scheme,
+        elements: tensor.shape.iter().product(),
+        bytes: plan.iter().filter(|part| part.source == index).map(|part| part.bytes).sum(),
+        relative_error: 0.0,
+    };
+    tensors.iter().zip(schemes).enumerate().map(report).collect()
+}
+
 /// The tensors of the new file in its order: by type, widest first, then by name, as the `safetensors` crate sorts.
-fn plan(tensors: &[TensorInfo], wanted: Scheme) -> Vec<Part> {
-    let layout = Layout::new(tensors, wanted);
+fn plan(tensors: &[TensorInfo], schemes: &[Option<Scheme>]) -> Vec<Part> {
     let mut parts = Vec::with_capacity(tensors.len());
-    for (source, tensor) in tensors.iter().enumerate() {
+    for (source, (tensor, scheme)) in tensors.iter().zip(schemes).enumerate() {
         let name = tensor.name.clone();
         let mut part = |content, name, dtype, shape: Vec<usize>| {
             let bytes = shape.iter().product::<usize>() * dtype_bytes(dtype);
             parts.push(Part { source, content, name, dtype, shape, bytes });
         };
-        if tensor.dtype == Dtype::U8 {
+        let &Some(scheme) = scheme else {
             part(Content::File, name, Dtype::U8, tensor.shape.clone());
             continue;
-        }
-        let scheme = layout.scheme(tensor);
+        };
         let content = Content::Weights(scheme);
         let rows = tensor.shape.first().copied().unwrap_or(1);
         let columns: usize = tensor.shape.iter().skip(1).product();
@@ -247,28 +265,8 @@ fn header_bytes(plan: &[Part]) -> Result<Vec<u8>> {
 }
 
 /// Byte ranges of a tensor, each a whole number of blocks but the last.
-fn chunks(tensor: &TensorInfo) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn chunks(tensor: &TensorInfo) -> impl Iterator<Item = Range<usize>> {
     let step = CHUNK_ELEMENTS * dtype_bytes(tensor.dtype).max(1);
     let bytes = tensor.bytes;
     (0..bytes).step_by(step).map(move |start| start..(start + step).min(bytes))
-}
-
-/// Sums for a tensor's relative error.
-#[derive(Default)]
-struct Squares {
-    difference: f64,
-    original: f64,
-}
-
-impl Squares {
-    fn add(&mut self, values: &[f32], stored: &[f32]) {
-        for (&value, &stored) in values.iter().zip(stored) {
-            self.difference += (f64::from(value) - f64::from(stored)).powi(2);
-            self.original += f64::from(value).powi(2);
-        }
-    }
-
-    fn relative_error(&self) -> f64 {
-        if self.original == 0.0 { 0.0 } else { (self.difference / self.original).sqrt() }
-    }
 }

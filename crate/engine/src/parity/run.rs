@@ -11,7 +11,9 @@ use serde_json::Value;
 
 use super::{Bound, Comparison, Files, Golden, Model, Output, compare as compare_values, file, json, parse};
 use crate::pack::writer::{PackOptions, PieceSink, TensorSource, write_component};
-use crate::pack::{Component, Examples, Manifest, Piece, Recommended, TensorInfo, layout, manifest::FORMAT};
+use crate::pack::{
+    Component, Examples, Manifest, Piece, Quantization, Recommended, TensorInfo, layout, manifest::FORMAT,
+};
 use crate::pipeline::Pipeline;
 use crate::store::{MemoryStore, Sha2Digest, Store};
 use crate::tokenizer::{ClipTokenizer, TokenizerConfig};
@@ -87,17 +89,20 @@ fn compare_ids(name: &str, golden: &Golden, model: &Model, files: &Files) -> Res
     let config = TokenizerConfig::from_json(&json("tokenizer_config.json", read("tokenizer_config.json")?)?)?;
     let tokenizer = ClipTokenizer::from_files(read("vocab.json")?, read("merges.txt")?, &config)?;
     let as_floats = |ids: Vec<u32>| ids.into_iter().map(|id| id as f32).collect::<Vec<_>>();
-    let found = [&request.prompt, &request.negative].map(|text| tokenizer.encode_padded(text).ids).concat();
+    let found = [&request.prompt, request.negative.as_deref().unwrap_or("")]
+        .map(|text| tokenizer.encode_padded(text).ids)
+        .concat();
     let expected = golden.ids()?.concat();
     let bound = Bound { scale: 1.0, tolerance: 0.0 };
     compare_values(format!("{name}.input_ids"), &as_floats(found), &as_floats(expected), bound)
 }
 
-/// Packs `model`'s folder of `files`, weights stored as `scheme`.
+/// Packs `model`'s folder of `files`, weights stored as `quantization` asks.
 ///
 /// # Errors
 /// [`Error::Request`] for a file that is not there; otherwise as [`write_component`].
-pub async fn pack_model(model: &Model, files: &Files, scheme: Scheme) -> Result<Packed> {
+pub async fn pack_model(model: &Model, files: &Files, quantization: impl Into<Quantization>) -> Result<Packed> {
+    let quantization = quantization.into();
     let store = MemoryStore::default();
     let read = |path: &str| file(files, &format!("{}/{path}", model.folder));
     let mut manifest = Manifest {
@@ -126,13 +131,13 @@ pub async fn pack_model(model: &Model, files: &Files, scheme: Scheme) -> Result<
             part.push(name.to_string(), Dtype::U8, vec![bytes.len()], bytes);
         }
         let config = json("tokenizer_config.json", read(&format!("{tokenizer}/tokenizer_config.json"))?)?;
-        part.write(tokenizer, config, scheme, (&store, &mut manifest)).await?;
+        part.write(tokenizer, config, quantization, (&store, &mut manifest)).await?;
     }
     for (folder, weights) in weights {
         let tensors = parse(read(&format!("{folder}/{weights}"))?)?;
         let config: Value = json("config.json", read(&format!("{folder}/config.json"))?)?;
         for (component, part) in split(folder, &tensors)? {
-            part.write(&component, config.clone(), scheme, (&store, &mut manifest)).await?;
+            part.write(&component, config.clone(), quantization, (&store, &mut manifest)).await?;
         }
     }
     manifest.total_bytes = manifest.components.values().map(|component| component.bytes).sum();
@@ -171,10 +176,10 @@ impl<'a> Part<'a> {
         mut self,
         name: &str,
         config: Value,
-        scheme: Scheme,
+        quantization: Quantization,
         (store, manifest): (&MemoryStore, &mut Manifest),
     ) -> Result<()> {
-        let options = PackOptions { scheme, piece_bytes: PIECE_BYTES };
+        let options = PackOptions { quantization, piece_bytes: PIECE_BYTES };
         let written = write_component(name, options, &self.infos, &mut self.contents, &mut Pieces(store)).await?;
         let optional = name == "vae_encoder";
         let component = Component { config, pieces: written.pieces, bytes: written.bytes, optional };

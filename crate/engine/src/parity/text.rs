@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Bound, Comparison, Files, Golden, MODULE_TOLERANCE, Output, build, compare as compare_values, config_of};
 use super::{file, json, largest};
-use crate::conditioning::{SecondEncoder, TextConditioner};
+use crate::conditioning::{Negative, SecondEncoder, TextConditioner};
 use crate::request::PromptSyntax;
 use crate::text_encoder::{ClipTextConfig, ProjectedText};
 use crate::tokenizer::{ClipTokenizer, TokenizerConfig};
@@ -17,7 +17,7 @@ pub struct TextSubject {
     tokenizers: Vec<String>,
     text_encoders: Vec<String>,
     prompt: String,
-    /// Absent where there is no guidance.
+    guided: bool,
     negative: Option<String>,
     prompt_syntax: PromptSyntax,
     force_zeros_for_empty_prompt: bool,
@@ -75,7 +75,12 @@ pub(super) async fn compare(
     device: &Device,
 ) -> Result<Vec<Comparison>> {
     let conditioner = subject.conditioner(files, device)?;
-    let found = conditioner.encode(subject.negative.as_deref(), &subject.prompt, subject.prompt_syntax)?;
+    let negative = match &subject.negative {
+        _ if !subject.guided => Negative::Unguided,
+        Some(negative) => Negative::Prompt(negative),
+        None => Negative::Unspecified,
+    };
+    let found = conditioner.encode(negative, &subject.prompt, subject.prompt_syntax)?;
     let mut comparisons = vec![compare_tensor(name, "context", golden, found.context).await?];
     match found.pooled {
         Some(pooled) => comparisons.push(compare_tensor(name, "pooled", golden, pooled).await?),

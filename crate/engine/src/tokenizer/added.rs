@@ -127,7 +127,7 @@ fn stands_alone(text: &str, start: usize, end: usize) -> bool {
     !before.is_some_and(is_word_character) && !after.is_some_and(is_word_character)
 }
 
-/// What regular expressions call `\w`.
+/// What regular expressions call `\w`. Source: Unicode technical standard 18, annex C.
 fn is_word_character(character: char) -> bool {
     let connects = matches!(
         character.general_category(),
@@ -137,5 +137,6 @@ fn is_word_character(character: char) -> bool {
             | GeneralCategory::SpacingMark
             | GeneralCategory::EnclosingMark
     );
-    character.is_alphabetic() || connects
+    let joins = matches!(character, '\u{200c}' | '\u{200d}');
+    character.is_alphabetic() || connects || joins
 }

@@ -9,7 +9,7 @@ use fraise_engine::convert::{
     self, ByteSource, ConvertOptions, Inputs, Plan, Publication, SafetensorsFile, Vocabulary,
 };
 use fraise_engine::pack::writer::{PackOptions, PieceSink};
-use fraise_engine::pack::{Manifest, Piece};
+use fraise_engine::pack::{Manifest, Piece, Quantization};
 use fraise_engine::weights::Scheme;
 use fraise_engine::{Error, Result};
 use half::f16;
@@ -190,7 +190,7 @@ impl Pieces {
 }
 
 pub fn options(scheme: Scheme) -> ConvertOptions {
-    let pack = PackOptions { scheme, piece_bytes: PIECE_BYTES };
+    let pack = PackOptions { quantization: Quantization::All(scheme), piece_bytes: PIECE_BYTES };
     ConvertOptions { pack, prediction: None, publication: Publication::default() }
 }
 

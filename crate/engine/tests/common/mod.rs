@@ -29,7 +29,7 @@ pub fn gpu() -> Option<Device> {
     .clone()
 }
 
-/// A GPU that has WebGPU's default limits, but for its largest buffer and binding; `None` as for [`gpu`].
+/// A GPU that has WebGPU's default limits, but for its largest binding; `None` as for [`gpu`].
 pub fn small_gpu(binding_bytes: u64) -> Option<Device> {
     gpu()?;
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
@@ -41,11 +41,7 @@ pub fn small_gpu(binding_bytes: u64) -> Option<Device> {
         required_features: adapter
             .features()
             .difference(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS | wgpu::Features::all_experimental_mask()),
-        required_limits: wgpu::Limits {
-            max_storage_buffer_binding_size: binding_bytes,
-            max_buffer_size: binding_bytes,
-            ..wgpu::Limits::default()
-        },
+        required_limits: wgpu::Limits { max_storage_buffer_binding_size: binding_bytes, ..wgpu::Limits::default() },
         ..wgpu::DeviceDescriptor::default()
     };
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();

@@ -8,9 +8,8 @@ use std::ops::Range;
 use std::task::Poll;
 
 use fraise_engine::pack::writer::{PackOptions, PieceSink, TensorSource, Written, write_component};
-use fraise_engine::pack::{Component, Examples, Manifest, Piece, Recommended, TensorInfo};
+use fraise_engine::pack::{Component, Examples, Manifest, Piece, Quantization, Recommended, TensorInfo};
 use fraise_engine::store::Source;
-use fraise_engine::weights::Scheme;
 use fraise_engine::{Error, Result};
 use safetensors::Dtype;
 use serde_json::json;
@@ -69,13 +68,13 @@ impl PieceSink for Pieces<'_> {
 /// Writes tensors as a component and collects its pieces.
 pub fn write(
     component: &str,
-    scheme: Scheme,
+    quantization: impl Into<Quantization>,
     tensors: &[(TensorInfo, Vec<u8>)],
     pieces: &mut BTreeMap<String, Vec<u8>>,
 ) -> Result<Written> {
     let (infos, contents): (Vec<_>, Vec<_>) = tensors.iter().cloned().unzip();
     let mut source = Memory { contents, ..Memory::default() };
-    let options = PackOptions { scheme, piece_bytes: PIECE_BYTES };
+    let options = PackOptions { quantization: quantization.into(), piece_bytes: PIECE_BYTES };
     pollster::block_on(write_component(component, options, &infos, &mut source, &mut Pieces(pieces)))
 }
 
@@ -84,7 +83,7 @@ pub fn bytes(values: &[f32]) -> Vec<u8> {
 }
 
 /// A whole pack of such components.
-pub fn small_pack(scheme: Scheme) -> SmallPack {
+pub fn small_pack(quantization: impl Into<Quantization> + Copy) -> SmallPack {
     let mut pieces = BTreeMap::new();
     let mut components = BTreeMap::new();
     let file = |name: &str, content: &[u8]| {
@@ -100,7 +99,7 @@ pub fn small_pack(scheme: Scheme) -> SmallPack {
             let scaled = |values: Vec<f32>| values.iter().map(|value| value * factor).collect::<Vec<f32>>();
             weights().into_iter().map(|(info, values)| (info, bytes(&scaled(values)))).collect()
         };
-        let written = write(name, scheme, &tensors, &mut pieces).unwrap();
+        let written = write(name, quantization, &tensors, &mut pieces).unwrap();
         let component = Component {
             config: json!({ "sample_size": 8 }),
             pieces: written.pieces,
