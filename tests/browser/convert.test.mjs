@@ -228,7 +228,7 @@ test("room that runs out on the way, which browsers do not always foretell, leav
   await studio.pickCheckpoint(tiny);
   await studio.find("#convert-start").click();
   await studio.until(() => window.tools.has("#convert-failure"), null, 200_000);
-  assert.equal(await studio.text("#convert-code"), "Quota");
+  assert.equal(await studio.text("#convert-code"), "Quota", await studio.text("#convert-failure"));
   await assertEmpty(studio);
   await studio.close();
 });

@@ -5,6 +5,7 @@ use fraise_engine::convert::{
     convert_checkpoint, inspect_checkpoint,
 };
 use fraise_engine::pack::Manifest;
+use fraise_engine::pack::layout::Quantization;
 use fraise_engine::pack::writer::PackOptions;
 use fraise_engine::store::{Completion, Digest, hex};
 use fraise_engine::weights::Scheme;
@@ -233,14 +234,15 @@ fn family_name(family: Family) -> &'static str {
 }
 
 fn options_for(quant: &str, name: Option<String>) -> Result<ConvertOptions> {
-    let scheme = match quant {
-        "mixed" | "q8" => Scheme::Q8,
-        "q4" => Scheme::Q4,
-        "f16" => Scheme::F16,
+    let quantization = match quant {
+        "mixed" => Quantization::Mixed,
+        "q8" => Scheme::Q8.into(),
+        "q4" => Scheme::Q4.into(),
+        "f16" => Scheme::F16.into(),
         other => return Err(Error::request("quant", format!("`{other}` is not one of {}", QUANTS.join(", ")))),
     };
     Ok(ConvertOptions {
-        pack: PackOptions { scheme, piece_bytes: PIECE_BYTES },
+        pack: PackOptions { quantization, piece_bytes: PIECE_BYTES },
         prediction: None,
         publication: Publication { name, ..Publication::default() },
     })

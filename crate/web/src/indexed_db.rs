@@ -11,8 +11,9 @@ use fraise_engine::store::{Completion, Store};
 use fraise_engine::{Error, Result};
 use indexed_db_futures::database::Database;
 use indexed_db_futures::error::{DomException, Error as IdbError, OpenDbError, UnexpectedDataError};
+use indexed_db_futures::internals::SystemRepr;
 use indexed_db_futures::prelude::*;
-use indexed_db_futures::transaction::TransactionMode;
+use indexed_db_futures::transaction::{Transaction, TransactionMode};
 use js_sys::{Object, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -89,7 +90,7 @@ impl IndexedDbStore {
             }
             other => (false, other.to_string()),
         };
-        // A write that fails for lack of room only when it is committed aborts its transaction without saying why.
+        // Not every browser says why it undid a write.
         let may_be_quota = is_quota || matches!(error, IdbError::MissingData(UnexpectedDataError::TransactionAborted));
         if may_be_quota && needed_bytes > 0 {
             let available_bytes = self.available_bytes().await.unwrap_or(0);
@@ -120,7 +121,7 @@ impl IndexedDbStore {
         self.with_database(&format!("writing to the store of {store}"), bytes, async |database| {
             let transaction = database.transaction(store).with_mode(TransactionMode::Readwrite).build()?;
             transaction.object_store(store)?.put(value.clone()).with_key(key.to_owned()).await?;
-            transaction.commit().await
+            commit(transaction).await
         })
         .await
     }
@@ -152,7 +153,7 @@ impl Store for IndexedDbStore {
         self.with_database("removing a piece from the store", 0, async |database| {
             let transaction = database.transaction(PIECES).with_mode(TransactionMode::Readwrite).build()?;
             transaction.object_store(PIECES)?.delete(sha256.to_owned()).await?;
-            transaction.commit().await
+            commit(transaction).await
         })
         .await
     }
@@ -170,6 +171,20 @@ impl Store for IndexedDbStore {
 
     async fn complete(&self, address: &str, completion: Completion) -> Result<()> {
         self.write(PACKS, address, &completion_record(&completion), completion.manifest.len()).await
+    }
+}
+
+/// Commits. A write that does not fit may fail only here, and says why only in a property that the crate does not read.
+pub(crate) async fn commit(transaction: Transaction<'_>) -> std::result::Result<(), IdbError> {
+    let raw = JsValue::from(transaction.as_sys().clone());
+    match transaction.commit().await {
+        Err(IdbError::MissingData(UnexpectedDataError::TransactionAborted)) => {
+            let cause = Reflect::get(&raw, &"error".into()).ok().and_then(|cause| cause.dyn_into().ok());
+            Err(cause.map_or(UnexpectedDataError::TransactionAborted.into(), |cause: web_sys::DomException| {
+                IdbError::DomException(DomException::from(cause))
+            }))
+        }
+        outcome => outcome,
     }
 }
 

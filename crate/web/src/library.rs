@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
 
 use crate::fetch::LocalSource;
-use crate::indexed_db::{IndexedDbStore, PACKS, PIECES, completion_record};
+use crate::indexed_db::{IndexedDbStore, PACKS, PIECES, commit, completion_record};
 
 /// In front of a journal's address in its key. Addresses are URLs, whose schemes hold no space.
 const UNFINISHED: &str = "unfinished conversion ";
@@ -135,7 +135,7 @@ impl IndexedDbStore {
             let packs = transaction.object_store(PACKS)?;
             packs.put(record.clone()).with_key(address.to_owned()).await?;
             packs.delete(journal_key(address)).await?;
-            transaction.commit().await
+            commit(transaction).await
         })
         .await
     }
@@ -151,7 +151,7 @@ impl IndexedDbStore {
             let transaction = database.transaction([PIECES, PACKS]).with_mode(TransactionMode::Readwrite).build()?;
             transaction.object_store(PIECES)?.put(array.clone()).with_key(piece.sha256.clone()).await?;
             transaction.object_store(PACKS)?.put(json.clone()).with_key(journal_key(address)).await?;
-            transaction.commit().await
+            commit(transaction).await
         })
         .await
     }
@@ -212,7 +212,7 @@ impl IndexedDbStore {
             for key in keys {
                 transaction.object_store(PACKS)?.delete(key.clone()).await?;
             }
-            transaction.commit().await
+            commit(transaction).await
         })
         .await
     }
