@@ -30,6 +30,7 @@ pub async fn describe(path: &Path) -> Result<()> {
         let pack_bytes = inspect(path, scheme).await?.pack_bytes;
         text += &format!("                {:>12} in {name}\n", mebibytes(pack_bytes));
     }
+    text += "                between the last two in mixed, which measures the weights\n";
     output::print(&text)
 }
 

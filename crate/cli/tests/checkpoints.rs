@@ -86,7 +86,7 @@ fn small_file(tensors: &[(&str, &[usize])]) -> Vec<u8> {
 fn a_checkpoint_becomes_a_pack_that_paints() {
     let place = Workplace::new("sd1");
     let (source, pack) = (place.path("tiny.safetensors"), place.path("pack"));
-    let summary = done(&["pack", &source, &pack, "--license", "CC0-1.0"]);
+    let summary = done(&["pack", &source, &pack, "--license", "CC0-1.0", "--quant", "q8"]);
     assert!(summary.starts_with("tiny · CC0-1.0"), "{summary}");
     let info = done(&["info", &source]);
     assert!(info.contains("LatentConsistencyModelPipeline") && info.contains("in q8"), "{info}");

@@ -6,6 +6,7 @@ mod checkpoints;
 use checkpoints::{Family, MemoryFile, Pieces, checkpoint, convert, options, pack_folder, run, serialized, vocabulary};
 use fraise_engine::autoencoder::AutoencoderKlConfig;
 use fraise_engine::convert::{ConvertProgress, Inputs, Prediction, convert_checkpoint, inspect_checkpoint};
+use fraise_engine::pack::Quantization;
 use fraise_engine::text_encoder::ClipTextConfig;
 use fraise_engine::unet::UNet2DConditionConfig;
 use fraise_engine::weights::Scheme;
@@ -154,6 +155,21 @@ fn an_interrupted_conversion_goes_on_where_it_stopped() {
     }
     assert_eq!(run(Inputs::new(&mut file), &options, &mut pieces).unwrap(), whole);
     assert_eq!(pieces.bytes, whole_pieces.bytes);
+}
+
+#[test]
+fn a_scheme_that_measures_the_weights_first_resumes_with_the_same_choice() {
+    let mut file = checkpoint(&Family::load("sd1"), Dtype::F16);
+    let mut options = options(Scheme::F16);
+    options.pack.quantization = Quantization::Mixed;
+    let mut pieces = Pieces::default();
+    let whole = run(Inputs::new(&mut file), &options, &mut pieces).unwrap();
+    for kept in pieces.journal.values_mut() {
+        kept.truncate(kept.len().div_ceil(2));
+    }
+    assert_eq!(run(Inputs::new(&mut file), &options, &mut pieces).unwrap(), whole);
+    let info = block_on(inspect_checkpoint(Inputs::new(&mut file), &vocabulary(), &options)).unwrap();
+    assert!(whole.total_bytes <= info.pack_bytes, "{} of {}", whole.total_bytes, info.pack_bytes);
 }
 
 #[test]
