@@ -318,6 +318,8 @@ fn denoise(unet: &UNet2DConditionConfig, latents: Map, piece: u64) -> Demand {
 pub(crate) struct DecoderShape {
     /// Width per level, coarsest first.
     pub widths: Vec<usize>,
+    /// Whether each level has blocks; a tiny one's finest may have none.
+    pub has_blocks: Vec<bool>,
     /// Whether it is a tiny one: no norms, no middle, never tiled.
     pub is_tiny: bool,
     /// Whether its middle attends to itself.
@@ -328,11 +330,18 @@ impl DecoderShape {
     fn of(value: &Value) -> Result<Self> {
         if value.get("_class_name").and_then(Value::as_str) == Some("AutoencoderTiny") {
             let config: AutoencoderTinyConfig = config(value, "vae_decoder")?;
-            return Ok(Self { widths: config.decoder_block_out_channels, is_tiny: true, attends: false });
+            let has_blocks = config.num_decoder_blocks.iter().map(|&count| count > 0).collect();
+            let widths = config.decoder_block_out_channels;
+            return Ok(Self { widths, has_blocks, is_tiny: true, attends: false });
         }
-        let config: AutoencoderKlConfig = config(value, "vae_decoder")?;
-        let attends = config.mid_block_add_attention;
-        Ok(Self { widths: config.block_out_channels.into_iter().rev().collect(), is_tiny: false, attends })
+        Ok(Self::of_kl(&config(value, "vae_decoder")?))
+    }
+
+    /// The shape of a KL autoencoder's.
+    pub fn of_kl(config: &AutoencoderKlConfig) -> Self {
+        let widths: Vec<_> = config.block_out_channels.iter().rev().copied().collect();
+        let has_blocks = vec![true; widths.len()];
+        Self { widths, has_blocks, is_tiny: false, attends: config.mid_block_add_attention }
     }
 
     /// Latents of shape [batch, channels, height, width] to pixels.
@@ -353,8 +362,10 @@ impl DecoderShape {
             x = walk.resnet(0, x, first);
         }
         for (index, &width) in self.widths.iter().enumerate() {
-            x = walk.resnet(0, x, width);
-            x = walk.resnet(0, x, width);
+            if self.has_blocks.get(index).copied().unwrap_or(false) {
+                x = walk.resnet(0, x, width);
+                x = walk.resnet(0, x, width);
+            }
             if index + 1 < self.widths.len() {
                 x = walk.conv((0, x.released()), x, width, 2);
             }

@@ -16,7 +16,6 @@ use fraise_engine::autoencoder::{AutoencoderKlConfig, AutoencoderTinyConfig};
 use fraise_engine::limits::{DEFAULT_BINDING_BYTES, DeviceLimits};
 use fraise_engine::pack::{Component, Examples, Manifest, Piece, Recommended, TensorInfo, TensorSink};
 use fraise_engine::requirements::{ModelShape, Requirements};
-use fraise_engine::unet::{Conditions, UNet2DConditionConfig};
 use fraise_engine::weights::{Weights, WeightsBuilder};
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -76,7 +75,7 @@ fn needs(unet: Value, side_px: u32, limits: &DeviceLimits) -> Requirements {
 
 #[test]
 fn stable_diffusion_stays_within_the_default_binding() {
-    for (name, unet, sides) in [("SD 1.5", sd15(), [512, 768, 1024]), ("SDXL", sdxl(), [512, 768, 1024])] {
+    for (name, unet, sides) in [("SD 1.5", sd15(), [256, 512, 768, 1024]), ("SDXL", sdxl(), [256, 512, 768, 1024])] {
         for side in sides {
             let needs = needs(unet.clone(), side, &DEFAULT);
             println!(
@@ -158,8 +157,9 @@ fn reserved_by(device: &Device, run: impl FnOnce() -> Vec<f32>) -> u64 {
     reserved() - before
 }
 
-/// The tiny models at sizes whose maps are as large as a large model's: the formulas against what the pool reserves,
-/// which has gaps. One test, because both halves share the device.
+/// The tiny decoders at sizes whose maps are as large as a large model's: the formulas against what the pool reserves,
+/// which has gaps. A tiny UNet fits the pool's smallest pages; at full width, Stable Diffusion 1.5 made Mesa's software
+/// driver reserve 33 MiB for a pass at 256x256 and 99 MiB at 512x512, where 31 and 105 MiB were foretold.
 #[test]
 fn the_formulas_tell_what_a_gpu_is_made_to_reserve() {
     let Some(device) = gpu() else { return };
@@ -172,31 +172,17 @@ fn the_formulas_tell_what_a_gpu_is_made_to_reserve() {
 
     let (mut weights, tiny) = golden("tiny_sd/vae", "decoder.", &device);
     let tiny_decoder = AutoencoderTinyConfig::deserialize(&tiny).unwrap().init_decoder(&mut weights.root()).unwrap();
-    let (mut weights, unet) = golden("tiny_sd/unet", "", &device);
-    let model = UNet2DConditionConfig::deserialize(&unet).unwrap().init(&mut weights.root()).unwrap();
-
     for (folder, side) in [("tiny_lcm/vae", 64), ("kl_decoder_without_attention", 544)] {
         let (mut weights, kl) = golden(folder, "", &device);
         let decoder = AutoencoderKlConfig::deserialize(&kl).unwrap().init_decoder(&mut weights.root()).unwrap();
-        let shape = ModelShape::of(&manifest(unet.clone(), kl, MIB)).unwrap();
+        let shape = ModelShape::of(&manifest(sd15(), kl, MIB)).unwrap();
         let latents = tensor(&random.values(4 * side * side), [1, 4, side, side], &device);
         let reserved = reserved_by(&device, || read(decoder.forward(latents)));
         let px = if folder == "tiny_lcm/vae" { 2 * side } else { side } as u32;
         check(folder, shape.requirements(px, px, &DEFAULT).decoding().live_bytes, reserved);
     }
-    let shape = ModelShape::of(&manifest(unet.clone(), tiny, MIB)).unwrap();
+    let shape = ModelShape::of(&manifest(sd15(), tiny, MIB)).unwrap();
     let latents = tensor(&random.values(4 * 64 * 64), [1, 4, 64, 64], &device);
     let reserved = reserved_by(&device, || read(tiny_decoder.forward(latents)));
     check("tiny decoder 512", shape.requirements(512, 512, &DEFAULT).decoding().live_bytes, reserved);
-
-    let width = unet["cross_attention_dim"].as_u64().unwrap() as usize;
-    for (batch, side) in [(2, 80)] {
-        let latents = tensor(&random.values(batch * 4 * side * side), [batch, 4, side, side], &device);
-        let context = tensor(&random.values(batch * 77 * width), [batch, 77, width], &device);
-        let conditions = Conditions { context, guidance_embedding: None, added_embedding: None };
-        let reserved = reserved_by(&device, || read(model.forward(latents, 500.0, &conditions)));
-        let px = side as u32 * 8;
-        let expected = shape.requirements(px, px, &DEFAULT).denoising[batch - 1].live_bytes;
-        check(&format!("UNet {batch}x{side}x{side}"), expected, reserved);
-    }
 }

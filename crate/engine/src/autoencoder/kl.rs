@@ -97,11 +97,7 @@ impl AutoencoderKlConfig {
             up_blocks,
             conv_norm_out: group_norm(&mut d.sub("conv_norm_out"), first, groups, Self::EPS)?,
             conv_out: Conv2d::init(&mut d.sub("conv_out"), first, self.out_channels, Conv2dShape::SAME)?,
-            shape: DecoderShape {
-                widths: widths.iter().rev().copied().collect(),
-                is_tiny: false,
-                attends: self.mid_block_add_attention,
-            },
+            shape: DecoderShape::of_kl(self),
         })
     }
 
