@@ -1,7 +1,7 @@
 //! The converter: a checkpoint that the visitor has becomes a pack in this browser.
 
 use fraise_engine::convert::{
-    ByteSource, CheckpointInfo, ConvertOptions, ConvertProgress, Family, Inputs, Publication, Vocabulary,
+    ByteSource, CheckpointInfo, ConvertOptions, ConvertProgress, Family, Inputs, Prediction, Publication, Vocabulary,
     convert_checkpoint, inspect_checkpoint,
 };
 use fraise_engine::pack::Manifest;
@@ -32,6 +32,7 @@ const QUANTS: [&str; 4] = ["mixed", "f16", "q8", "q4"];
 #[serde(rename_all = "camelCase")]
 struct Inspection {
     family: &'static str,
+    prediction: Prediction,
     checkpoint_bytes: u64,
     available_bytes: Option<u64>,
     unfinished: Vec<Unfinished>,
@@ -72,7 +73,8 @@ impl FraiseEngine {
         until_aborted(&signal, self.look(source, vocabulary)).await.map_err(|error| to_js(&error))
     }
 
-    /// Converts a checkpoint into a pack in this browser's store. `options`: `{name, quant, vocabulary}`.
+    /// Converts a checkpoint into a pack in this browser's store. `options`: `{name, quant, prediction?,
+    /// vocabulary}`.
     ///
     /// `on_progress("convert", doneBytes, totalBytes)` counts the checkpoint's bytes.
     ///
@@ -114,6 +116,7 @@ impl FraiseEngine {
 struct ConversionOptions {
     name: String,
     quant: String,
+    prediction: Option<Prediction>,
     vocabulary: Vocabulary,
 }
 
@@ -125,13 +128,21 @@ impl ConversionOptions {
         if name.trim().is_empty() {
             return Err(Error::request("name", "it is empty"));
         }
+        let prediction = match field("prediction").as_string().as_deref() {
+            None => None,
+            Some("epsilon") => Some(Prediction::Epsilon),
+            Some("v_prediction") => Some(Prediction::VPrediction),
+            Some(other) => {
+                return Err(Error::request("prediction", format!("`{other}` is not one of epsilon and v_prediction")));
+            }
+        };
         let vocabulary: Uint8Array =
             field("vocabulary").dyn_into().map_err(|_| Error::request("vocabulary", "it must be bytes"))?;
-        Ok(Self { name, quant, vocabulary: Vocabulary::from_merges(&vocabulary.to_vec())? })
+        Ok(Self { name, quant, prediction, vocabulary: Vocabulary::from_merges(&vocabulary.to_vec())? })
     }
 
     fn engine(&self) -> Result<ConvertOptions> {
-        options_for(&self.quant, Some(self.name.clone()))
+        Ok(ConvertOptions { prediction: self.prediction, ..options_for(&self.quant, Some(self.name.clone()))? })
     }
 }
 
@@ -147,7 +158,7 @@ impl FraiseEngine {
             set(&pack_bytes, quant, &(info.pack_bytes as f64).into());
             first.get_or_insert(info);
         }
-        let family = first.map_or("", |info| family_name(info.family));
+        let info = first.ok_or_else(|| Error::request("quant", "there is no way to store weights"))?;
         let source = self.identity(&mut checkpoint).await?;
         let journals = self.store.journals().await?.into_iter().filter(|(_, journal)| journal.source == source);
         let unfinished = journals.map(|(address, journal)| Unfinished {
@@ -157,7 +168,8 @@ impl FraiseEngine {
             quant: journal.quant,
         });
         let inspection = crate::error::serialize(&Inspection {
-            family,
+            family: family_name(info.family),
+            prediction: info.prediction,
             checkpoint_bytes: checkpoint.len_bytes(),
             available_bytes: self.store.available_bytes().await,
             unfinished: unfinished.collect(),

@@ -1,5 +1,14 @@
 /** Turning a visitor's checkpoint into a model of this browser, as the studio shows it. The engine does the work. */
-import { FraiseError, isAbortError, type CheckpointInfo, type ConvertedModel, type Engine, type Progress, type Quant } from "../engine/index";
+import {
+  FraiseError,
+  isAbortError,
+  type CheckpointInfo,
+  type ConvertedModel,
+  type Engine,
+  type Prediction,
+  type Progress,
+  type Quant,
+} from "../engine/index";
 
 /** Where a conversion is. */
 export type Conversion =
@@ -7,10 +16,16 @@ export type Conversion =
   /** The file's header is being read. */
   | { readonly kind: "looking"; readonly name: string }
   /** What it is is known; the visitor chooses how to keep it. */
-  | { readonly kind: "ready"; readonly name: string; readonly info: CheckpointInfo; readonly quant: Quant }
+  | { readonly kind: "ready"; readonly name: string; readonly info: CheckpointInfo; readonly choice: ConversionChoice }
   | { readonly kind: "converting"; readonly name: string; readonly progress: Progress | null }
   | { readonly kind: "converted"; readonly name: string }
   | { readonly kind: "failed"; readonly name: string; readonly code: string; readonly message: string };
+
+/** What a visitor decides about a conversion. */
+export interface ConversionChoice {
+  readonly quant: Quant;
+  readonly prediction: Prediction;
+}
 
 /** The ways of keeping weights, in the order in which they are offered. */
 export const QUANTS: readonly Quant[] = ["mixed", "q8", "q4", "f16"];
@@ -45,13 +60,13 @@ export class Converter {
     await this.#look(source);
   }
 
-  /** Chooses how the opened checkpoint's weights will be kept. */
-  choose(quant: Quant): void {
-    if (this.#ready) this.#show({ ...this.#ready, quant });
+  /** Chooses how the opened checkpoint will be converted. */
+  choose(choice: Partial<ConversionChoice>): void {
+    if (this.#ready) this.#show({ ...this.#ready, choice: { ...this.#ready.choice, ...choice } });
   }
 
   /** Converts the opened checkpoint. Never rejects: how it ended is shown. */
-  async start(quant: Quant): Promise<void> {
+  async start({ quant, prediction }: ConversionChoice): Promise<void> {
     const source = this.#source;
     if (source === null) return;
     const name = `${stemOf(source)}-${quant}`;
@@ -59,7 +74,7 @@ export class Converter {
       // Asked for on a visitor's own action, so that the browser does not clear the model away by itself.
       void navigator.storage?.persist?.().catch(() => false);
       const onProgress = (progress: Progress) => this.#show({ kind: "converting", name, progress });
-      const model = await engine.convert(source, { name, quant, signal, onProgress });
+      const model = await engine.convert(source, { name, quant, prediction, signal, onProgress });
       this.#source = null;
       this.#show({ kind: "converted", name });
       this.#host.adopt(model);
@@ -101,7 +116,7 @@ export class Converter {
     await this.#during(name, { kind: "looking", name }, async (engine, signal) => {
       const info = await engine.inspect(source, { signal });
       const quant = info.unfinished[0]?.quant ?? "mixed";
-      this.#show({ kind: "ready", name, info, quant });
+      this.#show({ kind: "ready", name, info, choice: { quant, prediction: info.prediction } });
     });
   }
 

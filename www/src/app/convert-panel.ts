@@ -1,11 +1,13 @@
 /** Takes a visitor's own checkpoint and leads through its conversion, from the choice of a file to the finished model. */
 import { css, html, nothing, type TemplateResult } from "lit";
-import type { CheckpointInfo, Progress, Quant } from "../engine/index";
+import type { CheckpointInfo, Prediction, Progress, Quant } from "../engine/index";
 import { QUANTS, type Conversion } from "./conversion";
 import { formatBytes, formatDuration } from "./format";
 import { progressBar } from "./progress-bar";
 import { StudioElement } from "./studio-element";
 import { isBusy } from "./state";
+
+const SD2 = "Stable Diffusion 2.x";
 
 type Ready = Conversion & { readonly kind: "ready" };
 
@@ -148,8 +150,9 @@ export class ConvertPanel extends StudioElement {
       <p id="url-problem" class="warning" role="alert" ?hidden=${this.#urlProblem === ""}>${this.#urlProblem}</p>`;
   }
 
-  #choices({ name, info, quant }: Ready): TemplateResult {
+  #choices({ name, info, choice }: Ready): TemplateResult {
     const { words } = this;
+    const { quant } = choice;
     const unfinished = info.unfinished.find((conversion) => conversion.quant === quant);
     const neededBytes = info.packBytes[quant] - (unfinished?.doneBytes ?? 0);
     const hasRoom = info.availableBytes === null || info.availableBytes >= neededBytes;
@@ -158,8 +161,9 @@ export class ConvertPanel extends StudioElement {
       </p>
       <fieldset>
         <legend>${words.convertQuant}</legend>
-        ${QUANTS.map((choice) => this.#quant(choice, quant, info))}
+        ${QUANTS.map((offered) => this.#quant(offered, quant, info))}
       </fieldset>
+      ${info.family === SD2 ? this.#prediction(choice.prediction) : nothing}
       <p id="convert-room">${this.#room(neededBytes, info.availableBytes)}</p>
       ${hasRoom ? nothing : html`<p class="warning" role="alert">${words.convertNoRoom}</p>`}
       ${unfinished ? html`<p id="convert-unfinished">${words.convertUnfinished(formatBytes(unfinished.doneBytes))}</p>` : nothing}
@@ -168,7 +172,7 @@ export class ConvertPanel extends StudioElement {
           id="convert-start"
           class="primary"
           ?disabled=${!hasRoom || isBusy(this.state)}
-          @click=${() => void this.studio.converter.start(quant)}
+          @click=${() => void this.studio.converter.start(choice)}
         >
           ${unfinished ? words.convertResume : words.convertStart}
         </button>
@@ -186,10 +190,21 @@ export class ConvertPanel extends StudioElement {
         name="quant"
         value=${choice}
         .checked=${choice === chosen}
-        @change=${() => this.studio.converter.choose(choice)}
+        @change=${() => this.studio.converter.choose({ quant: choice })}
       />
       <span>${this.words.convertQuants[choice]}</span>
       <span class="size">${formatBytes(info.packBytes[choice])}</span>
+    </label>`;
+  }
+
+  /** SD-Turbo and Stable Diffusion 2.0 base look like 2.1 but predict noise; only the visitor can know. */
+  #prediction(chosen: Prediction): TemplateResult {
+    const { words } = this;
+    const choose = (event: Event) =>
+      this.studio.converter.choose({ prediction: (event.target as HTMLInputElement).checked ? "epsilon" : "v_prediction" });
+    return html`<label class="quant">
+      <input id="epsilon" type="checkbox" .checked=${chosen === "epsilon"} @change=${choose} />
+      <span>${words.convertEpsilon}</span>
     </label>`;
   }
 

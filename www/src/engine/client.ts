@@ -16,6 +16,7 @@ import type {
   MemoryReport,
   PackInfo,
   Picture,
+  Prediction,
   Progress,
   Quant,
   StoredModel,
@@ -41,6 +42,8 @@ export interface ConvertOptions {
   readonly name?: string | undefined;
   /** How weights are stored; `mixed` by default. */
   readonly quant?: Quant | undefined;
+  /** What the model predicts, where {@link CheckpointInfo.prediction} is wrong. */
+  readonly prediction?: Prediction | undefined;
   /** Aborting rejects with `AbortError`; what was made so far is kept, and converting the same file goes on from there. */
   readonly signal?: AbortSignal | undefined;
   /** Called at most about ten times a second. */
@@ -153,9 +156,9 @@ export class Engine {
    */
   async convert(
     source: File | string,
-    { name, quant = "mixed", signal, onProgress }: ConvertOptions = {},
+    { name, quant = "mixed", prediction, signal, onProgress }: ConvertOptions = {},
   ): Promise<ConvertedModel> {
-    const params = { source: absoluteSource(source), name: name ?? nameOf(source), quant };
+    const params = { source: absoluteSource(source), name: name ?? nameOf(source), quant, prediction: prediction ?? null };
     return this.#work({ signal, onProgress }, (connection, job) => connection.call("convert", { job, ...params }));
   }
 

@@ -13,6 +13,7 @@ export type {
   MemoryReport,
   PackInfo,
   Picture,
+  Prediction,
   Progress,
   PromptSyntax,
   Quant,

@@ -112,10 +112,15 @@ export interface PackInfo {
 /** How a conversion stores weights; `mixed` keeps more bits where the model is sensitive. */
 export type Quant = "mixed" | "f16" | "q8" | "q4";
 
+/** What a model predicts at each step: the noise, or a mixture of noise and picture. */
+export type Prediction = "epsilon" | "v_prediction";
+
 /** What a checkpoint file holds and what converting it takes; found out from its header, without reading the weights. */
 export interface CheckpointInfo {
   /** The model family as people call it, e.g. `Stable Diffusion 1.x`. */
   readonly family: string;
+  /** What it is taken to predict. Nothing in the files of SD-Turbo and Stable Diffusion 2.0 base says that it is `epsilon`. */
+  readonly prediction: Prediction;
   readonly checkpointBytes: number;
   /** Exact size of the pack for each way of storing the weights. */
   readonly packBytes: Readonly<Record<Quant, number>>;
@@ -189,7 +194,7 @@ export interface Calls {
   load: { params: { job: number; url: string }; result: PackInfo };
   inspect: { params: { job: number; source: CheckpointSource }; result: CheckpointInfo };
   convert: {
-    params: { job: number; source: CheckpointSource; name: string; quant: Quant };
+    params: { job: number; source: CheckpointSource; name: string; quant: Quant; prediction: Prediction | null };
     result: ConvertedModel;
   };
   models: { params: Record<string, never>; result: StoredModel[] };

@@ -97,9 +97,9 @@ async function inspect({ job: number, source }: Calls["inspect"]["params"]): Pro
 }
 
 async function convert(params: Calls["convert"]["params"]): Promise<Calls["convert"]["result"]> {
-  const { job: number, source, name, quant } = params;
+  const { job: number, source, name, quant, prediction } = params;
   return within(number, async (report, signal) => {
-    const options = { name, quant, vocabulary: await vocabulary(signal) };
+    const options = { name, quant, prediction, vocabulary: await vocabulary(signal) };
     return started().convert(source, options, report, signal);
   });
 }
