@@ -1,5 +1,5 @@
 /** Takes a visitor's own checkpoint and leads through its conversion, from the choice of a file to the finished model. */
-import { css, html, nothing, type TemplateResult } from "lit";
+import { css, html, nothing, type PropertyValues, type TemplateResult } from "lit";
 import type { CheckpointInfo, Prediction, Progress, Quant } from "../engine/index";
 import { QUANTS, type Conversion } from "./conversion";
 import { formatBytes, formatDuration } from "./format";
@@ -85,6 +85,7 @@ export class ConvertPanel extends StudioElement {
   ];
 
   #urlProblem = "";
+  #shown: Conversion["kind"] = "none";
 
   protected override render(): TemplateResult {
     const { words } = this;
@@ -102,6 +103,13 @@ export class ConvertPanel extends StudioElement {
         @change=${this.#onFile}
       />
     </section>`;
+  }
+
+  protected override updated(_changes: PropertyValues): void {
+    const { kind } = this.state.conversion;
+    // A file may be dropped where the panel is out of sight.
+    if (kind === "looking" && this.#shown !== kind) this.scrollIntoView({ block: "nearest" });
+    this.#shown = kind;
   }
 
   #body(): TemplateResult {
@@ -193,8 +201,13 @@ export class ConvertPanel extends StudioElement {
         @change=${() => this.studio.converter.choose({ quant: choice })}
       />
       <span>${this.words.convertQuants[choice]}</span>
-      <span class="size">${formatBytes(info.packBytes[choice])}</span>
+      <span class="size">${this.#size(choice, info)}</span>
     </label>`;
+  }
+
+  #size(quant: Quant, info: CheckpointInfo): string {
+    const size = formatBytes(info.packBytes[quant]);
+    return quant === "mixed" ? this.words.convertAtMost(size) : size;
   }
 
   /** SD-Turbo and Stable Diffusion 2.0 base look like 2.1 but predict noise; only the visitor can know. */

@@ -122,7 +122,7 @@ export interface CheckpointInfo {
   /** What it is taken to predict. Nothing in the files of SD-Turbo and Stable Diffusion 2.0 base says that it is `epsilon`. */
   readonly prediction: Prediction;
   readonly checkpointBytes: number;
-  /** Exact size of the pack for each way of storing the weights. */
+  /** Size of the pack for each way of storing the weights; of `mixed`, which depends on the weights, the most to expect. */
   readonly packBytes: Readonly<Record<Quant, number>>;
   /** What the browser would still store, or null where it does not say. */
   readonly availableBytes: number | null;

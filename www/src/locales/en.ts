@@ -86,6 +86,7 @@ export const en = {
     q4: "4 bits: smallest, less exact",
     f16: "16 bits: as it is, largest",
   },
+  convertAtMost: (size: string) => `at most ${size}`,
   convertEpsilon: "It is SD-Turbo or 2.0 base, which predict noise; the file does not say so.",
   convertRoom: (needed: string, free: string) => `Needs ${needed} of storage; ${free} are free.`,
   convertRoomUnknown: (needed: string) => `Needs ${needed} of storage.`,

@@ -86,6 +86,7 @@ export const zh: Words = {
     q4: "4 位：最小，精度较低",
     f16: "16 位：保持原样，最大",
   },
+  convertAtMost: (size) => `最多 ${size}`,
   convertEpsilon: "这是 SD-Turbo 或 2.0 base（预测噪声），文件本身没有注明。",
   convertRoom: (needed, free) => `需要 ${needed} 存储空间，可用 ${free}。`,
   convertRoomUnknown: (needed) => `需要 ${needed} 存储空间。`,
