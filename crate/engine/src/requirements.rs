@@ -3,7 +3,9 @@
 //! The model's forward passes are walked through in terms of shapes alone, with what each operation of [`crate::blocks`]
 //! and [`crate::autoencoder`] keeps alive while it runs: its input, its result, and the copies in between. Whatever is
 //! larger than [`crate::limits::PIECE_BYTES`] is computed in pieces of that size ([`crate::bands`]), which counts here
-//! as it does there. Not counted are the memory pool's own gaps, a tenth or so, and what the host draws with.
+//! as it does there. Not counted are the memory pool's own gaps, and what the host draws with. Stable Diffusion 1.5 at
+//! full width made Mesa's software driver reserve 99 MiB for a pass of its UNet at 512x512 where 105 MiB are foretold, and
+//! 200 MiB for decoding 256x256 where 162 MiB are.
 
 use serde::Deserialize;
 use serde_json::Value;

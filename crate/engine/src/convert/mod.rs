@@ -353,7 +353,8 @@ fn plain_name(name: &str) -> String {
     plain
 }
 
-/// diffusers' defaults: its pipeline's steps and guidance, and the size that the UNet was made for.
+/// diffusers' defaults: its pipeline's steps and guidance, and the size that the UNet was made for. A scheduler that only
+/// models distilled to few steps come with says so of its model.
 fn recommended(plan: &Plan) -> Recommended {
     let config = |component: &str| plan.component(component).map_or(&Value::Null, |component| &component.config);
     let vae = config("vae_decoder");
@@ -361,9 +362,35 @@ fn recommended(plan: &Plan) -> Recommended {
     let scale_px = blocks.map_or(8, |blocks| 1u64 << blocks.len().clamp(1, 8).saturating_sub(1));
     let side_px = (config("unet")["sample_size"].as_u64().unwrap_or(64).min(256) * scale_px).min(1024) as u32;
     let (steps, guidance) = match plan.pipeline.as_str() {
-        "LatentConsistencyModelPipeline" => (4, 8.5),
+        _ if !config("unet")["time_cond_proj_dim"].is_null() => (4, 8.5),
+        _ if is_distilled(&plan.scheduler) => (4, 0.0),
         "StableDiffusionXLPipeline" => (50, 5.0),
         _ => (50, 7.5),
     };
     Recommended { steps, guidance, width: side_px, height: side_px }
+}
+
+/// Consistency models have samplers of their own; Turbo and Lightning are the epsilon models with trailing timesteps.
+fn is_distilled(scheduler: &Value) -> bool {
+    let is = |field: &str, value: &str| scheduler[field].as_str() == Some(value);
+    let takes_few = is("_class_name", "LCMScheduler") || is("_class_name", "TCDScheduler");
+    let trailing = is("timestep_spacing", "trailing") && !is("prediction_type", "v_prediction");
+    takes_few || trailing && scheduler["rescale_betas_zero_snr"] != true
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::is_distilled;
+
+    #[test]
+    fn distilled_models_are_known_by_their_scheduler() {
+        let turbo = json!({"_class_name": "EulerDiscreteScheduler", "timestep_spacing": "trailing"});
+        assert!(is_distilled(&turbo) && is_distilled(&json!({"_class_name": "LCMScheduler"})));
+        let sd15 = json!({"_class_name": "PNDMScheduler", "timestep_spacing": "leading"});
+        let zero_snr = json!({"timestep_spacing": "trailing", "rescale_betas_zero_snr": true});
+        let velocity = json!({"timestep_spacing": "trailing", "prediction_type": "v_prediction"});
+        assert!(![sd15, zero_snr, velocity].iter().any(is_distilled));
+    }
 }
