@@ -1,6 +1,7 @@
 // Checkpoints in Stable Diffusion 1's original layout, as fine-tunes are shared: one safetensors file, random weights.
 import { createHash } from "node:crypto";
 import { open } from "node:fs/promises";
+import { writeSafetensors } from "./packs.mjs";
 
 /** CLIP's vocabulary and prompt length; a checkpoint has to have these. */
 const TOKENS = 49_408;
@@ -55,6 +56,25 @@ export async function writeCheckpoint(path, { unet, vae, text }, { dtype = "F32"
     await file.close();
   }
   return { bytes: 8 + json.length + offset };
+}
+
+/** A file in TAESD's layout that paints everything in one colour `[r, g, b]`: all its weights are 0. */
+export function plainTinyDecoder(colour) {
+  const width = 64;
+  const tensors = new Tensors();
+  tensors.layer("1", width, 4, 3, 3);
+  for (const block of [3, 4, 5, 8, 9, 10, 13, 14, 15, 18]) {
+    for (const convolution of [0, 2, 4]) tensors.layer(`${block}.conv.${convolution}`, width, width, 3, 3);
+  }
+  for (const convolution of [7, 12, 17]) tensors.matrix(`${convolution}`, width, width, 3, 3);
+  tensors.layer("19", 3, width, 3, 3);
+  return writeSafetensors({
+    tensors: [...tensors].map(({ name, shape }) => {
+      const values = new Float32Array(shape.reduce((product, length) => product * length, 1));
+      if (name === "19.bias") values.set(colour);
+      return { name, dtype: "F32", shape, data: Buffer.from(values.buffer) };
+    }),
+  });
 }
 
 /** Uniform in ±sqrt(3 / inputs); norms are 1 and 0. */

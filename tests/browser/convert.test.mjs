@@ -1,13 +1,13 @@
 // A visitor's own checkpoint becomes a model of this browser: converted in slices, the same pack as `fraise pack` makes.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdtemp, open, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdtemp, open, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import { launchChromium } from "./browsers.mjs";
-import { LARGE, TINY, writeCheckpoint } from "./checkpoints.mjs";
+import { LARGE, plainTinyDecoder, TINY, writeCheckpoint } from "./checkpoints.mjs";
 import { openSite } from "./site.mjs";
 import { StudioDriver } from "./studio.mjs";
 
@@ -300,6 +300,33 @@ test("an address: read in parts where the host serves them, refused in words whe
   assert.deepEqual(Object.keys(packs), ["local:parts-q8"]);
   assert.deepEqual([...studio.hosts], [new URL(site.url).host]);
   assert.deepEqual(studio.problems, []);
+  await studio.close();
+});
+
+test("a tiny decoder paints every step but the last, which the full decoder paints", TIMEOUT, async () => {
+  const decoder = join(folder, "taesd_decoder.safetensors");
+  await writeFile(decoder, plainTinyDecoder([1, 0, 0]));
+  const pack = join(folder, "with-previews");
+  await fraise("pack", tiny, pack, "--quant", "q8", "--preview-decoder", decoder);
+  for (const name of await readdir(pack)) site.files[`/with-previews/${name}`] = join(pack, name);
+  const studio = await StudioDriver.open(browser, site.url, { serviceWorkers: "block" });
+  const steps = await studio.page.evaluate(async () => {
+    const engine = await window.fraise.Engine.create({ device: "cpu" });
+    await engine.load("with-previews/manifest.json");
+    const steps = [];
+    for await (const step of engine.generate({ prompt: "a cat", seed: 1, steps: 3, sampler: "ddim", width: 32, height: 32 })) {
+      const image = await step.image();
+      const context = new OffscreenCanvas(image.width, image.height).getContext("2d");
+      context.drawImage(image, 0, 0);
+      const { data } = context.getImageData(0, 0, image.width, image.height);
+      const colours = new Set(Array.from({ length: data.length / 4 }, (_, at) => data.slice(4 * at, 4 * at + 3).join()));
+      steps.push([...colours].slice(0, 9));
+    }
+    engine.close();
+    return steps;
+  });
+  assert.deepEqual(steps.slice(0, -1), [["255,0,0"], ["255,0,0"]]);
+  assert.equal(steps.at(-1).length, 9, "the last step is a picture");
   await studio.close();
 });
 
