@@ -43,6 +43,10 @@ export default defineConfig({
       workbox: {
         // The shell as one versioned set. Model pieces live in IndexedDB; only the small model manifest is listed here.
         globPatterns: ["**/*.{html,js,css,wasm,svg,png,webmanifest}", "models/*/manifest.json"],
+        // The converter's vocabulary comes with the first conversion, and stays.
+        runtimeCaching: [
+          { urlPattern: /\/assets\/merges-[^/]*\.txt$/, handler: "CacheFirst", options: { cacheName: "fraise-vocabulary" } },
+        ],
         maximumFileSizeToCacheInBytes: 64 * 1024 * 1024,
         cleanupOutdatedCaches: true,
         clientsClaim: true,

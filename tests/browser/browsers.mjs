@@ -40,7 +40,7 @@ const HARMLESS = /No available adapters|external Instance reference|powerPrefere
 
 /**
  * One browser with fresh profiles. `newPage()` gives a page in a profile of its own:
- * `{page, find(selector), problems, hosts, setOffline, close}`.
+ * `{page, find(selector), setFile(selector, path), problems, hosts, setOffline, close}`.
  */
 export async function launchChromium({ hasGpu = true } = {}) {
   const { chromium } = require("playwright-core");
@@ -56,6 +56,7 @@ export async function launchChromium({ hasGpu = true } = {}) {
       ...seen,
       page,
       find: (selector) => page.locator(selector),
+      setFile: (selector, path) => page.locator(selector).setInputFiles(path),
       setOffline: (isOffline) => context.setOffline(isOffline),
       close: () => context.close(),
     };
@@ -78,7 +79,13 @@ export async function launchFirefox() {
     const page = await context.newPage();
     await page.setViewport({ width: 1280, height: 800 });
     const seen = watch(page, (request) => request.url());
-    return { ...seen, page, find: (selector) => page.locator(`>>> ${selector}`), close: () => context.close() };
+    return {
+      ...seen,
+      page,
+      find: (selector) => page.locator(`>>> ${selector}`),
+      setFile: async (selector, path) => (await page.waitForSelector(`>>> ${selector}`)).uploadFile(path),
+      close: () => context.close(),
+    };
   };
   return { name: "firefox", newPage, close: () => browser.close() };
 }

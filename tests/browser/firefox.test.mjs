@@ -1,7 +1,11 @@
 // The main path in real Firefox: another WebGPU, with 16-bit shaders and small binding limits.
 import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { launchFirefox } from "./browsers.mjs";
+import { TINY, writeCheckpoint } from "./checkpoints.mjs";
 import { readPng } from "./png.mjs";
 import { openSite, piecesIn } from "./site.mjs";
 import { StudioDriver } from "./studio.mjs";
@@ -48,4 +52,23 @@ test("cancelled in the middle, the engine paints the next picture", TIMEOUT, asy
   await studio.settings({ steps: 2 });
   await studio.generate();
   await studio.close();
+});
+
+test("a picked checkpoint is converted and painted with", TIMEOUT, async () => {
+  const folder = await mkdtemp(join(tmpdir(), "fraise-firefox-"));
+  try {
+    const checkpoint = join(folder, "tiny.safetensors");
+    await writeCheckpoint(checkpoint, TINY);
+    const own = await StudioDriver.open(browser, site.url);
+    await own.settings({ steps: 1, device: "cpu" });
+    await own.pickCheckpoint(checkpoint);
+    await own.convert("q8");
+    await own.settings({ steps: 1, device: "cpu" });
+    site.log.length = 0;
+    await own.generate();
+    assert.deepEqual(piecesIn(site.log), []);
+    await own.close();
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });

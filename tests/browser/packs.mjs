@@ -16,7 +16,8 @@ function parseSafetensors(file) {
   return { metadata, tensors };
 }
 
-function writeSafetensors({ metadata, tensors }) {
+/** A safetensors file of tensors `{name, dtype, shape, data}`, in their order. */
+export function writeSafetensors({ metadata, tensors }) {
   const header = metadata ? { __metadata__: metadata } : {};
   let offset = 0;
   for (const { name, dtype, shape, data } of tensors) {

@@ -1,7 +1,7 @@
 // The built site on a port of its own, with a log of what was asked for and, where a test wants it, wrong answers.
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { extname } from "node:path";
-import { serveFolder } from "../../www/scripts/static.mjs";
+import { send, serveFolder } from "../../www/scripts/static.mjs";
 
 const DIST = new URL("../../dist", import.meta.url).pathname;
 
@@ -51,11 +51,19 @@ const PARITY_WORKER = `
     }
   };`;
 
-/** Serves dist/. `site.answer(path)` may be set to a function giving `{status?, body?, headers?}` to send instead. */
+/**
+ * Serves dist/, and the files on disk that `site.files` names by path. `site.answer(path)` may be set to a function giving
+ * `{status?, body?, headers?}` to send instead.
+ */
 export async function openSite() {
-  const site = { url: "", log: [], answer: null, close: null };
-  const server = await serveFolder(DIST, 0, async (_request, response, path) => {
+  const site = { url: "", log: [], files: {}, answer: null, close: null };
+  const server = await serveFolder(DIST, 0, async (request, response, path) => {
     site.log.push(path);
+    const file = site.files[path];
+    if (file) {
+      send(request, response, { file, bytes: (await stat(file)).size });
+      return true;
+    }
     const answer = (await site.answer?.(path)) ?? (await ownAnswer(path));
     if (!answer) return false;
     const { status = 200, body = Buffer.alloc(0), headers = {} } = answer;

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 
 const PICTURE_TIMEOUT_MS = 300_000;
+const CONVERT_TIMEOUT_MS = 200_000;
 
 /** A page with the studio open, driven through its controls. */
 export class StudioDriver {
@@ -98,6 +99,25 @@ export class StudioDriver {
     const end = await this.end();
     assert.equal(end, "finished", `${end}: ${await this.text("#failure")}`);
     assert.deepEqual(this.problems, []);
+  }
+
+  /** Picks a checkpoint and waits until the page has said what it is, or why not. */
+  async pickCheckpoint(path) {
+    await this.until(() => window.tools.has("#checkpoint"));
+    await this.setFile("#checkpoint", path);
+    await this.until(() => window.tools.has("#convert-start") || window.tools.has("#convert-failure"), null, 60_000);
+  }
+
+  /** Converts what was picked, keeping weights so. */
+  async convert(quant) {
+    await this.find(`input[name=quant][value=${quant}]`).click();
+    await this.find("#convert-start").click();
+    await this.until(
+      () => /is ready/.test(window.tools.text("#convert-text") ?? "") || window.tools.has("#convert-failure"),
+      null,
+      CONVERT_TIMEOUT_MS,
+    );
+    assert.equal(await this.text("#convert-failure"), null);
   }
 
   /** Notes from now on each text of the progress line, and a fingerprint of the canvas, as they change. */

@@ -1,4 +1,5 @@
-// A plain static file server, as any host would be: no special headers, no routing. The tests build on it.
+// A plain static file server, as any host would be: parts of files where asked for, no special headers, no routing. The
+// tests build on it.
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -30,6 +31,32 @@ async function locate(root, path) {
   return found?.isFile() ? { file, bytes: found.size } : null;
 }
 
+/** The first and last byte that a `Range: bytes=FIRST-LAST` header asks for; undefined for the whole, null for none. */
+function partOf(range, bytes) {
+  const [, first, last] = range?.match(/^bytes=(\d+)-(\d*)$/) ?? [];
+  if (first === undefined) return undefined;
+  const [start, end] = [Number(first), Math.min(last ? Number(last) : Infinity, bytes - 1)];
+  return start <= end ? { start, end } : null;
+}
+
+/** Sends a file of so many bytes, or the part of it that is asked for. */
+export function send(request, response, { file, bytes }) {
+  const part = partOf(request.headers.range, bytes);
+  if (part === null) {
+    response.writeHead(416, { "content-range": `bytes */${bytes}` }).end();
+    return;
+  }
+  response.writeHead(part ? 206 : 200, {
+    "content-type": TYPES[extname(file)] ?? "application/octet-stream",
+    "content-length": part ? part.end - part.start + 1 : bytes,
+    "cache-control": "no-cache",
+    "accept-ranges": "bytes",
+    ...(part && { "content-range": `bytes ${part.start}-${part.end}/${bytes}` }),
+  });
+  if (request.method === "HEAD") response.end();
+  else createReadStream(file, part).pipe(response);
+}
+
 /**
  * Serves `root` on `port` (0: any free one).
  *
@@ -46,13 +73,7 @@ export async function serveFolder(root, port, intercept = () => false) {
         response.writeHead(404, { "content-type": "text/plain" }).end("not found\n");
         return;
       }
-      response.writeHead(200, {
-        "content-type": TYPES[extname(found.file)] ?? "application/octet-stream",
-        "content-length": found.bytes,
-        "cache-control": "no-cache",
-      });
-      if (request.method === "HEAD") response.end();
-      else createReadStream(found.file).pipe(response);
+      send(request, response, found);
     } catch {
       response.writeHead(400).end();
     }

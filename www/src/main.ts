@@ -2,6 +2,8 @@
 import "./app/theme.css";
 import * as fraise from "./engine/index";
 import { CanvasStage } from "./app/canvas-stage";
+import { ConvertPanel } from "./app/convert-panel";
+import { DropTarget } from "./app/drop-target";
 import { LanguageSwitch } from "./app/language-switch";
 import { ModelNote } from "./app/model-note";
 import { Notices } from "./app/notices";
@@ -26,6 +28,8 @@ customElements.define("fraise-notices", Notices);
 customElements.define("fraise-prompt", PromptBox);
 customElements.define("fraise-settings", SettingsPanel);
 customElements.define("fraise-model-note", ModelNote);
+customElements.define("fraise-convert", ConvertPanel);
+customElements.define("fraise-drop", DropTarget);
 customElements.define("fraise-stage", CanvasStage);
 customElements.define("fraise-progress", ProgressView);
 customElements.define("fraise-result", ResultBar);

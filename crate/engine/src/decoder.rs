@@ -1,6 +1,7 @@
 //! From latents to pixels, by whichever autoencoder a pack has.
 
-use burn::tensor::Tensor;
+use burn::tensor::ops::{AvgPoolOptions, InterpolateMode, InterpolateOptions};
+use burn::tensor::{Tensor, module};
 use serde_json::Value;
 
 use crate::autoencoder::{AutoencoderKlConfig, AutoencoderTinyConfig, KlDecoder, TinyDecoder};
@@ -52,6 +53,29 @@ impl Decoder {
         (pixels / 2.0 + 0.5).clamp(0.0, 1.0)
     }
 
+    /// A quick look at unfinished latents, as large as [`Decoder::forward`]'s picture.
+    ///
+    /// A tiny decoder gives its picture itself. The KL decoder costs as much as a step or two of the UNet, in proportion
+    /// to the area: it decodes the latents at half or a quarter of their resolution, and the result is enlarged. Small
+    /// latents of a picture resemble the latents of a small picture, so colours and shapes are right and edges soft.
+    ///
+    /// # Shapes
+    /// [B, C, h, w] → [B, 3, H, W], pixels in [0, 1].
+    pub fn preview(&self, latents: Tensor<4>, most_bytes: u64) -> Tensor<4> {
+        let [_, _, height, width] = latents.dims();
+        let square = match self {
+            Self::Tiny(..) => 1,
+            Self::Kl(..) => preview_square([height, width]),
+        };
+        if square == 1 {
+            return self.forward(latents, most_bytes);
+        }
+        let small = module::avg_pool2d(latents, AvgPoolOptions::new([square; 2]));
+        let size = [height, width].map(|side| side * self.scale_px() as usize);
+        let options = InterpolateOptions::new(InterpolateMode::Bilinear).with_align_corners(false);
+        module::interpolate(self.forward(small, most_bytes), options.with_output_size(size)).clamp(0.0, 1.0)
+    }
+
     /// Channels of the latents.
     pub fn latent_channels(&self) -> usize {
         match self {
@@ -67,5 +91,29 @@ impl Decoder {
             Self::Kl(_, config) => config.block_out_channels.len(),
         };
         1 << (levels - 1)
+    }
+}
+
+/// Least side of the latents that a preview is decoded from.
+const MIN_PREVIEW_LATENTS: usize = 16;
+
+/// Side of the squares of latents that a preview takes together: 4, 2, or 1 for all by themselves.
+fn preview_square(sides: [usize; 2]) -> usize {
+    let fits =
+        |square: &usize| sides.iter().all(|side| side.is_multiple_of(*square) && side / square >= MIN_PREVIEW_LATENTS);
+    [4, 2].into_iter().find(fits).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::preview_square;
+
+    #[test]
+    fn previews_take_together_what_leaves_a_recognisable_picture() {
+        let cases =
+            [([64, 64], 4), ([128, 96], 4), ([64, 40], 2), ([32, 32], 2), ([64, 66], 2), ([31, 64], 1), ([16, 16], 1)];
+        for (sides, square) in cases {
+            assert_eq!(preview_square(sides), square, "{sides:?}");
+        }
     }
 }

@@ -178,13 +178,14 @@ impl Pipeline {
         self.decoder.forward(latents, self.shape.decoding_bytes(&self.device_limits))
     }
 
-    /// A quick look at unfinished latents: by the preview decoder where the pack has one, else as [`Pipeline::decode`].
+    /// A quick look at unfinished latents: by the preview decoder where the pack has one, else as
+    /// [`Decoder::preview`] does.
     ///
     /// # Shapes
     /// [1, C, h, w] → [1, 3, H, W], pixels in [0, 1]; H and W are the preview decoder's own.
     pub fn preview(&self, latents: Tensor<4>) -> Tensor<4> {
         let decoder = self.preview_decoder.as_ref().unwrap_or(&self.decoder);
-        decoder.forward(latents, self.shape.decoding_bytes(&self.device_limits))
+        decoder.preview(latents, self.shape.decoding_bytes(&self.device_limits))
     }
 
     fn sampler(&self, request: &EffectiveRequest) -> Result<Box<dyn Sampler>> {

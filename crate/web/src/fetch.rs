@@ -10,7 +10,8 @@ use js_sys::{Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    AbortController, ReadableStreamDefaultReader, RequestCache, RequestInit, Response, Url, WorkerGlobalScope,
+    AbortController, AbortSignal, ReadableStreamDefaultReader, RequestCache, RequestInit, Response, Url,
+    WorkerGlobalScope,
 };
 
 /// What came over the network, for reports and for tests that expect nothing.
@@ -46,7 +47,7 @@ impl FetchSource {
         let request = OpenRequest::new(url)?;
         let init = RequestInit::new();
         init.set_cache(cache);
-        init.set_signal(Some(&request.controller.signal()));
+        init.set_signal(Some(&request.signal()));
         let fetching = JsFuture::from(self.scope.fetch_with_str_and_init(url, &init));
         // A `TypeError` says no more than that there was no answer: offline, unknown host, or CORS.
         let response: Response = fetching.await.map_err(|_| network(url, 0))?.unchecked_into();
@@ -56,26 +57,14 @@ impl FetchSource {
         if !response.ok() || is_page {
             return Err(network(url, response.status()));
         }
-        let body = response.body().ok_or_else(|| network(url, response.status()))?;
-        let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
-        let mut bytes = Vec::new();
-        while let Some(chunk) = next_chunk(&reader).await.map_err(|_| network(url, response.status()))? {
-            let start = bytes.len();
-            if start == 0 {
-                bytes.reserve_exact(limit_bytes as usize);
-            }
-            let arrived = start as u64 + u64::from(chunk.length());
-            self.count.bytes.set(self.count.bytes.get() + u64::from(chunk.length()));
-            if arrived > limit_bytes {
-                // One byte too many is enough for the caller to refuse it; the rest is not read.
-                bytes.resize(limit_bytes as usize + 1, 0);
-                return Ok(bytes);
-            }
-            bytes.resize(arrived as usize, 0);
-            chunk.copy_to(&mut bytes[start..]);
-            on_bytes(arrived);
+        let mut on_chunk = |chunk: u64, arrived: u64| {
+            self.count.bytes.set(self.count.bytes.get() + chunk);
+            on_bytes(arrived.min(limit_bytes));
+        };
+        let bytes = read_body(&response, url, limit_bytes, &mut on_chunk).await?;
+        if bytes.len() as u64 <= limit_bytes {
+            request.finish();
         }
-        request.finish();
         Ok(bytes)
     }
 }
@@ -99,19 +88,57 @@ impl Source for FetchSource {
     }
 }
 
+/// A pack that was converted in this browser: it is in the store, or nowhere.
+pub struct LocalSource {
+    address: String,
+}
+
+impl LocalSource {
+    /// What the addresses of such packs begin with; no address on the network does.
+    pub const SCHEME: &str = "local:";
+
+    /// The pack of that address.
+    pub fn new(address: String) -> Self {
+        Self { address }
+    }
+
+    fn is_gone(&self) -> Error {
+        let advice = "is not completely stored in this browser (any more); convert its checkpoint again";
+        Error::request("model", format!("`{}` {advice}", self.address))
+    }
+}
+
+impl Source for LocalSource {
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    async fn manifest(&self) -> Result<Vec<u8>> {
+        Err(self.is_gone())
+    }
+
+    async fn piece(&self, _sha256: &str, _bytes: u64, _on_bytes: &mut dyn FnMut(u64)) -> Result<Vec<u8>> {
+        Err(self.is_gone())
+    }
+}
+
 /// A request that is aborted when dropped before its end.
-struct OpenRequest {
+pub(crate) struct OpenRequest {
     controller: AbortController,
     is_finished: Cell<bool>,
 }
 
 impl OpenRequest {
-    fn new(url: &str) -> Result<Self> {
+    pub(crate) fn new(url: &str) -> Result<Self> {
         let controller = AbortController::new().map_err(|_| network(url, 0))?;
         Ok(Self { controller, is_finished: Cell::new(false) })
     }
 
-    fn finish(&self) {
+    pub(crate) fn signal(&self) -> AbortSignal {
+        self.controller.signal()
+    }
+
+    pub(crate) fn finish(&self) {
         self.is_finished.set(true);
     }
 }
@@ -122,6 +149,40 @@ impl Drop for OpenRequest {
             self.controller.abort();
         }
     }
+}
+
+/// A response's body: at most `limit_bytes`, and one byte more where there is more than that, for the caller to refuse.
+///
+/// `on_chunk(chunk, arrived)` is told each chunk's length and the length so far.
+///
+/// # Errors
+/// [`Error::Network`] where the body breaks off.
+pub(crate) async fn read_body(
+    response: &Response,
+    url: &str,
+    limit_bytes: u64,
+    on_chunk: &mut dyn FnMut(u64, u64),
+) -> Result<Vec<u8>> {
+    let status = response.status();
+    let body = response.body().ok_or_else(|| network(url, status))?;
+    let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = next_chunk(&reader).await.map_err(|_| network(url, status))? {
+        let start = bytes.len();
+        if start == 0 {
+            bytes.reserve_exact(limit_bytes as usize);
+        }
+        let arrived = start as u64 + u64::from(chunk.length());
+        on_chunk(u64::from(chunk.length()), arrived);
+        if arrived > limit_bytes {
+            // One byte too many is enough for the caller to refuse it; the rest is not read.
+            bytes.resize(limit_bytes as usize + 1, 0);
+            break;
+        }
+        bytes.resize(arrived as usize, 0);
+        chunk.copy_to(&mut bytes[start..]);
+    }
+    Ok(bytes)
 }
 
 /// The body's next chunk, or `None` at its end.

@@ -1,7 +1,8 @@
 //! Pieces and completion records in the browser's IndexedDB.
 //!
 //! Database `fraise`, schema version 1: object store `pieces` (key: SHA-256, value: `Uint8Array`) and `packs` (key: the
-//! manifest's address, value: `{manifestSha256, manifest: Uint8Array}`).
+//! manifest's address, value: `{manifestSha256, manifest: Uint8Array}`; and the journals of unfinished conversions, see
+//! [`crate::library`]).
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -10,8 +11,9 @@ use fraise_engine::store::{Completion, Store};
 use fraise_engine::{Error, Result};
 use indexed_db_futures::database::Database;
 use indexed_db_futures::error::{DomException, Error as IdbError, OpenDbError, UnexpectedDataError};
+use indexed_db_futures::internals::SystemRepr;
 use indexed_db_futures::prelude::*;
-use indexed_db_futures::transaction::TransactionMode;
+use indexed_db_futures::transaction::{Transaction, TransactionMode};
 use js_sys::{Object, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -21,8 +23,8 @@ use crate::error::{name, reason, set};
 
 const DATABASE: &str = "fraise";
 const SCHEMA_VERSION: u8 = 1;
-const PIECES: &str = "pieces";
-const PACKS: &str = "packs";
+pub(crate) const PIECES: &str = "pieces";
+pub(crate) const PACKS: &str = "packs";
 
 /// A store that outlives the visit.
 pub struct IndexedDbStore {
@@ -38,7 +40,7 @@ impl IndexedDbStore {
     }
 
     /// Does `work` with the database, and once more on a new connection where the browser had closed the old one.
-    async fn with_database<T>(
+    pub(crate) async fn with_database<T>(
         &self,
         operation: &str,
         needed_bytes: usize,
@@ -88,10 +90,10 @@ impl IndexedDbStore {
             }
             other => (false, other.to_string()),
         };
-        // A write that fails for lack of room only when it is committed aborts its transaction without saying why.
+        // Not every browser says why it undid a write.
         let may_be_quota = is_quota || matches!(error, IdbError::MissingData(UnexpectedDataError::TransactionAborted));
         if may_be_quota && needed_bytes > 0 {
-            let available_bytes = self.available_bytes().await;
+            let available_bytes = self.available_bytes().await.unwrap_or(0);
             if is_quota || available_bytes < needed_bytes {
                 return Error::Quota { needed_bytes, available_bytes };
             }
@@ -99,15 +101,14 @@ impl IndexedDbStore {
         Error::Storage { operation: operation.to_owned(), reason }
     }
 
-    /// Bytes that the browser would still grant; 0 where it does not say.
-    async fn available_bytes(&self) -> u64 {
-        let Ok(estimating) = self.scope.navigator().storage().estimate() else { return 0 };
-        let Ok(estimate) = JsFuture::from(estimating).await else { return 0 };
+    /// Bytes that the browser would still grant, or `None` where it does not say.
+    pub async fn available_bytes(&self) -> Option<u64> {
+        let estimate = JsFuture::from(self.scope.navigator().storage().estimate().ok()?).await.ok()?;
         let estimate: StorageEstimate = estimate.unchecked_into();
-        (estimate.get_quota().unwrap_or(0.0) - estimate.get_usage().unwrap_or(0.0)).max(0.0) as u64
+        Some((estimate.get_quota()? - estimate.get_usage()?).max(0.0) as u64)
     }
 
-    async fn read(&self, store: &str, key: &str) -> Result<Option<JsValue>> {
+    pub(crate) async fn read(&self, store: &str, key: &str) -> Result<Option<JsValue>> {
         self.with_database(&format!("reading from the store of {store}"), 0, async |database| {
             let transaction = database.transaction(store).build()?;
             let value: Option<JsValue> = transaction.object_store(store)?.get(key.to_owned()).await?;
@@ -120,7 +121,7 @@ impl IndexedDbStore {
         self.with_database(&format!("writing to the store of {store}"), bytes, async |database| {
             let transaction = database.transaction(store).with_mode(TransactionMode::Readwrite).build()?;
             transaction.object_store(store)?.put(value.clone()).with_key(key.to_owned()).await?;
-            transaction.commit().await
+            commit(transaction).await
         })
         .await
     }
@@ -152,7 +153,7 @@ impl Store for IndexedDbStore {
         self.with_database("removing a piece from the store", 0, async |database| {
             let transaction = database.transaction(PIECES).with_mode(TransactionMode::Readwrite).build()?;
             transaction.object_store(PIECES)?.delete(sha256.to_owned()).await?;
-            transaction.commit().await
+            commit(transaction).await
         })
         .await
     }
@@ -169,9 +170,28 @@ impl Store for IndexedDbStore {
     }
 
     async fn complete(&self, address: &str, completion: Completion) -> Result<()> {
-        let record = Object::new();
-        set(&record, "manifestSha256", &completion.manifest_sha256.as_str().into());
-        set(&record, "manifest", &Uint8Array::from(completion.manifest.as_slice()));
-        self.write(PACKS, address, &record, completion.manifest.len()).await
+        self.write(PACKS, address, &completion_record(&completion), completion.manifest.len()).await
     }
+}
+
+/// Commits. A write that does not fit may fail only here, and says why only in a property that the crate does not read.
+pub(crate) async fn commit(transaction: Transaction<'_>) -> std::result::Result<(), IdbError> {
+    let raw = JsValue::from(transaction.as_sys().clone());
+    match transaction.commit().await {
+        Err(IdbError::MissingData(UnexpectedDataError::TransactionAborted)) => {
+            let cause = Reflect::get(&raw, &"error".into()).ok().and_then(|cause| cause.dyn_into().ok());
+            Err(cause.map_or(UnexpectedDataError::TransactionAborted.into(), |cause: web_sys::DomException| {
+                IdbError::DomException(DomException::from(cause))
+            }))
+        }
+        outcome => outcome,
+    }
+}
+
+/// A completion as it is stored.
+pub(crate) fn completion_record(completion: &Completion) -> JsValue {
+    let record = Object::new();
+    set(&record, "manifestSha256", &completion.manifest_sha256.as_str().into());
+    set(&record, "manifest", &Uint8Array::from(completion.manifest.as_slice()));
+    record.into()
 }

@@ -6,11 +6,14 @@
 #![cfg(target_arch = "wasm32")]
 
 pub mod cancel;
+pub mod checkpoint;
+pub mod convert;
 pub mod device;
 pub mod digest;
 pub mod error;
 pub mod fetch;
 pub mod indexed_db;
+pub mod library;
 #[cfg(feature = "parity")]
 pub mod parity;
 pub mod presenter;
@@ -37,7 +40,7 @@ use crate::cancel::until_aborted;
 use crate::device::ComputeDevice;
 use crate::digest::WebDigest;
 use crate::error::{serialize_or_throw, set, to_js};
-use crate::fetch::{FetchSource, NetworkCount};
+use crate::fetch::{FetchSource, LocalSource, NetworkCount};
 use crate::indexed_db::IndexedDbStore;
 use crate::presenter::{Presenter, image_data};
 use crate::run::Run;
@@ -84,6 +87,21 @@ struct PackInfo<'a> {
     total_bytes: u64,
 }
 
+impl<'a> PackInfo<'a> {
+    fn of(manifest: &'a Manifest) -> Self {
+        let unless_empty = |text: &'a String| Some(text.as_str()).filter(|text| !text.is_empty());
+        Self {
+            name: &manifest.name,
+            license: &manifest.license,
+            license_restrictions: unless_empty(&manifest.license_restrictions),
+            source: unless_empty(&manifest.source),
+            recommended: manifest.recommended,
+            examples: &manifest.examples,
+            total_bytes: manifest.total_bytes,
+        }
+    }
+}
+
 /// What the engine holds.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -128,7 +146,7 @@ impl FraiseEngine {
         serialize_or_throw(&self.compute().info())
     }
 
-    /// Loads the pack whose manifest is at `url`, absolute; resolves to what the pack says of itself.
+    /// Loads the pack whose manifest is at `url`, absolute, or the converted one of that address; resolves to what the pack says of itself.
     ///
     /// `on_progress(phase, loadedBytes, totalBytes)` is called for every chunk.
     ///
@@ -137,16 +155,7 @@ impl FraiseEngine {
     pub async fn load(&self, url: String, on_progress: Function, signal: AbortSignal) -> Result<JsValue, JsValue> {
         let loading = until_aborted(&signal, self.load_pack(url, on_progress));
         let manifest = loading.await.map_err(|error| to_js(&error))?;
-        let unless_empty = |text| Some(text).filter(|text: &&str| !text.is_empty());
-        serialize_or_throw(&PackInfo {
-            name: &manifest.name,
-            license: &manifest.license,
-            license_restrictions: unless_empty(&manifest.license_restrictions),
-            source: unless_empty(&manifest.source),
-            recommended: manifest.recommended,
-            examples: &manifest.examples,
-            total_bytes: manifest.total_bytes,
-        })
+        serialize_or_throw(&PackInfo::of(&manifest))
     }
 
     /// Takes over a canvas, to be named by `canvas` from now on.
@@ -222,7 +231,6 @@ impl FraiseEngine {
         }
         let compute = self.compute();
         compute.device.memory_cleanup();
-        let source = FetchSource::new(self.scope.clone(), url, self.network.clone());
         let mut report = |progress: Progress| {
             let phase = match progress.phase {
                 Phase::Manifest => "manifest",
@@ -237,7 +245,12 @@ impl FraiseEngine {
             let recommended = manifest.recommended;
             ModelShape::of(manifest)?.requirements(recommended.width, recommended.height, &limits).check()
         };
-        let manifest = download_if(&fits, &source, &self.store, &self.digest, &mut report).await?;
+        let manifest = if url.starts_with(LocalSource::SCHEME) {
+            download_if(&fits, &LocalSource::new(url), &self.store, &self.digest, &mut report).await?
+        } else {
+            let source = FetchSource::new(self.scope.clone(), url, self.network.clone());
+            download_if(&fits, &source, &self.store, &self.digest, &mut report).await?
+        };
         let pipeline = Pipeline::load(&manifest, &self.store, &self.digest, &compute.device, &mut report).await?;
         compute.finish().await?;
         self.loaded.replace(Some(Loaded { pipeline: Rc::new(pipeline), name: manifest.name.clone() }));

@@ -44,8 +44,9 @@ pub(crate) struct Outlet {
 #[derive(Clone)]
 struct HeldStep {
     index: u32,
-    /// What to decode: the sampler's guess of the finished latents.
+    /// What to decode: the finished latents, or the sampler's guess of them.
     latents: Tensor<4>,
+    is_last: bool,
     /// [1, 3, height, width] in [0, 1], once decoded.
     image: Option<Tensor<4>>,
 }
@@ -110,7 +111,7 @@ impl Run {
         let info = StepInfo { index: step.index, total: step.total };
         let is_last = step.index + 1 == step.total;
         let latents = if is_last { step.latents } else { step.denoised };
-        self.newest.replace(Some(HeldStep { index: info.index, latents, image: None }));
+        self.newest.replace(Some(HeldStep { index: info.index, latents, is_last, image: None }));
         if let Some(presenter) = &self.outlet.presenter {
             presenter.present(&self.compute, self.newest_image(info.index)?).await?;
         }
@@ -136,7 +137,8 @@ impl Run {
             .ok_or_else(|| Error::request("step", format!("step {index} is no longer held")))?;
         let image = match step.image.take() {
             Some(image) => image,
-            None => self.loaded.pipeline.decode(step.latents.clone()),
+            None if step.is_last => self.loaded.pipeline.decode(step.latents.clone()),
+            None => self.loaded.pipeline.preview(step.latents.clone()),
         };
         step.image = Some(image.clone());
         Ok(image)

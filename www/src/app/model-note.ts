@@ -1,6 +1,8 @@
 /** Which model paints, what it may be used for, and what it costs to download; shown before anything is downloaded. */
 import { css, html, nothing, type TemplateResult } from "lit";
 import { formatBytes } from "./format";
+import { MODEL_URL } from "./model";
+import { isBusy, isConverting } from "./state";
 import { StudioElement } from "./studio-element";
 
 /** `<fraise-model-note>` */
@@ -23,23 +25,68 @@ export class ModelNote extends StudioElement {
         margin: 0.3rem 0 0;
         color: var(--ink-soft);
       }
+      .choice {
+        margin-bottom: 0.7rem;
+      }
+      .remove {
+        margin-top: 0.7rem;
+      }
     `,
   ];
 
   protected override render(): TemplateResult {
     const { words, state } = this;
     const { model, isModelLoaded, runsOn } = state;
-    if (model === "unreadable") return html`<section id="model"><p>${words.modelUnreadable}</p></section>`;
-    if (model === null) return html`<section id="model" aria-busy="true"><p>…</p></section>`;
+    if (model === "unreadable") {
+      return html`<section id="model">${this.#choice()}<p>${words.modelUnreadable}</p></section>`;
+    }
+    if (model === null) return html`<section id="model" aria-busy="true">${this.#choice()}<p>…</p></section>`;
     const ready = runsOn === "gpu" ? words.runsOnGpu : words.runsOnCpu;
     return html`<section id="model" aria-label=${words.modelTitle}>
+      ${this.#choice()}
       <h2>${model.name}</h2>
       <p>
-        ${isModelLoaded ? html`${words.modelReady} <span id="runs-on">${ready}</span>` : words.modelOnce(formatBytes(model.totalBytes))}
+        ${isModelLoaded ? html`${words.modelReady} <span id="runs-on">${ready}</span>` : this.#size(formatBytes(model.totalBytes))}
       </p>
       ${model.license ? html`<p>${words.modelLicense}: ${model.license}</p>` : nothing}
       ${model.licenseRestrictions ? html`<p>${model.licenseRestrictions}</p>` : nothing}
       <p>${words.privacy}</p>
+      ${this.#isLocal
+        ? html`<button id="remove-model" class="remove" ?disabled=${this.#isFixed} @click=${() => void this.studio.removeModel()}>
+            ${words.removeModel}
+          </button>`
+        : nothing}
     </section>`;
+  }
+
+  get #isLocal(): boolean {
+    return this.state.modelUrl !== MODEL_URL;
+  }
+
+  get #isFixed(): boolean {
+    return isBusy(this.state) || isConverting(this.state);
+  }
+
+  #size(size: string): string {
+    return this.#isLocal ? this.words.modelStored(size) : this.words.modelOnce(size);
+  }
+
+  /** Which model to paint with, where there is more than one. */
+  #choice(): TemplateResult | typeof nothing {
+    const { words, state } = this;
+    const { localModels, defaultModel, modelUrl } = state;
+    if (localModels.length === 0) return nothing;
+    const name = defaultModel && defaultModel !== "unreadable" ? defaultModel.name : "…";
+    const choices = [[MODEL_URL, words.defaultModel(name)] as const, ...localModels.map(({ address, card }) => [address, card.name] as const)];
+    return html`<div class="choice">
+      <label for="model-choice">${words.chooseModel}</label>
+      <select
+        id="model-choice"
+        ?disabled=${this.#isFixed}
+        @change=${(event: Event) => this.studio.chooseModel((event.target as HTMLSelectElement).value)}
+      >
+        ${choices.map(([url, label]) => html`<option value=${url} .selected=${url === modelUrl}>${label}</option>`)}
+      </select>
+    </div>`;
   }
 }

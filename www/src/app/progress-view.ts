@@ -3,6 +3,7 @@ import { css, html, nothing, type PropertyValues, type TemplateResult } from "li
 import type { Progress } from "../engine/index";
 import type { Words } from "../locales/index";
 import { formatBytes, formatDuration } from "./format";
+import { progressBar } from "./progress-bar";
 import { StudioElement } from "./studio-element";
 import type { Activity } from "./state";
 
@@ -19,6 +20,7 @@ interface Line {
 export class ProgressView extends StudioElement {
   static override styles = [
     StudioElement.styles,
+    progressBar,
     css`
       :host {
         max-width: var(--stage-max, 100%);
@@ -37,48 +39,6 @@ export class ProgressView extends StudioElement {
       }
       .detail {
         color: var(--ink-soft);
-      }
-      progress {
-        display: block;
-        width: 100%;
-        height: 0.5rem;
-        margin-top: 0.45rem;
-        border: 0;
-        border-radius: 999px;
-        overflow: hidden;
-        appearance: none;
-        background: var(--line);
-        accent-color: var(--berry);
-      }
-      progress::-webkit-progress-bar {
-        background: var(--line);
-      }
-      progress::-webkit-progress-value {
-        border-radius: 999px;
-        background: var(--berry);
-        transition: inline-size 200ms;
-      }
-      progress::-moz-progress-bar {
-        border-radius: 999px;
-        background: var(--berry);
-      }
-      progress:indeterminate {
-        background: linear-gradient(90deg, var(--line) 30%, var(--berry) 50%, var(--line) 70%) 0 0 / 200% 100%;
-        animation: sweep 1.6s linear infinite;
-      }
-      progress:indeterminate::-webkit-progress-bar {
-        background: transparent;
-      }
-      progress:indeterminate::-moz-progress-bar {
-        background: transparent;
-      }
-      @keyframes sweep {
-        from {
-          background-position: 100% 0;
-        }
-        to {
-          background-position: -100% 0;
-        }
       }
     `,
   ];
@@ -162,7 +122,8 @@ function describeLoad({ phase, loadedBytes, totalBytes, rate, etaMs }: Progress,
 }
 
 function loadText(phase: Progress["phase"], words: Words): string {
-  return { manifest: words.reading, download: words.downloading, upload: words.uploading, compile: words.compiling }[phase];
+  const texts = { manifest: words.reading, download: words.downloading, upload: words.uploading, compile: words.compiling };
+  return phase === "convert" ? "" : texts[phase];
 }
 
 /** What a screen reader says: each phase once, and every quarter of the steps. */

@@ -1,7 +1,9 @@
 /** Everything the studio shows, as one plain value, and the rules that need no engine. */
 import type { DeviceChoice, EffectiveRequest, Progress } from "../engine/index";
 import type { Language, Words } from "../locales/index";
+import type { Conversion } from "./conversion";
 import type { GpuSupport } from "./environment";
+import type { LocalModel } from "./library";
 import type { ModelCard } from "./model";
 
 /** What the studio is doing. */
@@ -36,13 +38,20 @@ export interface StudioState {
   readonly device: DeviceChoice;
   /** Null while it is being found out. */
   readonly gpu: GpuSupport | null;
-  /** Null until the manifest has arrived; `unreadable` where it cannot be had. */
+  /** The address of the chosen model. */
+  readonly modelUrl: string;
+  /** The models converted in this browser. */
+  readonly localModels: readonly LocalModel[];
+  /** The model that comes with the page; null until its manifest has arrived, `unreadable` where it cannot be had. */
+  readonly defaultModel: ModelCard | "unreadable" | null;
+  /** The chosen model, likewise. */
   readonly model: ModelCard | "unreadable" | null;
   /** Whether the model is loaded, so that the next picture starts at once. */
   readonly isModelLoaded: boolean;
   /** Where the engine computes, once it runs. */
   readonly runsOn: "gpu" | "cpu" | null;
   readonly activity: Activity;
+  readonly conversion: Conversion;
   readonly result: Result | null;
   /** Counts the engines started; each needs a canvas of its own. */
   readonly engineNumber: number;
@@ -58,9 +67,14 @@ export function isBusy({ activity }: StudioState): boolean {
   return activity.kind === "starting" || activity.kind === "loading" || activity.kind === "painting";
 }
 
+/** Whether a checkpoint is being looked into or converted. */
+export function isConverting({ conversion }: StudioState): boolean {
+  return conversion.kind === "looking" || conversion.kind === "converting";
+}
+
 /** Whether pressing Generate would start one. */
 export function canGenerate(state: StudioState): boolean {
-  return !isBusy(state) && state.gpu !== null && !needsChoice(state);
+  return !isBusy(state) && !isConverting(state) && state.gpu !== null && !needsChoice(state);
 }
 
 /** Whether there is no GPU and the visitor has not yet agreed to paint on the processor. */

@@ -1,9 +1,27 @@
 /** The studio's one store: holds the state, drives the engine, tells whoever listens. Components only read and call. */
-import { Engine, FraiseError, isAbortError, type DeviceChoice, type GenerateRequest } from "../engine/index";
+import {
+  Engine,
+  FraiseError,
+  isAbortError,
+  type ConvertedModel,
+  type DeviceChoice,
+  type GenerateRequest,
+} from "../engine/index";
 import { preferredLanguage, wordsOf, type Language } from "../locales/index";
+import { Converter } from "./conversion";
 import { detectGpu } from "./environment";
-import { fetchModelCard, MODEL_URL } from "./model";
-import { canGenerate, isBusy, parseSeed, randomSeed, suggestion, type Activity, type StudioState } from "./state";
+import { cardOf, rememberChoice, rememberedChoice, rememberedModels, rememberModels } from "./library";
+import { fetchModelCard, MODEL_URL, type ModelCard } from "./model";
+import {
+  canGenerate,
+  isBusy,
+  isConverting,
+  parseSeed,
+  randomSeed,
+  suggestion,
+  type Activity,
+  type StudioState,
+} from "./state";
 
 const LANGUAGE_KEY = "fraise.language";
 
@@ -21,10 +39,14 @@ export class Studio extends EventTarget {
     guidance: null,
     device: "auto",
     gpu: null,
+    modelUrl: MODEL_URL,
+    localModels: [],
+    defaultModel: null,
     model: null,
     isModelLoaded: false,
     runsOn: null,
     activity: { kind: "idle" },
+    conversion: { kind: "none" },
     result: null,
     engineNumber: 0,
     isUpdateWaiting: false,
@@ -34,6 +56,12 @@ export class Studio extends EventTarget {
   #canvas: HTMLCanvasElement | null = null;
   #isWarm = false;
   #update: () => void = () => undefined;
+  readonly #converter = new Converter({
+    engine: (signal) => this.#ensureEngine(signal),
+    show: (conversion) => this.#set({ conversion }),
+    adopt: (model) => this.#adopt(model),
+    abandon: () => this.#abandonEngine(),
+  });
 
   /** What there is to show. */
   get state(): StudioState {
@@ -42,13 +70,54 @@ export class Studio extends EventTarget {
 
   /** Looks around: the GPU and the model's description. Downloads nothing else. */
   async open(): Promise<void> {
+    const localModels = rememberedModels();
+    this.#set({ localModels });
+    this.#choose(rememberedChoice(localModels));
     await Promise.all([
       detectGpu().then((gpu) => this.#set({ gpu })),
       fetchModelCard(MODEL_URL).then(
-        (model) => this.#set({ model }),
-        () => this.#set({ model: "unreadable" }),
+        (model) => this.#introduce(model),
+        () => this.#introduce("unreadable"),
       ),
     ]);
+  }
+
+  /** Paints with another model from now on: the default one, or one converted in this browser. */
+  chooseModel(url: string): void {
+    if (url === this.#state.modelUrl || isBusy(this.#state) || isConverting(this.#state)) return;
+    this.#choose(url);
+    rememberChoice(url);
+  }
+
+  /** Removes the chosen model, converted in this browser, from it. */
+  async removeModel(): Promise<void> {
+    const { modelUrl, localModels } = this.#state;
+    if (modelUrl === MODEL_URL || isBusy(this.#state) || isConverting(this.#state)) return;
+    this.chooseModel(MODEL_URL);
+    const others = localModels.filter(({ address }) => address !== modelUrl);
+    this.#set({ localModels: others });
+    rememberModels(others);
+    try {
+      const engine = await this.#ensureEngine(new AbortController().signal);
+      await engine.remove(modelUrl);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** Whether a checkpoint can be taken now. */
+  get canConvert(): boolean {
+    return !isBusy(this.#state) && this.#state.conversion.kind !== "converting";
+  }
+
+  /** Looks into a checkpoint that was dropped, picked or named; what is under way is not disturbed. */
+  openCheckpoint(source: File | string): void {
+    if (this.canConvert) void this.#converter.open(source);
+  }
+
+  /** The conversion of the checkpoint that was opened last. */
+  get converter(): Converter {
+    return this.#converter;
   }
 
   /** Takes over what the visitor typed or moved. */
@@ -79,7 +148,7 @@ export class Studio extends EventTarget {
 
   /** Paints elsewhere from now on; the engine starts anew. */
   chooseDevice(device: DeviceChoice): void {
-    if (device === this.#state.device || isBusy(this.#state)) return;
+    if (device === this.#state.device || isBusy(this.#state) || isConverting(this.#state)) return;
     this.#engine?.close();
     this.#engine = null;
     this.#set({ device, isModelLoaded: false, runsOn: null, activity: { kind: "idle" }, result: null });
@@ -137,7 +206,7 @@ export class Studio extends EventTarget {
 
   async #ensureModel(engine: Engine, signal: AbortSignal): Promise<void> {
     if (this.#state.isModelLoaded) return;
-    await engine.load(MODEL_URL, { signal, onProgress: (progress) => this.#do({ kind: "loading", progress }) });
+    await engine.load(this.#state.modelUrl, { signal, onProgress: (progress) => this.#do({ kind: "loading", progress }) });
     this.#set({ isModelLoaded: true });
   }
 
@@ -173,6 +242,26 @@ export class Studio extends EventTarget {
     };
   }
 
+  #adopt(model: ConvertedModel): void {
+    const added = { address: model.address, card: cardOf(model) };
+    const localModels = [...this.#state.localModels.filter(({ address }) => address !== model.address), added];
+    this.#set({ localModels });
+    rememberModels(localModels);
+    this.#choose(model.address);
+    rememberChoice(model.address);
+  }
+
+  #choose(url: string): void {
+    const local = this.#state.localModels.find(({ address }) => address === url);
+    const settings = { steps: null, guidance: null }; // one model's are not another's
+    this.#set({ ...settings, modelUrl: url, model: local?.card ?? this.#state.defaultModel, isModelLoaded: false });
+  }
+
+  #introduce(defaultModel: ModelCard | "unreadable"): void {
+    const isChosen = this.#state.modelUrl === MODEL_URL;
+    this.#set({ defaultModel, model: isChosen ? defaultModel : this.#state.model });
+  }
+
   #fail(error: unknown): void {
     if (isAbortError(error)) {
       this.#do({ kind: "cancelled" });
@@ -180,13 +269,16 @@ export class Studio extends EventTarget {
     }
     const code = error instanceof FraiseError ? error.code : "Internal";
     const message = error instanceof Error ? error.message : String(error);
-    if (code === "Internal") {
-      // The worker is gone and the canvas with it; the next picture starts with new ones.
-      this.#engine?.close();
-      this.#engine = null;
-    }
+    if (code === "Internal") this.#abandonEngine();
     const isModelLoaded = this.#state.isModelLoaded && code === "Request";
     this.#set({ isModelLoaded, activity: { kind: "failed", code, message } });
+  }
+
+  /** The worker is gone and the canvas with it; the next picture starts with new ones. */
+  #abandonEngine(): void {
+    this.#engine?.close();
+    this.#engine = null;
+    this.#set({ isModelLoaded: false });
   }
 
   #do(activity: Activity): void {

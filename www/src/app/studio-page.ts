@@ -53,6 +53,11 @@ export class StudioPage extends StudioElement {
       main > * {
         min-width: 0;
       }
+      .models {
+        display: grid;
+        gap: 1.25rem;
+        align-content: start;
+      }
       @media (max-width: 30rem) {
         .tagline {
           display: none;
@@ -95,6 +100,9 @@ export class StudioPage extends StudioElement {
     } else if (event.key === "Escape" && isBusy(this.state)) {
       event.preventDefault();
       this.studio.cancel();
+    } else if (event.key === "Escape" && this.state.conversion.kind === "converting") {
+      event.preventDefault();
+      this.studio.converter.cancel();
     }
   };
 
@@ -132,8 +140,12 @@ export class StudioPage extends StudioElement {
           <fraise-result></fraise-result>
         </div>
         <fraise-settings></fraise-settings>
-        <fraise-model-note></fraise-model-note>
+        <div class="models">
+          <fraise-model-note></fraise-model-note>
+          <fraise-convert></fraise-convert>
+        </div>
       </main>
+      <fraise-drop></fraise-drop>
     `;
   }
 

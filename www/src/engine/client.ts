@@ -8,13 +8,18 @@
 import { Connection } from "./connection";
 import { abortError, FraiseError, requestError } from "./errors";
 import type {
+  CheckpointInfo,
+  ConvertedModel,
   DeviceChoice,
   DeviceInfo,
   GenerateRequest,
   MemoryReport,
   PackInfo,
   Picture,
+  Prediction,
   Progress,
+  Quant,
+  StoredModel,
 } from "./protocol";
 
 /** How to make an engine. */
@@ -28,6 +33,20 @@ export interface LoadOptions {
   /** Aborting rejects the load with `AbortError`; pieces already stored are kept and not fetched again. */
   readonly signal?: AbortSignal | undefined;
   /** Called at most about ten times a second, and at each change of phase. */
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+/** How to convert a checkpoint. */
+export interface ConvertOptions {
+  /** The model's name, by which its address is made; the file's name without its ending by default. */
+  readonly name?: string | undefined;
+  /** How weights are stored; `mixed` by default. */
+  readonly quant?: Quant | undefined;
+  /** What the model predicts, where {@link CheckpointInfo.prediction} is wrong. */
+  readonly prediction?: Prediction | undefined;
+  /** Aborting rejects with `AbortError`; what was made so far is kept, and converting the same file goes on from there. */
+  readonly signal?: AbortSignal | undefined;
+  /** Called at most about ten times a second. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
@@ -113,19 +132,51 @@ export class Engine {
    * @param url the pack's `manifest.json`; relative addresses are taken from the page's.
    */
   async load(url: string, { signal, onProgress }: LoadOptions = {}): Promise<PackInfo> {
-    const leave = await this.#enter(signal);
-    let loading: Promise<PackInfo> | null = null;
-    let stopListening: () => void = () => undefined;
+    const absolute = new URL(url, baseAddress()).href;
+    return this.#work({ signal, onProgress }, (connection, job) => connection.call("load", { job, url: absolute }));
+  }
+
+  /**
+   * Looks into a checkpoint without converting it: what it is, how large its pack would be, and whether there is room.
+   *
+   * Rejects with `Request` where it is no checkpoint that can be converted, saying why and what to do instead.
+   *
+   * @param source a `.safetensors` file that the visitor gave, or its address on a host that serves parts of files.
+   */
+  async inspect(source: File | string, { signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<CheckpointInfo> {
+    const checkpoint = absoluteSource(source);
+    return this.#work({ signal }, (connection, job) => connection.call("inspect", { job, source: checkpoint }));
+  }
+
+  /**
+   * Converts a checkpoint into a pack in this browser's storage, reading it in slices, never as a whole; load it with the
+   * result's `address`, from then on without any network. A pack or an unfinished conversion of the same name gives way.
+   *
+   * Rejects with `Quota` before anything is written where there is no room.
+   */
+  async convert(
+    source: File | string,
+    { name, quant = "mixed", prediction, signal, onProgress }: ConvertOptions = {},
+  ): Promise<ConvertedModel> {
+    const params = { source: absoluteSource(source), name: name ?? nameOf(source), quant, prediction: prediction ?? null };
+    return this.#work({ signal, onProgress }, (connection, job) => connection.call("convert", { job, ...params }));
+  }
+
+  /** The packs in this browser's storage, unfinished conversions among them. */
+  models(): Promise<StoredModel[]> {
+    return this.#connection.call("models", {});
+  }
+
+  /**
+   * Removes a pack, or an unfinished conversion, from this browser's storage; pieces that others share stay. No error where
+   * there is none. A pack that is loaded stays usable until the next load.
+   */
+  async remove(address: string): Promise<void> {
+    const leave = await this.#enter(undefined);
     try {
-      await this.#revive();
-      const connection = this.#connection;
-      const job = this.#nextJob();
-      if (onProgress) stopListening = connection.onProgress(job, onProgress);
-      loading = connection.call("load", { job, url: new URL(url, baseAddress()).href });
-      return await orAborted(loading, signal, () => connection.notify({ notice: "cancel", job }));
+      await this.#connection.call("remove", { address });
     } finally {
-      stopListening();
-      void settled(loading).then(leave);
+      leave();
     }
   }
 
@@ -176,6 +227,27 @@ export class Engine {
   /** Ends the worker and frees everything. Open loads and runs reject; the engine cannot be used again. */
   close(): void {
     this.#connection.close();
+  }
+
+  /** Runs a job of one call when its turn has come; aborting tells the worker, and the next job waits for its answer. */
+  async #work<T>(
+    { signal, onProgress }: LoadOptions,
+    start: (connection: Connection, job: number) => Promise<T>,
+  ): Promise<T> {
+    const leave = await this.#enter(signal);
+    let work: Promise<T> | null = null;
+    let stopListening: () => void = () => undefined;
+    try {
+      await this.#revive();
+      const connection = this.#connection;
+      const job = this.#nextJob();
+      if (onProgress) stopListening = connection.onProgress(job, onProgress);
+      work = start(connection, job);
+      return await orAborted(work, signal, () => connection.notify({ notice: "cancel", job }));
+    } finally {
+      stopListening();
+      void settled(work).then(leave);
+    }
   }
 
   /** Waits for this caller's turn; the returned function passes it on. */
@@ -271,6 +343,17 @@ function settled(work: Promise<unknown> | null): Promise<void> {
 /** What relative addresses are relative to. */
 function baseAddress(): string {
   return typeof document === "undefined" ? globalThis.location.href : document.baseURI;
+}
+
+function absoluteSource(source: File | string): File | string {
+  return typeof source === "string" ? new URL(source, baseAddress()).href : source;
+}
+
+/** A file's or an address's last name without its ending. */
+function nameOf(source: File | string): string {
+  const name = typeof source === "string" ? decodeURIComponent(new URL(source, baseAddress()).pathname) : source.name;
+  const stem = name.split("/").at(-1)?.replace(/\.[^.]*$/, "") ?? "";
+  return stem || "checkpoint";
 }
 
 const INTEGER_FIELDS = ["steps", "width", "height"] as const;

@@ -59,6 +59,12 @@ export function requestError(field: string, reason: string): FraiseError {
   return new FraiseError({ code: "Request", message: `request field \`${field}\`: ${reason}`, details: { field, reason } });
 }
 
+/** A file that could not be fetched, in the engine's own form; status 0 where there was no answer. */
+export function networkError(url: string, status: number): FraiseError {
+  const message = `could not get ${url} (status ${status}); check the address and the connection, then try again`;
+  return new FraiseError({ code: "Network", message, details: { url, status } });
+}
+
 /** An unforeseen exception, in the engine's own form. */
 export function internalError(reason: string): FraiseError {
   return new FraiseError({

@@ -1,9 +1,11 @@
 /** The engine's public face: everything a page imports from `fraise`. */
 export { Engine, Step } from "./client";
-export type { EngineOptions, GenerateOptions, LoadOptions } from "./client";
+export type { ConvertOptions, EngineOptions, GenerateOptions, LoadOptions } from "./client";
 export { FraiseError, isAbortError } from "./errors";
 export type { ErrorCode, ErrorDetails } from "./errors";
 export type {
+  CheckpointInfo,
+  ConvertedModel,
   DeviceChoice,
   DeviceInfo,
   EffectiveRequest,
@@ -11,7 +13,11 @@ export type {
   MemoryReport,
   PackInfo,
   Picture,
+  Prediction,
   Progress,
   PromptSyntax,
+  Quant,
+  StoredModel,
   Truncated,
+  UnfinishedConversion,
 } from "./protocol";

@@ -74,10 +74,13 @@ export interface EffectiveRequest {
   readonly truncated: readonly Truncated[];
 }
 
-/** How far a load is. */
+/** How far a load or a conversion is. */
 export interface Progress {
-  /** `manifest`, then `download` (skipped where everything is stored), `upload`, and `compile` where the device needs it. */
-  readonly phase: "manifest" | "download" | "upload" | "compile";
+  /**
+   * Of a load: `manifest`, then `download` (skipped where everything is stored), `upload`, and `compile` where the device
+   * needs it. Of a conversion: `convert`.
+   */
+  readonly phase: "manifest" | "download" | "upload" | "compile" | "convert";
   /** Bytes of this phase that are done. */
   readonly loadedBytes: number;
   /** Bytes of this phase in all; 0 where unknown. */
@@ -104,6 +107,55 @@ export interface PackInfo {
   /** Example prompts by language. */
   readonly examples: Readonly<Record<string, readonly string[]>>;
   readonly totalBytes: number;
+}
+
+/** How a conversion stores weights; `mixed` keeps more bits where the model is sensitive. */
+export type Quant = "mixed" | "f16" | "q8" | "q4";
+
+/** What a model predicts at each step: the noise, or a mixture of noise and picture. */
+export type Prediction = "epsilon" | "v_prediction";
+
+/** What a checkpoint file holds and what converting it takes; found out from its header, without reading the weights. */
+export interface CheckpointInfo {
+  /** The model family as people call it, e.g. `Stable Diffusion 1.x`. */
+  readonly family: string;
+  /** What it is taken to predict. Nothing in the files of SD-Turbo and Stable Diffusion 2.0 base says that it is `epsilon`. */
+  readonly prediction: Prediction;
+  readonly checkpointBytes: number;
+  /** Size of the pack for each way of storing the weights; of `mixed`, which depends on the weights, the most to expect. */
+  readonly packBytes: Readonly<Record<Quant, number>>;
+  /** What the browser would still store, or null where it does not say. */
+  readonly availableBytes: number | null;
+  /** Conversions of this very file that were begun and not ended; converting so again goes on where they stopped. */
+  readonly unfinished: readonly UnfinishedConversion[];
+}
+
+/** A conversion that was cancelled or cut off. */
+export interface UnfinishedConversion {
+  /** What the finished model's address will be. */
+  readonly address: string;
+  readonly name: string;
+  readonly quant: Quant;
+  /** Bytes of the pack that are stored already. */
+  readonly doneBytes: number;
+}
+
+/** A pack in this browser's storage. */
+export interface StoredModel {
+  /** What {@link Engine.load} takes: the manifest's URL, or `local:…` for a converted checkpoint. */
+  readonly address: string;
+  readonly name: string;
+  readonly bytes: number;
+  /** Whether it can be loaded; false for a conversion that was begun and not ended. */
+  readonly isComplete: boolean;
+}
+
+/** A finished conversion. */
+export interface ConvertedModel extends PackInfo {
+  /** What {@link Engine.load} takes, `local:` and the encoded name; no address on the network begins so. */
+  readonly address: string;
+  /** Pieces that were made now; those of an earlier, unfinished conversion are not made again. */
+  readonly piecesMade: number;
 }
 
 /** What the engine holds, for tests and for people who wonder. */
@@ -133,10 +185,20 @@ export interface Picture {
   readonly request: EffectiveRequest;
 }
 
+/** A checkpoint: a file that the visitor gave (files pass to workers without being read), or an absolute URL. */
+export type CheckpointSource = File | string;
+
 /** Every call, with what it takes and what it gives. */
 export interface Calls {
   create: { params: { device: DeviceChoice }; result: DeviceInfo };
   load: { params: { job: number; url: string }; result: PackInfo };
+  inspect: { params: { job: number; source: CheckpointSource }; result: CheckpointInfo };
+  convert: {
+    params: { job: number; source: CheckpointSource; name: string; quant: Quant; prediction: Prediction | null };
+    result: ConvertedModel;
+  };
+  models: { params: Record<string, never>; result: StoredModel[] };
+  remove: { params: { address: string }; result: null };
   /** Starts a run; its steps are then drawn one by one with `next`. */
   generate: { params: { job: number; request: GenerateRequest; canvas: number | null }; result: EffectiveRequest };
   /** The next step, or null after the last one. */

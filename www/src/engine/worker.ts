@@ -5,7 +5,7 @@
  * message, on which the page fails every open call.
  */
 import init, { FraiseEngine, type Run } from "../wasm/fraise_web.js";
-import { internalError, isErrorShape, requestError, type ErrorShape } from "./errors";
+import { internalError, isErrorShape, networkError, requestError, type ErrorShape } from "./errors";
 import { ByteMeter, StepMeter } from "./pace";
 import { canPaintFromGpu, nextFrame } from "./painting";
 import type { CallMessage, CallName, Calls, FromWorker, Picture, Progress, StepMessage, ToWorker } from "./protocol";
@@ -59,6 +59,14 @@ function perform(message: CallMessage): Promise<Calls[CallName]["result"]> {
       return create(message.params);
     case "load":
       return load(message.params);
+    case "inspect":
+      return inspect(message.params);
+    case "convert":
+      return convert(message.params);
+    case "models":
+      return started().models() as Promise<Calls["models"]["result"]>;
+    case "remove":
+      return started().remove(message.params.address).then(() => null);
     case "generate":
       return generate(message.params);
     case "next":
@@ -81,14 +89,41 @@ async function create({ device }: Calls["create"]["params"]): Promise<Calls["cre
 }
 
 async function load({ job: number, url }: Calls["load"]["params"]): Promise<Calls["load"]["result"]> {
+  return within(number, (report, signal) => started().load(url, report, signal));
+}
+
+async function inspect({ job: number, source }: Calls["inspect"]["params"]): Promise<Calls["inspect"]["result"]> {
+  return within(number, async (_report, signal) => started().inspect(source, await vocabulary(signal), signal));
+}
+
+async function convert(params: Calls["convert"]["params"]): Promise<Calls["convert"]["result"]> {
+  const { job: number, source, name, quant, prediction } = params;
+  return within(number, async (report, signal) => {
+    const options = { name, quant, prediction, vocabulary: await vocabulary(signal) };
+    return started().convert(source, options, report, signal);
+  });
+}
+
+/** The byte pairs of CLIP's tokenizer, which checkpoints do not carry. Fetched only here; the service worker keeps it. */
+async function vocabulary(signal: AbortSignal): Promise<Uint8Array> {
+  const url = new URL("../../../models/clip-vocabulary/merges.txt", import.meta.url).href;
+  const response = await fetch(url, { signal }).catch(() => null);
+  if (!response?.ok) throw networkError(url, response?.status ?? 0);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+type Report = (phase: Progress["phase"], loadedBytes: number, totalBytes: number) => void;
+
+/** Does a job that is one call into the engine. */
+async function within<T>(number: number, work: (report: Report, signal: AbortSignal) => Promise<unknown>): Promise<T> {
   const current = begin(number);
   const meter = new ByteMeter();
-  const report = (phase: Progress["phase"], loadedBytes: number, totalBytes: number) => {
+  const report: Report = (phase, loadedBytes, totalBytes) => {
     const progress = meter.report(phase, loadedBytes, totalBytes, performance.now());
     if (progress) scope.postMessage({ job: number, progress });
   };
   try {
-    return (await started().load(url, report, current.controller.signal)) as Calls["load"]["result"];
+    return (await work(report, current.controller.signal)) as T;
   } finally {
     job = null;
   }
