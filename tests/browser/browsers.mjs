@@ -44,10 +44,7 @@ const HARMLESS = /No available adapters|external Instance reference|powerPrefere
  */
 export async function launchChromium({ hasGpu = true } = {}) {
   const { chromium } = require("playwright-core");
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: [...QUIET_FLAGS, ...(hasGpu ? SOFTWARE_GPU_FLAGS : ["--disable-features=WebGPU"])],
-  });
+  const browser = await chromium.launch(chromiumOptions(hasGpu));
   const newPage = async ({ serviceWorkers = "allow", ...options } = {}) => {
     const context = await browser.newContext({ locale: "en-US", serviceWorkers, acceptDownloads: true, ...options });
     const page = await context.newPage();
@@ -62,6 +59,19 @@ export async function launchChromium({ hasGpu = true } = {}) {
     };
   };
   return { name: "chromium", newPage, close: () => browser.close() };
+}
+
+const chromiumOptions = (hasGpu) => ({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: [...QUIET_FLAGS, ...(hasGpu ? SOFTWARE_GPU_FLAGS : ["--disable-features=WebGPU"])],
+});
+
+/** One page with a profile in a folder: profiles in memory are granted too little storage for the largest packs. */
+export async function openInProfile(folder) {
+  const { chromium } = require("playwright-core");
+  const context = await chromium.launchPersistentContext(folder, { ...chromiumOptions(true), locale: "en-US" });
+  const page = await context.newPage();
+  return { ...watch(page, (request) => request.url()), page, close: () => context.close() };
 }
 
 /** As {@link launchChromium}; Firefox ESR on Mesa's software driver. */

@@ -2,9 +2,10 @@
 // compares with diffusers. Minutes to an hour on a software adapter, so `check` leaves it out.
 //
 //   node full_width.mjs FOLDER PACK [gpu|cpu]      (FOLDER as full_width.py made it; needs ./build.sh build and build_parity)
-import { readFile, stat } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { launchChromium } from "../browser/browsers.mjs";
+import { openInProfile } from "../browser/browsers.mjs";
 import { openSite } from "../browser/site.mjs";
 
 const LATENTS_TOLERANCE = 1e-2; // of their standard deviation, as in full_width.py
@@ -78,9 +79,9 @@ site.answer = async (path) => {
   const file = name === "golden.safetensors" ? join(folder, name) : join(pack, name);
   return (await stat(file).catch(() => null)) ? { body: await readFile(file) } : null;
 };
-const browser = await launchChromium();
+const profile = await mkdtemp(join(tmpdir(), "fraise-"));
+const { page, problems, close } = await openInProfile(profile);
 try {
-  const { page, problems } = await browser.newPage();
   page.setDefaultTimeout(0);
   await page.goto(`${site.url}full-width.html`);
   const result = await page.evaluate((question) => window.run(question), { device, request });
@@ -94,6 +95,7 @@ try {
   if (problems.length > 0) throw new Error(problems.join("\n"));
   if (!(latents <= LATENTS_TOLERANCE && result.image.mean <= IMAGE_TOLERANCE)) throw new Error("too far from the reference");
 } finally {
-  await browser.close();
+  await close();
   await site.close();
+  await rm(profile, { recursive: true, force: true });
 }
