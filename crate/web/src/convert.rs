@@ -18,7 +18,7 @@ use web_sys::AbortSignal;
 
 use crate::cancel::until_aborted;
 use crate::checkpoint::Checkpoint;
-use crate::error::{serialize_or_throw, set, to_js};
+use crate::error::{failure, serialize, serialize_or_throw, set, to_js};
 use crate::library::{Journal, JournalSink, local_address};
 use crate::{FraiseEngine, PackInfo};
 
@@ -167,14 +167,14 @@ impl FraiseEngine {
             name: journal.name,
             quant: journal.quant,
         });
-        let inspection = crate::error::serialize(&Inspection {
+        let inspection = serialize(&Inspection {
             family: family_name(info.family),
             prediction: info.prediction,
             checkpoint_bytes: checkpoint.len_bytes(),
             available_bytes: self.store.available_bytes().await,
             unfinished: unfinished.collect(),
         });
-        let inspection = inspection.map_err(|error| Error::request("source", error.to_string()))?;
+        let inspection = inspection.map_err(|error| failure("passing a value to JavaScript", &error.into()))?;
         set(&inspection, "packBytes", &pack_bytes);
         Ok(inspection)
     }
