@@ -8,9 +8,8 @@ use std::collections::HashMap;
 use std::fmt;
 
 use safetensors::Dtype;
-use safetensors::tensor::{Metadata, TensorInfo as FileTensorInfo};
 use serde::de::{Error as _, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::weights::Scheme;
 use crate::{Error, Result};
@@ -226,10 +225,9 @@ fn parse(json: &[u8], field: &str, file_bytes: u64) -> Result<Header> {
         let name: String = name.chars().take(80).collect();
         return Err(refuse(format!("the name or the number of dimensions of `{name}` is out of bounds")));
     }
-    // Checks that offsets are contiguous and that every shape times its type is its range, without overflow.
-    Metadata::new(None, tensors.clone()).map_err(|error| refuse(error.to_string()))?;
+    check_places(&tensors).map_err(refuse)?;
     let data_start = (LENGTH_BYTES + json.len()) as u64;
-    let data_bytes = tensors.last().map_or(0, |(_, info)| info.data_offsets.1) as u64;
+    let data_bytes = tensors.last().map_or(0, |(_, info)| info.data_offsets.1);
     if data_start.checked_add(data_bytes) != Some(file_bytes) {
         return Err(refuse(format!(
             "its tensors end {data_bytes} bytes after byte {data_start}, the file after {file_bytes}"
@@ -241,10 +239,43 @@ fn parse(json: &[u8], field: &str, file_bytes: u64) -> Result<Header> {
             name,
             dtype: info.dtype,
             shape: info.shape,
-            bytes: info.data_offsets.1 - info.data_offsets.0,
+            bytes: (info.data_offsets.1 - info.data_offsets.0) as usize, // checked in `check_places`
         })
         .collect();
     Ok(Header { tensors, metadata, data_start })
+}
+
+/// Checks that tensors follow each other without holes, and that every shape times its type is its range.
+fn check_places(tensors: &[(String, FileTensorInfo)]) -> Result<(), String> {
+    let mut end = 0;
+    for (name, info) in tensors {
+        let (start, stop) = info.data_offsets;
+        let elements = info.shape.iter().try_fold(1u64, |product, &length| product.checked_mul(length as u64));
+        let bits = elements.and_then(|elements| elements.checked_mul(info.dtype.bitsize() as u64));
+        let bytes = bits.filter(|bits| bits % 8 == 0).map(|bits| bits / 8);
+        if start != end || stop < start {
+            return Err(format!("`{name}` lies at {start} to {stop}, the tensor before it ends at {end}"));
+        }
+        // A host with 32 bits reads files of any length, but no tensor beyond its own addresses.
+        if bytes != Some(stop - start) || usize::try_from(stop - start).is_err() {
+            return Err(format!(
+                "`{name}` of shape {:?} and type {} fills no {} bytes",
+                info.shape,
+                info.dtype,
+                stop - start
+            ));
+        }
+        end = stop;
+    }
+    Ok(())
+}
+
+/// An entry of the header. The crate's own type counts in the host's addresses, and a browser's end at 4 GiB.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct FileTensorInfo {
+    pub dtype: Dtype,
+    pub shape: Vec<usize>,
+    pub data_offsets: (u64, u64),
 }
 
 /// The header's JSON with every entry kept; a map would lose the first of two tensors with one name.
@@ -352,6 +383,16 @@ mod tests {
                 "{slice_bytes}"
             );
         }
+    }
+
+    #[test]
+    fn a_file_may_be_longer_than_32_bits_count() {
+        let header = r#"{"a":{"dtype":"F16","shape":[3,1073741824],"data_offsets":[0,6442450944]},
+            "b":{"dtype":"F32","shape":[2],"data_offsets":[6442450944,6442450952]}}"#;
+        let bytes = file(header, &[]);
+        let mut reader = HeaderReader::new("f", bytes.len() as u64 + 6_442_450_952);
+        let header = reader.feed(&mut bytes.as_slice()).unwrap().unwrap();
+        assert_eq!(header.tensors.iter().map(|tensor| tensor.bytes).collect::<Vec<_>>(), [6_442_450_944, 8]);
     }
 
     #[test]

@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use safetensors::Dtype;
-use safetensors::tensor::TensorInfo as FileTensorInfo;
 
 use super::cutter::Cutter;
-use super::header::{QUANTIZATION, TensorInfo};
+use super::header::{FileTensorInfo, QUANTIZATION, TensorInfo};
 use super::layout::{Layout, Quantization};
 use super::manifest::{MAX_PIECE_BYTES, Piece};
 use super::mixed;
@@ -253,11 +252,11 @@ fn header_bytes(plan: &[Part]) -> Result<Vec<u8>> {
     let mut header = format!("{{\"__metadata__\":{}", json(serde_json::to_string(&metadata))?);
     let mut offset = 0;
     for part in plan {
-        let data_offsets = (offset, offset + part.bytes);
+        let data_offsets = (offset, offset + part.bytes as u64);
         let info = FileTensorInfo { dtype: part.dtype, shape: part.shape.clone(), data_offsets };
         let entry = format!(",{}:{}", json(serde_json::to_string(&part.name))?, json(serde_json::to_string(&info))?);
         header.push_str(&entry);
-        offset += part.bytes;
+        offset += part.bytes as u64;
     }
     header.push('}');
     let padded = header.len().next_multiple_of(8);
