@@ -24,6 +24,8 @@ use crate::{FraiseEngine, PackInfo};
 
 /// Length of a piece: what `fraise pack` cuts too, so that both make the same packs.
 const PIECE_BYTES: u64 = 16 << 20;
+/// Longest name of a model.
+const MAX_NAME_BYTES: usize = 128;
 /// The ways of storing weights, by name.
 const QUANTS: [&str; 4] = ["mixed", "f16", "q8", "q4"];
 
@@ -125,8 +127,12 @@ impl ConversionOptions {
         let field = |name: &str| Reflect::get(options, &name.into()).unwrap_or(JsValue::UNDEFINED);
         let text = |name: &str| field(name).as_string().ok_or_else(|| Error::request(name, "it must be text"));
         let (name, quant) = (text("name")?, text("quant")?);
-        if name.trim().is_empty() {
-            return Err(Error::request("name", "it is empty"));
+        // What the manifest allows; it is written last, when everything else is done.
+        if name.trim().is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
+            return Err(Error::request(
+                "name",
+                format!("it must be 1 to {MAX_NAME_BYTES} bytes without control characters"),
+            ));
         }
         let prediction = match field("prediction").as_string().as_deref() {
             None => None,
