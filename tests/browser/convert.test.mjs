@@ -171,18 +171,24 @@ test("cancelled in the middle nothing is complete; the same file goes on where i
 
   // By the library from here on, which tells what it did.
   await give(studio, large);
-  const { made, growth, codes } = await studio.page.evaluate(async () => {
+  const { made, growth, codes, listed } = await studio.page.evaluate(async () => {
     const engine = await window.fraise.Engine.create({ device: "cpu" });
     const codes = [await engine.load("local:large-q8").catch(({ code }) => code)];
+    const listed = [await engine.models()];
     const before = await engine.memory();
     const model = await engine.convert(window.given, { name: "large-q8", quant: "q8" });
     const growth = (await engine.memory()).wasmBytes - before.wasmBytes;
     codes.push(await engine.load(model.address).then(() => "loaded"));
+    listed.push(await engine.models());
     engine.close();
-    return { made: model.piecesMade, growth, codes };
+    return { made: model.piecesMade, growth, codes, listed };
   });
   t.diagnostic(`${before.pieces.length} pieces before, ${made} after; wasm memory grew by ${(growth / 2 ** 20).toFixed(1)} MiB`);
   assert.deepEqual(codes, ["Request", "loaded"]);
+  const model = { address: "local:large-q8", name: "large-q8" };
+  const unfinished = before.packs["unfinished conversion local:large-q8"];
+  const doneBytes = Object.values(unfinished.pieces).flat().reduce((sum, { bytes }) => sum + bytes, 0);
+  assert.deepEqual(listed, [[{ ...model, bytes: doneBytes, isComplete: false }], [{ ...model, bytes: manifest.total_bytes, isComplete: true }]]);
   assert.equal(made, all.length - before.pieces.length, "only the missing pieces are made");
   const { packs, pieces } = await stored(studio);
   assert.deepEqual(piecesOf(packs["local:large-q8"]), piecesOf(manifest));

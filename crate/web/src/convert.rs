@@ -18,12 +18,14 @@ use web_sys::AbortSignal;
 
 use crate::cancel::until_aborted;
 use crate::checkpoint::Checkpoint;
-use crate::error::{serialize_or_throw, set, to_js};
+use crate::error::{failure, serialize, serialize_or_throw, set, to_js};
 use crate::library::{Journal, JournalSink, local_address};
 use crate::{FraiseEngine, PackInfo};
 
 /// Length of a piece: what `fraise pack` cuts too, so that both make the same packs.
 const PIECE_BYTES: u64 = 16 << 20;
+/// Longest name of a model.
+const MAX_NAME_BYTES: usize = 128;
 /// The ways of storing weights, by name.
 const QUANTS: [&str; 4] = ["mixed", "f16", "q8", "q4"];
 
@@ -125,8 +127,12 @@ impl ConversionOptions {
         let field = |name: &str| Reflect::get(options, &name.into()).unwrap_or(JsValue::UNDEFINED);
         let text = |name: &str| field(name).as_string().ok_or_else(|| Error::request(name, "it must be text"));
         let (name, quant) = (text("name")?, text("quant")?);
-        if name.trim().is_empty() {
-            return Err(Error::request("name", "it is empty"));
+        // What the manifest allows; it is written last, when everything else is done.
+        if name.trim().is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
+            return Err(Error::request(
+                "name",
+                format!("it must be 1 to {MAX_NAME_BYTES} bytes without control characters"),
+            ));
         }
         let prediction = match field("prediction").as_string().as_deref() {
             None => None,
@@ -167,14 +173,14 @@ impl FraiseEngine {
             name: journal.name,
             quant: journal.quant,
         });
-        let inspection = crate::error::serialize(&Inspection {
+        let inspection = serialize(&Inspection {
             family: family_name(info.family),
             prediction: info.prediction,
             checkpoint_bytes: checkpoint.len_bytes(),
             available_bytes: self.store.available_bytes().await,
             unfinished: unfinished.collect(),
         });
-        let inspection = inspection.map_err(|error| Error::request("source", error.to_string()))?;
+        let inspection = inspection.map_err(|error| failure("passing a value to JavaScript", &error.into()))?;
         set(&inspection, "packBytes", &pack_bytes);
         Ok(inspection)
     }

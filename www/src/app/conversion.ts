@@ -30,6 +30,8 @@ export interface ConversionChoice {
 /** The ways of keeping weights, in the order in which they are offered. */
 export const QUANTS: readonly Quant[] = ["mixed", "q8", "q4", "f16"];
 
+const MAX_STEM_CHARACTERS = 30;
+
 /** What a conversion needs of the studio. */
 export interface ConversionHost {
   /** The engine, started if need be. */
@@ -146,6 +148,8 @@ function nameOf(source: File | string): string {
   return source.split(/[?#]/)[0]?.split("/").at(-1) || source;
 }
 
+/** The name's beginning without its ending; a model's name has to fit into 128 bytes. */
 function stemOf(source: File | string): string {
-  return nameOf(source).replace(/\.[^.]*$/, "") || "checkpoint";
+  const stem = nameOf(source).replace(/\.[^.]*$/, "") || "checkpoint";
+  return [...stem].slice(0, MAX_STEM_CHARACTERS).join("");
 }
