@@ -1,11 +1,12 @@
-"""Stage 2: the autoencoder, diffusers' `AutoencoderTiny` with f16 and 16 latent channels (128x128 ↔ 8x8).
+"""Stage 2: the autoencoder, diffusers' `AutoencoderTiny` with f16 and 12 latent channels (256x256 ↔ 16x16).
 
 While it trains, a batch normalisation without parameters stands between encoder and decoder, so that each latent channel
 has mean 0 and variance 1; it is folded into the encoder's last convolution at the end. The saved model therefore needs
 scaling_factor 1.0 and no shift. Noise on the latents teaches the decoder to forgive the denoiser's small errors.
 
-`AutoencoderTiny` has one width for all its stages. No residual blocks stand at 128x128, where a convolution costs most:
-that stage is the upsampling convolution and the output convolution only.
+`AutoencoderTiny` has one width for all its stages: 32 here, because a convolution at 256x256 costs most by far. No
+residual blocks stand at 256x256 and 128x128, and many at 16x16 and 32x32, where they cost next to nothing. It trains on
+crops, whose corners lie on the latents' grid, so that patterns with a period that divides 16 look the same to it.
 """
 
 import copy
@@ -21,15 +22,15 @@ import run
 from optimizer import Muon
 from render import load
 
-BATCH = 8
+BATCH, CROP = 8, 128
 MATRIX_RATE, OTHER_RATE = 5e-3, 1.5e-3
 LATENT_NOISE = 0.15
 CONFIG = {
-    "encoder_block_out_channels": (48,) * 5,
-    "decoder_block_out_channels": (48,) * 5,
-    "num_encoder_blocks": (0, 0, 1, 2, 2),
-    "num_decoder_blocks": (3, 4, 3, 0, 0),
-    "latent_channels": 16,
+    "encoder_block_out_channels": (32,) * 5,
+    "decoder_block_out_channels": (32,) * 5,
+    "num_encoder_blocks": (0, 0, 1, 3, 4),
+    "num_decoder_blocks": (6, 4, 2, 0, 0),
+    "latent_channels": 12,
     "scaling_factor": 1.0,
 }
 
@@ -107,6 +108,14 @@ def tame(encoder: nn.Module) -> None:
     final.weight.mul_(scale)
 
 
+def random_crops(pictures: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, list]:
+    """(crops, which pictures, row and column of each on the latents' grid)."""
+    pick = np.sort(rng.integers(len(pictures), size=BATCH))
+    corners = rng.integers((pictures.shape[1] - CROP) // 16 + 1, size=(BATCH, 2)).tolist()
+    crops = [pictures[i, 16 * y : 16 * y + CROP, 16 * x : 16 * x + CROP] for i, (y, x) in zip(pick, corners)]
+    return np.stack(crops), pick, corners
+
+
 def _fit(work: Path, name: str, model: nn.Module, batch, minutes: float, device: str, peak: float, check) -> nn.Module:
     """Trains `model` on what `batch(rng)` returns, (output, target), for `minutes`; returns its running mean.
 
@@ -168,7 +177,7 @@ def train(work: Path, renders: Path, held: Path, minutes: float, device: str) ->
     trainee = Trainee().to(device, memory_format=torch.channels_last)
 
     def batch(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        target = to_pixels(pictures[np.sort(rng.integers(len(pictures), size=BATCH))], device)
+        target = to_pixels(random_crops(pictures, rng)[0], device)
         return trainee(target), target
 
     def check(mean: Trainee) -> float:
@@ -193,10 +202,11 @@ def polish(work: Path, renders: Path, held: Path, latents: torch.Tensor, minutes
     vae = AutoencoderTiny.from_pretrained(work / "vae").to(device, memory_format=torch.channels_last)
 
     def batch(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        pick = np.sort(rng.integers(len(latents), size=BATCH))
-        x = latents[torch.from_numpy(pick)].float().to(device)
+        crops, pick, corners = random_crops(pictures[: len(latents)], rng)
+        side = CROP // 16
+        x = torch.stack([latents[i, :, y : y + side, a : a + side] for i, (y, a) in zip(pick, corners)]).float().to(device)
         x = x + LATENT_NOISE * torch.rand(BATCH, 1, 1, 1, device=device) * torch.randn_like(x)
-        return vae.decoder(x.contiguous(memory_format=torch.channels_last)), to_pixels(pictures[pick], device)
+        return vae.decoder(x.contiguous(memory_format=torch.channels_last)), to_pixels(crops, device)
 
     def check(mean: nn.Module) -> float:
         whole = copy.deepcopy(vae)

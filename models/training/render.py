@@ -1,4 +1,4 @@
-"""Stage 1: scenes → `pictures.npy` (uint8 [N, 128, 128, 3]) and `scenes.json`.
+"""Stage 1: scenes → `pictures.npy` (uint8 [N, SIZE, SIZE, 3]) and `scenes.json`.
 
 Picture i of seed s is always the same, however many processes paint: each has its own generator, seeded (s, i).
 """
