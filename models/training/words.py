@@ -106,13 +106,11 @@ mouse | fluent:mouse-face | mouse | 老鼠, 小鼠 | 只
 unicorn | noto:unicorn | unicorn | 独角兽 | 匹
 dragon | fluent:dragon-face | dragon | 龙 | 条
 dinosaur | fluent:sauropod | dinosaur | 恐龙 | 只
-hedgehog | fluent:hedgehog | hedgehog | 刺猬 | 只
 duck | noto:duck | duck | 鸭子, 小鸭 | 只
 flamingo | fluent:flamingo | flamingo | 火烈鸟 | 只
 dolphin | fluent:dolphin | dolphin | 海豚 | 只
 crab | fluent:crab | crab | 螃蟹 | 只
 snail | fluent:snail | snail | 蜗牛 | 只
-bee | noto:honeybee | bee, honeybee | 蜜蜂 | 只
 peach | fluent:peach | peach | 桃子, 桃 | 个
 pear | noto:pear | pear | 梨 | 个
 tomato | noto:tomato | tomato | 番茄, 西红柿 | 个
@@ -120,7 +118,6 @@ orange | noto:tangerine | orange, tangerine | 橘子, 橙子 | 个
 bread | noto:bread | bread, loaf of bread | 面包 | 块
 cheese | noto:cheese-wedge | cheese, piece of cheese | 奶酪, 芝士 | 块
 cookie | fluent:cookie | cookie | 饼干, 曲奇 | 块
-lollipop | noto:lollipop | lollipop | 棒棒糖 | 根
 coffee | fluent:hot-beverage | coffee, cup of coffee | 咖啡 | 杯
 bubbletea | fluent:bubble-tea | bubble tea | 奶茶, 珍珠奶茶 | 杯
 rose | fluent:rose | rose | 玫瑰, 玫瑰花 | 朵
@@ -128,8 +125,6 @@ tree | noto:deciduous-tree | tree | 树, 大树 | 棵
 clover | fluent:four-leaf-clover | clover, four leaf clover | 四叶草, 三叶草 | 片
 fire | noto:fire | fire, flame | 火, 火焰 | 团
 snowflake | fluent:snowflake | snowflake | 雪花 | 片
-bicycle | noto:bicycle | bicycle, bike | 自行车, 单车 | 辆
-helicopter | fluent:helicopter | helicopter | 直升机 | 架
 guitar | fluent:guitar | guitar | 吉他 | 把
 book | noto:closed-book | book | 书, 书本 | 本
 key | noto:key | key | 钥匙 | 把
@@ -137,12 +132,9 @@ candle | fluent:candle | candle | 蜡烛 | 根
 bell | noto:bell | bell | 铃铛, 铃 | 个
 clock | noto:alarm-clock | clock, alarm clock | 闹钟, 时钟 | 个
 tophat | fluent:top-hat | top hat, hat | 礼帽, 帽子 | 顶
-trophy | noto:trophy | trophy, cup | 奖杯 | 座
 teddy | fluent:teddy-bear | teddy bear, teddy | 泰迪熊, 玩具熊 | 只
 lantern | noto:red-paper-lantern | lantern, paper lantern | 灯笼 | 盏
 basketball | fluent:basketball | basketball | 篮球 | 个
-bulb | fluent:light-bulb | light bulb | 灯泡 | 个
-camera | noto:camera | camera | 相机, 照相机 | 台
 """
 
 _PLACES = """
