@@ -1,11 +1,10 @@
-"""Stage 2: the autoencoder, diffusers' `AutoencoderTiny` with f16 and 16 latent channels (128x128 ↔ 8x8).
+"""Stage 2: diffusers' `AutoencoderTiny` around latents that are given (`latents.py`): 128x128 ↔ 8x8, 32 channels.
 
-While it trains, a batch normalisation without parameters stands between encoder and decoder, so that each latent channel
-has mean 0 and variance 1; it is folded into the encoder's last convolution at the end. The saved model therefore needs
-scaling_factor 1.0 and no shift. Noise on the latents teaches the decoder to forgive the denoiser's small errors.
+The decoder learns pictures from latents, noise added to forgive the denoiser's small errors; the encoder, which only
+pictures to start from need, learns to give the latents. Neither waits for the other, nor the denoiser for either.
 
-`AutoencoderTiny` has one width for all its stages. No residual blocks stand at 128x128, where a convolution costs most:
-that stage is the upsampling convolution and the output convolution only.
+`AutoencoderTiny` has one width for all stages of a half: multiples of 32, so that the pack can be quantized. No residual
+blocks stand at 128x128 and 64x64, where a convolution costs most.
 """
 
 import copy
@@ -18,34 +17,21 @@ from torch import nn
 from torch.nn import functional as F
 
 import run
+from latents import CHANNELS
 from optimizer import Muon
-from render import load
+from render import fit_components, load_latents, load_pictures
 
 BATCH = 8
 MATRIX_RATE, OTHER_RATE = 5e-3, 1.5e-3
-LATENT_NOISE = 0.15
+LATENT_NOISE = 0.12
 CONFIG = {
-    "encoder_block_out_channels": (48,) * 5,
-    "decoder_block_out_channels": (48,) * 5,
-    "num_encoder_blocks": (0, 0, 1, 2, 2),
-    "num_decoder_blocks": (3, 4, 3, 0, 0),
-    "latent_channels": 16,
+    "encoder_block_out_channels": (32,) * 5,
+    "decoder_block_out_channels": (64,) * 5,
+    "num_encoder_blocks": (0, 0, 0, 1, 1),
+    "num_decoder_blocks": (3, 3, 2, 0, 0),
+    "latent_channels": CHANNELS,
     "scaling_factor": 1.0,
 }
-
-
-class Trainee(nn.Module):
-    """Encoder, normalisation, noise, decoder."""
-
-    def __init__(self):
-        super().__init__()
-        self.vae = AutoencoderTiny(**CONFIG)
-        self.norm = nn.BatchNorm2d(CONFIG["latent_channels"], affine=False, momentum=0.02)
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        latents = self.norm(self.vae.encoder(pixels).float())
-        return self.vae.decoder(latents + LATENT_NOISE * torch.rand(len(latents), 1, 1, 1, device=latents.device)
-                                * torch.randn_like(latents))
 
 
 def to_pixels(pictures: np.ndarray, device: str) -> torch.Tensor:
@@ -63,61 +49,27 @@ def loss_function(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def psnr(vae: AutoencoderTiny, pictures: np.ndarray, device: str) -> float:
-    """Mean over pictures of the PSNR in dB of decode(encode(picture))."""
+def psnr(decoder: nn.Module, latents: torch.Tensor, pictures: np.ndarray, device: str) -> float:
+    """Mean over pictures of the PSNR in dB of the decoded latents."""
     values = []
     for start in range(0, len(pictures), 32):
         target = to_pixels(pictures[start : start + 32], device)
-        output = vae.decoder(vae.encoder(target)).clamp(-1, 1)
+        output = decoder(latents[start : start + 32].float().to(device)).clamp(-1, 1)
         values.append(10 * torch.log10(4 / ((output - target) ** 2).mean((1, 2, 3))))
     return torch.cat(values).mean().item()
 
 
-@torch.no_grad()
-def fold(trainee: Trainee, pictures: np.ndarray, device: str) -> AutoencoderTiny:
-    """A copy of the autoencoder with the latents' exact mean and deviation folded into the encoder's last layer."""
-    vae = copy.deepcopy(trainee.vae).eval()
-    parts = [vae.encoder(to_pixels(pictures[i : i + 64], device)) for i in range(0, len(pictures), 64)]
-    latents = torch.cat(parts).float()
-    mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
-    last = vae.encoder.layers[-1]
-    last.weight.div_(deviation[:, None, None, None])
-    last.bias.sub_(mean).div_(deviation)
-    tame(vae.encoder)
-    return vae
-
-
-@torch.no_grad()
-def tame(encoder: nn.Module) -> None:
-    """Rescales the encoder's layers so that activations stay small enough for float16; the latents stay the same.
-
-    Nothing in training fixes the scale between its layers. ReLU and the residual sums commute with a positive factor, so
-    each strided convolution (without bias) can be divided by its gain, if the biases behind it and at last the final
-    convolution make up for it.
-    """
-    scale, final = 1.0, encoder.layers[-1]
-    for layer in encoder.layers[1:-1]:
-        if isinstance(layer, nn.Conv2d):
-            gain = layer.weight.flatten(1).norm(dim=1).mean().item()
-            layer.weight.div_(gain)
-            scale *= gain
-        else:
-            for convolution in (m for m in layer.modules() if isinstance(m, nn.Conv2d) and m.bias is not None):
-                convolution.bias.div_(scale)
-    final.weight.mul_(scale)
-
-
-def _fit(work: Path, name: str, model: nn.Module, batch, minutes: float, device: str, peak: float, check) -> nn.Module:
-    """Trains `model` on what `batch(rng)` returns, (output, target), for `minutes`; returns its running mean.
+def _fit(work: Path, name: str, model: nn.Module, loss_of, minutes: float, check) -> nn.Module:
+    """Trains `model` by `loss_of(rng)` for `minutes`; returns its running mean.
 
     Resumes from `work/NAME.pt`; `check(mean)` is a number to log now and then.
     """
-    torch.manual_seed(1)
     mean = copy.deepcopy(model).requires_grad_(False)
-    optimizer = Muon(model, MATRIX_RATE * peak, OTHER_RATE * peak, _edges(model))
+    ends = (".0.", f".{len(model.layers) - 1}.")
+    optimizer = Muon(model, MATRIX_RATE, OTHER_RATE, tuple(f"layers{end}" for end in ends))
     checkpoint, step, seconds, total = work / f"{name}.pt", 0, 0.0, 0.0
     if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device)
+        state = torch.load(checkpoint)
         model.load_state_dict(state["model"])
         mean.load_state_dict(state["mean"])
         optimizer.load_state_dict(state["optimizer"])
@@ -129,82 +81,78 @@ def _fit(work: Path, name: str, model: nn.Module, batch, minutes: float, device:
                               "optimizer": optimizer.state_dict(), "step": step, "seconds": clock.seconds})
 
     while clock.fraction < 1:
-        optimizer.scale(run.learning_rate(1.0, step, clock.fraction, decay_from=0.5))
-        with torch.autocast(device, torch.bfloat16):
-            output, target = batch(rng)
-        loss = loss_function(output.float(), target)
+        optimizer.scale(run.learning_rate(1.0, step, clock.fraction, decay_from=0.4))
+        loss = loss_of(rng)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         run.update_mean(mean, model, step, 0.995)
-        for kept, new in zip(mean.buffers(), model.buffers()):
-            kept.copy_(new)
         step, total = step + 1, total + loss.item()
         if step % 100 == 0:
             rate = (step - first) * BATCH / (clock.seconds - seconds)
             run.log(work, f"{name} step {step} loss {total / 100:.4f} {rate:.1f} pictures/s {clock.seconds:.0f} s")
             total = 0.0
-        if step % 1000 == 0:
             keep()
-            run.log(work, f"{name} step {step} held-out PSNR {check(mean):.2f} dB")
+        if step % 500 == 0:
+            run.log(work, f"{name} step {step} held-out {check(mean):.2f} dB")
     keep()
     return mean
 
 
-def _edges(model: nn.Module) -> tuple[str, ...]:
-    """First and last layers, which Muon leaves to AdamW: (encoder and) decoder are sequences called `layers`."""
-    ends = {name: len(module) - 1 for name, module in model.named_modules() if name.endswith("layers")}
-    return tuple(f"{name}.{i}." for name, last in ends.items() for i in (0, last))
-
-
-def train(work: Path, renders: Path, held: Path, minutes: float, device: str) -> Path:
-    """Trains encoder and decoder for `minutes` and saves `work/vae`."""
-    out = work / "vae"
-    if out.exists():
-        return out
-    (pictures, _), (held_pictures, _) = load(renders), load(held)
+def _model(work: Path) -> AutoencoderTiny:
+    """A fresh autoencoder, or the one that `work/vae` has so far."""
     torch.manual_seed(1)
-    trainee = Trainee().to(device, memory_format=torch.channels_last)
-
-    def batch(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        target = to_pixels(pictures[np.sort(rng.integers(len(pictures), size=BATCH))], device)
-        return trainee(target), target
-
-    def check(mean: Trainee) -> float:
-        return psnr(fold(mean, pictures[:256], device), held_pictures[:128], device)
-
-    mean = _fit(work, "autoencoder", trainee, batch, minutes, device, 1.0, check)
-    vae = fold(mean, pictures[:2048], device)
-    run.log(work, f"autoencoder done, held-out PSNR {psnr(vae, held_pictures[:512], device):.2f} dB")
-    vae.save_pretrained(out)
-    return out
+    model = AutoencoderTiny.from_pretrained(work / "vae") if (work / "vae").exists() else AutoencoderTiny(**CONFIG)
+    return model.to(memory_format=torch.channels_last)
 
 
-def polish(work: Path, renders: Path, held: Path, latents: torch.Tensor, minutes: float, device: str) -> Path:
-    """Trains the decoder alone for `minutes` on the cached latents and saves `work/vae-polished`.
+def train_decoder(work: Path, minutes: float, device: str = "cpu") -> None:
+    """Trains the decoder for `minutes` and puts it into `work/vae`."""
+    pictures, held = load_pictures(work / "renders"), load_pictures(work / "held")
+    latents, held_latents = (torch.from_numpy(load_latents(work / name)[0]) for name in ("renders", "held"))
+    decoder = _model(work).decoder.to(device)
 
-    The encoder, and so the denoiser's latents, stay as they are.
-    """
-    out = work / "vae-polished"
-    if out.exists():
-        return out
-    (pictures, _), (held_pictures, _) = load(renders), load(held)
-    vae = AutoencoderTiny.from_pretrained(work / "vae").to(device, memory_format=torch.channels_last)
+    def loss_of(rng: np.random.Generator) -> torch.Tensor:
+        pick = rng.integers(len(pictures), size=BATCH)
+        x = latents[torch.from_numpy(pick)].float()
+        x = (x + LATENT_NOISE * torch.rand(BATCH, 1, 1, 1) * torch.randn_like(x)).to(device)
+        with torch.autocast(device, torch.bfloat16):
+            output = decoder(x.contiguous(memory_format=torch.channels_last))
+        return loss_function(output.float(), to_pixels(pictures[pick], device))
 
-    def batch(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        pick = np.sort(rng.integers(len(latents), size=BATCH))
-        x = latents[torch.from_numpy(pick)].float().to(device)
-        x = x + LATENT_NOISE * torch.rand(BATCH, 1, 1, 1, device=device) * torch.randn_like(x)
-        return vae.decoder(x.contiguous(memory_format=torch.channels_last)), to_pixels(pictures[pick], device)
+    mean = _fit(work, "decoder", decoder, loss_of, minutes, lambda m: psnr(m, held_latents[:128], held[:128], device))
+    run.log(work, f"decoder done, held-out PSNR {psnr(mean, held_latents, held, device):.2f} dB")
+    vae = _model(work)
+    vae.decoder.load_state_dict(mean.state_dict())
+    vae.save_pretrained(work / "vae")
+
+
+def train_encoder(work: Path, minutes: float, device: str = "cpu") -> None:
+    """Trains the encoder for `minutes` to give the latents, and puts it into `work/vae`."""
+    pictures, components = load_pictures(work / "renders"), fit_components(work)
+    encoder = _model(work).encoder.to(device)
+
+    def loss_of(rng: np.random.Generator) -> torch.Tensor:
+        pick = rng.integers(len(pictures), size=BATCH)
+        with torch.autocast(device, torch.bfloat16):
+            output = encoder(to_pixels(pictures[pick], device))
+        return F.mse_loss(output.float(), torch.from_numpy(components.encode(pictures[pick])).to(device))
 
     def check(mean: nn.Module) -> float:
-        whole = copy.deepcopy(vae)
-        whole.decoder.load_state_dict(mean.state_dict())
-        return psnr(whole, held_pictures[:128], device)
+        held = load_pictures(work / "held")[:128]
+        target = torch.from_numpy(components.encode(held))
+        with torch.no_grad():
+            return 10 * torch.log10(target.var() / F.mse_loss(mean(to_pixels(held, device)).cpu(), target)).item()
 
-    mean = _fit(work, "decoder", vae.decoder, batch, minutes, device, 0.5, check)
-    vae.decoder.load_state_dict(mean.state_dict())
-    run.log(work, f"decoder polished, held-out PSNR {psnr(vae.eval(), held_pictures[:512], device):.2f} dB")
-    vae.save_pretrained(out)
-    return out
+    mean = _fit(work, "encoder", encoder, loss_of, minutes, check)
+    vae = _model(work)
+    vae.encoder.load_state_dict(mean.state_dict())
+    vae.save_pretrained(work / "vae")
+
+
+if __name__ == "__main__":
+    import sys
+
+    torch.set_num_threads(1)
+    {"decoder": train_decoder, "encoder": train_encoder}[sys.argv[2]](Path(sys.argv[1]), float(sys.argv[3]))

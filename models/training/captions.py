@@ -6,9 +6,10 @@ inside an unbroken run of characters becomes one token.
 
 from places import Rng
 from scenes import Scene
-from words import COLOUR, COUNTS, MANNER, PLACE, POSITION, SIZE, THING
+from words import COLOUR, COUNTS, MANNER, PLACE, POSITION, RELATION, SIZE, THING
 
 CHINESE_SHARE = 0.4
+TYPO_SHARE = 0.02
 
 
 def _choose(rng: Rng, options: list[str], usual: float = 0.6) -> str:
@@ -21,9 +22,12 @@ def _article(words: list[str]) -> str:
 
 
 def plural(name: str) -> str:
-    if name.startswith(("bunch of ", "slice of ")):
-        return name.replace("bunch", "bunches", 1).replace("slice", "slices", 1)
-    if name.endswith("fish"):
+    if name.startswith(("bunch of ", "slice of ", "loaf of ", "piece of ", "cup of ")):
+        head, tail = name.split(" ", 1)
+        return plural(head) + " " + tail
+    if name in ("mouse", "loaf"):
+        return {"mouse": "mice", "loaf": "loaves"}[name]
+    if name.endswith(("fish", "bread", "cheese", "coffee", "tea")):
         return name
     if name.endswith("y") and name[-2] not in "aeiou":
         return name[:-1] + "ies"
@@ -47,7 +51,8 @@ def english(scene: Scene, rng: Rng) -> list[str]:
             noun = [_article(noun), *noun]
     if scene.second:
         other = _choose(rng, THING[scene.second].en, 0.7).split()
-        noun += ["and", _article(other), *other]
+        link = _choose(rng, RELATION[scene.relation].en).split() if scene.relation else ["and"]
+        noun += [*link, _article(other), *other]
     if scene.position:
         noun += POSITION[scene.position].en[0].split()
     where = []
@@ -66,12 +71,26 @@ def english(scene: Scene, rng: Rng) -> list[str]:
         elif form < 0.7:
             sentence += ["in", *manner, "style"]
         else:
-            sentence = [_article(manner), *manner, "of", *sentence] if form < 0.9 else [*manner, *sentence]
+            whole = manner[-1] in ("watercolor", "watercolour", "painting", "drawing", "sketch", "cut-out", "window")
+            sentence = ([_article(manner), *manner, *([] if whole else ["picture"]), "of", *sentence]
+                        if form < 0.9 else [*manner, *sentence])  # fmt: skip
     elif rng.random() < 0.08:
         sentence = [*rng.choice(["a picture of", "a painting of", "an image of"]).split(), *sentence]
     elif where and rng.random() < 0.1:
         sentence = [*where, ",", *noun]
     return sentence
+
+
+def _related(scene: Scene, noun: list[str], rng: Rng) -> list[str]:
+    """A Chinese noun phrase with the second thing."""
+    measure, name = THING[scene.second].measure, _choose(rng, THING[scene.second].zh, 0.7)
+    other = ["一", measure, name] if rng.random() < 0.3 else [name]
+    if scene.relation is None:
+        return [*noun, _choose(rng, ["和", "与"], 0.8), *other]
+    link = _choose(rng, RELATION[scene.relation].zh)
+    if scene.relation == "wearing":
+        return [link, *other, "的", *noun]
+    return [*other, link, "的", *noun]
 
 
 def chinese(scene: Scene, rng: Rng) -> list[str]:
@@ -91,9 +110,7 @@ def chinese(scene: Scene, rng: Rng) -> list[str]:
     elif rng.random() < 0.35:
         noun = ["一", thing.measure, *noun]
     if scene.second:
-        other = THING[scene.second]
-        noun += [_choose(rng, ["和", "与"], 0.8), *(["一", other.measure] if rng.random() < 0.3 else [])]
-        noun.append(_choose(rng, other.zh, 0.7))
+        noun = _related(scene, noun, rng)
     if scene.position:
         noun = [POSITION[scene.position].zh[0], "的", *noun]
     where = []
@@ -134,8 +151,20 @@ def join(words: list[str], is_chinese: bool) -> str:
     return "".join(words) if is_chinese else " ".join(words).replace(" ,", ",")
 
 
+def _misspell(text: str, rng: Rng) -> str:
+    """One letter dropped or two swapped, inside a word."""
+    at = [i for i in range(1, len(text) - 2) if text[i - 1 : i + 2].isalpha()]
+    if not at:
+        return text
+    i = int(rng.choice(at))
+    return text[:i] + text[i + 1 :] if rng.random() < 0.5 else text[:i] + text[i + 1] + text[i] + text[i + 2 :]
+
+
 def caption(scene: Scene, rng: Rng, language: str | None = None) -> tuple[list[str], str]:
     """(words, text) in `language` ("en" or "zh"; at random if none is given)."""
     is_chinese = rng.random() < CHINESE_SHARE if language is None else language == "zh"
     words = chinese(scene, rng) if is_chinese else english(scene, rng)
-    return words, join(words, is_chinese)
+    text = join(words, is_chinese)
+    if not is_chinese and rng.random() < TYPO_SHARE:
+        text = _misspell(text, rng)
+    return words, text

@@ -1,7 +1,10 @@
-"""Stages 3 and 4: latents of all renders, then text encoder and UNet together, by rectified flow.
+"""Stage 4: latents of all renders, then text encoder and UNet together, by rectified flow.
 
 x_t = (1 - t) x + t noise, the UNet sees t * 1000 and predicts noise - x: what diffusers'
 `FlowMatchEulerDiscreteScheduler` integrates. Captions are dropped to "" one time in ten, for guidance.
+
+Several processes train together (`run.Team`): each takes its own steps for some seconds, then they average their weights,
+counting each by the steps it took. On a machine that others use too, no process waits for a slower one.
 """
 
 import copy
@@ -10,25 +13,26 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderTiny, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 import run
 import tokenizer as bpe
-from autoencoder import to_pixels
 from captions import caption
+from latents import CHANNELS
 from optimizer import Muon
-from render import load
+from render import load_latents
+from scenes import draw_scene
 
-BATCH = 64
+BATCH = 48
 DROP_CAPTION = 0.1
 CAPTIONS_PER_PICTURE = 6
 WIDTH_TEXT = 192
 UNET = {
     "sample_size": 8,
-    "in_channels": 16,
-    "out_channels": 16,
+    "in_channels": CHANNELS,
+    "out_channels": CHANNELS,
     "block_out_channels": (128, 160),
     "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
     "mid_block_type": "UNetMidBlock2DCrossAttn",
@@ -61,99 +65,94 @@ class Denoiser(nn.Module):
         return self.unet(latents, t * 1000, self.text(ids).last_hidden_state).sample
 
 
-def write_captions(scenes: list, seed: int) -> list[list[tuple[list[str], str]]]:
-    """Several captions, English and Chinese, for each scene; always the same for a seed."""
-    return [
-        [caption(scene, np.random.default_rng((seed, i, k))) for k in range(CAPTIONS_PER_PICTURE)]
-        for i, scene in enumerate(scenes)
-    ]
-
-
-@torch.no_grad()
-def encode_all(vae: AutoencoderTiny, pictures: np.ndarray, device: str) -> torch.Tensor:
-    """Latents of all pictures, float16 [N, 16, 8, 8]."""
-    parts = []
-    for i in range(0, len(pictures), 100):
-        with torch.autocast(device, torch.bfloat16):
-            parts.append(vae.encoder(to_pixels(pictures[i : i + 100], device)).half().cpu())
-    return torch.cat(parts)
-
-
-def prepare_captions(work: Path, scenes: list) -> dict:
-    """Tokenizer and token ids, int16 [N, CAPTIONS_PER_PICTURE, MAX_LENGTH]; cached in `work/captions.pt`."""
+def prepare_captions(work: Path, count: int, seed: int = 1) -> dict:
+    """Tokenizer and token ids, int16 [count, CAPTIONS_PER_PICTURE, MAX_LENGTH], of the scenes that `render` draws from
+    `seed`; cached in `work/captions.pt`."""
     cache = work / "captions.pt"
     if cache.exists():
         return torch.load(cache)
-    captions = write_captions(scenes, seed=2)
-    tokenizer = bpe.save(work / "tokenizer", [words for row in captions for words, _ in row])
-    ids = torch.cat([bpe.encode(tokenizer, [text for _, text in row]).short() for row in captions])
-    data = {"ids": ids.view(len(scenes), CAPTIONS_PER_PICTURE, -1), "empty": bpe.encode(tokenizer, [""]),
+    scenes = [draw_scene(np.random.default_rng((seed, i))) for i in range(count)]
+    captions = [caption(s, np.random.default_rng((2, i, k))) for i, s in enumerate(scenes) for k in range(CAPTIONS_PER_PICTURE)]
+    tokenizer = bpe.save(work / "tokenizer", [words for words, _ in captions])
+    ids = bpe.encode(tokenizer, [text for _, text in captions]).short()
+    data = {"ids": ids.view(count, CAPTIONS_PER_PICTURE, -1), "empty": bpe.encode(tokenizer, [""]),
             "vocabulary": len(tokenizer), "end": tokenizer.eos_token_id, "start": tokenizer.bos_token_id}
     run.save(cache, data)
     run.log(work, f"captions: {len(ids)}, {data['vocabulary']} tokens")
     return data
 
 
-def prepare(work: Path, renders: Path, device: str) -> dict:
-    """What the denoiser trains on: captions, and the latents of all pictures, cached in `work/latents.pt`."""
-    pictures, scenes = load(renders)
-    cache = work / "latents.pt"
-    if not cache.exists():
-        vae = AutoencoderTiny.from_pretrained(work / "vae").to(device, memory_format=torch.channels_last).eval()
-        latents = encode_all(vae, pictures, device)
-        run.save(cache, {"latents": latents})
-        run.log(work, f"latents: {tuple(latents.shape)}, deviation {latents.float().std():.3f}")
-    return prepare_captions(work, scenes) | torch.load(cache)
+def load_data(work: Path, count: int) -> dict:
+    """Captions, and the latents that are rendered so far."""
+    return prepare_captions(work, count) | {"latents": torch.from_numpy(load_latents(work / "renders")[0])}
 
 
-def train(work: Path, data: dict, minutes: float, device: str, peak: float = 1.0, name: str = "denoiser") -> Denoiser:
+def train(work: Path, data: dict, minutes: float, device: str, team: run.Team) -> Denoiser:
     """Trains for `minutes`, resuming from `work/denoiser.pt`; returns the running mean of the weights."""
     torch.manual_seed(3)
     model = Denoiser(data["vocabulary"], data["end"], data["start"]).to(device, memory_format=torch.channels_last)
+    if (work / "start.pt").exists():
+        model.load_state_dict(torch.load(work / "start.pt"))
     mean = copy.deepcopy(model).requires_grad_(False)
-    optimizer = Muon(model, 5e-3 * peak, 1e-3 * peak, edges=("embedding", "conv_in", "conv_out"))
-    checkpoint, step, seconds = work / f"{name}.pt", 0, 0.0
+    optimizer = Muon(model, 4e-3, 1e-3, edges=("embedding", "conv_in", "conv_out"))
+    checkpoint, step, seconds = work / "denoiser.pt", 0, 0.0
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device)
         model.load_state_dict(state["model"])
         mean.load_state_dict(state["mean"])
         optimizer.load_state_dict(state["optimizer"])
         step, seconds = state["step"], state["seconds"]
-    clock, first, total = run.Clock(minutes, seconds), step, 0.0
-    generator = torch.Generator().manual_seed(1000 + step)
-    latents, ids, empty = data["latents"], data["ids"], data["empty"]
+    clock, first, total, rounds = run.Clock(minutes, seconds), step, 0.0, 0
+    generator = torch.Generator().manual_seed(1000 + step + 1_000_000 * team.rank)
 
     def keep() -> None:
-        run.save(checkpoint, {"model": model.state_dict(), "mean": mean.state_dict(), "step": step,
-                              "optimizer": optimizer.state_dict(), "seconds": clock.seconds})
+        if team.rank == 0:
+            run.save(checkpoint, {"model": model.state_dict(), "mean": mean.state_dict(), "step": step,
+                                  "optimizer": optimizer.state_dict(), "seconds": clock.seconds})
 
-    while clock.fraction < 1:
-        optimizer.scale(run.learning_rate(1.0, step, clock.fraction))
-        pick = torch.randint(len(latents), (BATCH,), generator=generator)
-        which = torch.randint(CAPTIONS_PER_PICTURE, (BATCH,), generator=generator)
-        tokens = ids[pick, which].long()
-        tokens[torch.rand(BATCH, generator=generator) < DROP_CAPTION] = empty
-        x = latents[pick].float()
-        noise = torch.randn(x.shape, generator=generator)
-        t = torch.sigmoid(torch.randn(BATCH, generator=generator))
-        mix = t[:, None, None, None]
-        noisy = ((1 - mix) * x + mix * noise).to(device).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device, torch.bfloat16):
-            velocity = model(noisy, t.to(device), tokens.to(device))
-        loss = ((velocity.float() - (noise - x).to(device)) ** 2).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        run.update_mean(mean, model, step, 0.998)
-        step, total = step + 1, total + loss.item()
-        if not math.isfinite(total):
+    fraction = clock.fraction
+    while fraction < 1:  # the processes' mean, so that all end in the same round
+        mine, loss_sum = 0, 0.0
+        while mine == 0 or not team.is_time():
+            optimizer.scale(run.learning_rate(1.0, step + mine, clock.fraction, decay_from=0.45))
+            loss = flow_loss(model, data, generator, device)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            mine, loss_sum = mine + 1, loss_sum + loss.item()
+        sums = (mine, loss_sum, clock.fraction / team.size)
+        taken, loss_sum, fraction = team.average([*model.parameters(), *optimizer.buffers], sums)
+        run.update_mean(mean, model, step, 0.998, taken / team.size)
+        if not math.isfinite(loss_sum):
             raise RuntimeError(f"the loss is not finite at step {step}; the last checkpoint is {checkpoint}")
-        if step % 50 == 0:
+        step, total, rounds = step + round(taken), loss_sum / taken, rounds + 1
+        if team.rank == 0 and rounds % 3 == 0:
             rate = (step - first) * BATCH / (clock.seconds - seconds)
-            run.log(work, f"{name} step {step} loss {total / 50:.4f} {rate:.1f} samples/s {clock.seconds:.0f} s")
-            total = 0.0
-        if step % 200 == 0:
+            run.log(work, f"denoiser step {step} loss {total:.4f} {rate:.1f} samples/s {clock.seconds:.0f} s")
+        if rounds % 6 == 0:
             keep()
+            data["latents"] = torch.from_numpy(load_latents(work / "renders")[0])
     keep()
     return mean.eval()
+
+
+def draw_batch(data: dict, generator: torch.Generator, device: str) -> tuple[torch.Tensor, ...]:
+    """(latents, noise, t, token ids) of a random batch; t is logit-normal, a little towards noise."""
+    latents, ids = data["latents"], data["ids"]  # renders may still be growing: there can be more captions
+    pick = torch.randint(len(latents), (BATCH,), generator=generator)
+    which = torch.randint(CAPTIONS_PER_PICTURE, (BATCH,), generator=generator)
+    x = latents[pick].float()
+    noise = torch.randn(x.shape, generator=generator)
+    t = torch.sigmoid(0.2 + torch.randn(BATCH, generator=generator))
+    return x.to(device), noise.to(device), t.to(device), ids[pick, which].long().to(device)
+
+
+def flow_loss(model: Denoiser, data: dict, generator: torch.Generator, device: str) -> torch.Tensor:
+    x, noise, t, tokens = draw_batch(data, generator, device)
+    tokens[torch.rand(BATCH, generator=generator) < DROP_CAPTION] = data["empty"]
+    mix = t[:, None, None, None]
+    noisy = ((1 - mix) * x + mix * noise).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(device, torch.bfloat16):
+        velocity = model(noisy, t, tokens)
+    return ((velocity.float() - (noise - x)) ** 2).mean()

@@ -21,9 +21,11 @@ from torch.nn import functional as F
 import run
 from autoencoder import to_pixels
 from captions import caption
+from export import RECOMMENDED
 from icons import load_drawings
 from sample import Painter
-from scenes import Scene, draw_scene, is_held_out, paint
+from render import fit_components, picture
+from scenes import Scene, draw_scene, is_held_out
 from words import COLOURS, MANNERS, PLACES, THINGS
 
 LABELS = {
@@ -66,11 +68,10 @@ def small(pictures: np.ndarray) -> np.ndarray:
     return np.stack([cv2.resize(p, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA) for p in pictures])
 
 
-def through_autoencoder(painter: Painter, pictures: np.ndarray) -> np.ndarray:
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        parts = [painter.decode(painter.vae.encoder(to_pixels(pictures[i : i + 50], "cpu")).float())
-                 for i in range(0, len(pictures), 50)]
-    return np.concatenate(parts)
+def through_autoencoder(work: Path, painter: Painter, pictures: np.ndarray) -> np.ndarray:
+    latents = torch.from_numpy(fit_components(work).encode(pictures))
+    with torch.autocast("cpu", torch.bfloat16):
+        return np.concatenate([painter.decode(part) for part in latents.split(50)])
 
 
 def train_judge(work: Path, painter: Painter, drawings: dict, minutes: float) -> Judge:
@@ -84,8 +85,8 @@ def train_judge(work: Path, painter: Painter, drawings: dict, minutes: float) ->
     for start in range(0, JUDGE_RENDERS, 200):
         rngs = [np.random.default_rng((77, start + i)) for i in range(200)]
         scenes = [draw_scene(rng, is_simple) for rng in rngs]
-        painted = np.stack([paint(scene, rng, drawings) for scene, rng in zip(scenes, rngs)])
-        painted[:50] = through_autoencoder(painter, painted[:50])
+        painted = np.stack([picture(scene, rng, drawings) for scene, rng in zip(scenes, rngs)])
+        painted[:50] = through_autoencoder(work, painter, painted[:50])
         pictures.append(small(painted))
         targets += [labels(scene) for scene in scenes]
     pictures = np.concatenate(pictures)
@@ -141,8 +142,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=7, help="training time of the judge")
     parser.add_argument("--count", type=int, default=96, help="prompts of each kind, half English, half Chinese")
     parser.add_argument("--judge-only", action="store_true", help="train the judge and stop")
-    parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--guidance", type=float, default=3.0)
+    parser.add_argument("--steps", type=int, default=RECOMMENDED["steps"])
+    parser.add_argument("--guidance", type=float, default=RECOMMENDED["guidance"])
     args = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -159,8 +160,8 @@ def main() -> None:
             prompts = [caption(scene, rng, language)[1] for scene, language in zip(scenes, spoken)]
             painted = painter.paint(prompts, args.steps, args.guidance, seed=100)
             rate = rates(judge, painted, scenes)
-            real = np.stack([paint(scene, np.random.default_rng((9, i)), drawings) for i, scene in enumerate(scenes)])
-            ceiling = rates(judge, through_autoencoder(painter, real), scenes)
+            real = np.stack([picture(scene, np.random.default_rng((9, i)), drawings) for i, scene in enumerate(scenes)])
+            ceiling = rates(judge, through_autoencoder(args.work, painter, real), scenes)
             for language in languages:
                 mine = [i for i, s in enumerate(spoken) if s == language]
                 languages[language].append(rates(judge, painted[mine], [scenes[i] for i in mine])["thing"])

@@ -10,7 +10,7 @@ from diffusers import AutoencoderTiny, FlowMatchEulerDiscreteScheduler
 from denoiser import Denoiser
 
 NAME = "fraise-1"
-RECOMMENDED = {"steps": 12, "guidance": 3.0, "width": 128, "height": 128}
+RECOMMENDED = {"steps": 6, "guidance": 1.0, "width": 128, "height": 128}
 EXAMPLES = {
     "en": [
         "a strawberry island under a starry sky",
@@ -51,13 +51,13 @@ def forget_origin(config: Path) -> None:
     config.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
 
 
-def export(out: Path, model: Denoiser, vae: AutoencoderTiny, tokenizer: Path) -> Path:
+def export(out: Path, model: Denoiser, vae: Path, tokenizer: Path) -> Path:
     """Writes the folder and puts it in place of an older one in one move."""
     fresh, old = out.with_name(out.name + ".new"), out.with_name(out.name + ".old")
     shutil.rmtree(fresh, ignore_errors=True)
     model.text.save_pretrained(fresh / "text_encoder")
     model.unet.save_pretrained(fresh / "unet")
-    vae.save_pretrained(fresh / "vae")
+    AutoencoderTiny.from_pretrained(vae).save_pretrained(fresh / "vae")
     forget_origin(fresh / "vae" / "config.json")
     FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=1.0).save_pretrained(fresh / "scheduler")
     shutil.copytree(tokenizer, fresh / "tokenizer")

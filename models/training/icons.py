@@ -14,7 +14,7 @@ from words import THINGS
 
 # Noto Emoji: Apache-2.0 (Google). Fluent Emoji flat: MIT (Microsoft). Versions pinned; fetched with `npm pack`.
 SETS = {"noto": ("@iconify-json/noto", "1.2.9"), "fluent": ("@iconify-json/fluent-emoji-flat", "1.2.6")}
-DRAWING_PX = 192
+DRAWING_PX = 256
 
 
 def _fetch(work: Path, name: str) -> dict:
@@ -51,12 +51,12 @@ def _square(drawing: Image.Image) -> Image.Image:
 def load_drawings(work: Path) -> dict[str, np.ndarray]:
     """Thing id → RGBA uint8 [DRAWING_PX, DRAWING_PX, 4]; cached in `work/drawings.npz`."""
     cache = work / "drawings.npz"
-    key = ";".join(t.drawing for t in THINGS)
+    names = ";".join(t.drawing for t in THINGS)
     if cache.exists():
         stored = np.load(cache)
-        if str(stored["key"]) == key:
+        if str(stored["_names"]) == names:
             return {t.id: stored[t.id] for t in THINGS}
     sets = {name: _fetch(work, name) for name in SETS}
     drawings = {t.id: _rasterise(sets[t.drawing.split(":")[0]], t.drawing.split(":")[1]) for t in THINGS}
-    np.savez(cache, key=key, **drawings)
+    np.savez(cache, _names=names, **drawings)
     return drawings

@@ -11,15 +11,16 @@ from torch import nn
 MOMENTUM = 0.95
 
 
-def orthogonalize(matrix: torch.Tensor) -> torch.Tensor:
-    x = matrix.bfloat16()
-    if transposed := x.shape[0] > x.shape[1]:
-        x = x.T
-    x = x / (x.norm() + 1e-7)
+def orthogonalize(matrices: torch.Tensor) -> torch.Tensor:
+    """[N, rows, columns], each matrix for itself."""
+    x = matrices.bfloat16()
+    if transposed := x.shape[1] > x.shape[2]:
+        x = x.mT
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(5):
-        gram = x @ x.T
+        gram = x @ x.mT
         x = 3.4445 * x + (-4.775 * gram + 2.0315 * (gram @ gram)) @ x
-    return (x.T if transposed else x).float()
+    return (x.mT if transposed else x).float()
 
 
 class Muon:
@@ -47,13 +48,15 @@ class Muon:
     @torch.no_grad()
     def step(self) -> None:
         self.adam.step()
+        by_shape: dict[tuple, list[tuple]] = {}
         for p, buffer in zip(self.matrices, self.buffers):
             buffer.lerp_(p.grad, 1 - MOMENTUM)
-            ahead = torch.lerp(p.grad, buffer, MOMENTUM)
-            update = orthogonalize(ahead.flatten(1))
-            size = 0.2 * max(update.shape) ** 0.5
-            p.mul_(1 - 0.05 * self.rate)
-            p.sub_(update.view_as(p), alpha=self.rate * size)
+            ahead = torch.lerp(p.grad, buffer, MOMENTUM).flatten(1)
+            by_shape.setdefault(ahead.shape, []).append((p, ahead))
+        for shape, pairs in by_shape.items():  # equal shapes together: far fewer small products
+            for (p, _), update in zip(pairs, orthogonalize(torch.stack([ahead for _, ahead in pairs]))):
+                p.mul_(1 - 0.05 * self.rate)
+                p.sub_(update.view_as(p), alpha=self.rate * 0.2 * max(shape) ** 0.5)
 
     def state_dict(self) -> dict:
         return {"adam": self.adam.state_dict(), "buffers": self.buffers}

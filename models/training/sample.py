@@ -1,4 +1,5 @@
-"""Pictures from an exported folder, exactly as the engine makes them: seeded noise, guidance, flow Euler, decoder."""
+"""Pictures from an exported folder, exactly as the engine makes them: seeded noise, guidance (none at 1), flow Euler,
+decoder."""
 
 from pathlib import Path
 
@@ -24,15 +25,20 @@ class Painter:
 
     @torch.no_grad()
     def latents(self, prompts: list[str], steps: int, guidance: float, seed: int = 0) -> torch.Tensor:
-        """Final latents [N, 16, 8, 8]; prompt i starts from `torch.Generator("cpu").manual_seed(seed + i)`."""
+        """Final latents [N, C, 8, 8]; prompt i starts from `torch.Generator("cpu").manual_seed(seed + i)`."""
         side, channels = self.unet.config.sample_size, self.unet.config.in_channels
         generators = [torch.Generator("cpu").manual_seed(seed + i) for i in range(len(prompts))]
         x = torch.cat([torch.randn(1, channels, side, side, generator=g) for g in generators]).to(self.device)
-        context = torch.cat([self.encode([""] * len(prompts)), self.encode(prompts)])
+        context = self.encode(prompts)
+        both = torch.cat([self.encode([""] * len(prompts)), context]) if guidance != 1 else None
         self.scheduler.set_timesteps(steps)
         for t in self.scheduler.timesteps:
-            without, with_text = self.unet(torch.cat([x, x]), t, context).sample.chunk(2)
-            x = self.scheduler.step(without + guidance * (with_text - without), t, x).prev_sample
+            if both is None:
+                velocity = self.unet(x, t, context).sample
+            else:
+                without, with_text = self.unet(torch.cat([x, x]), t, both).sample.chunk(2)
+                velocity = without + guidance * (with_text - without)
+            x = self.scheduler.step(velocity, t, x).prev_sample
         return x
 
     @torch.no_grad()

@@ -9,8 +9,8 @@ import numpy as np
 
 import manners
 import places
-from places import RGB, SIZE, Rng
-from words import COLOURS, MANNERS, PLACES, THINGS
+from places import RGB, SIZE, U, Rng
+from words import COLOURS, HATS, MANNERS, PLACES, THINGS, WEARERS
 
 HELD_OUT_PERCENT = 12
 
@@ -18,7 +18,8 @@ HELD_OUT_PERCENT = 12
 @dataclass(frozen=True)
 class Scene:
     thing: str
-    second: str | None = None  # another thing, to the right of the first
+    second: str | None = None  # another thing; where it is says `relation`
+    relation: str | None = None  # None: to the right of the first; or an id of words.RELATIONS
     count: int = 1
     colour: str | None = None  # tint of the first thing
     size: str | None = None  # "small" or "big"
@@ -53,32 +54,40 @@ def _pick(rng: Rng, words) -> str:
     return words[rng.integers(len(words))].id
 
 
+def _draw_fields(rng: Rng) -> dict:
+    fields: dict = {"thing": _pick(rng, THINGS)}
+    kind = rng.random()
+    if kind < 0.18:
+        fields |= {"island": True, "place": "starry" if rng.random() < 0.5 else None}
+    elif kind < 0.22:
+        fields["count"] = int(rng.integers(2, 5))
+    elif kind < 0.26:
+        fields |= {"second": _pick(rng, THINGS), "relation": (None, "left")[rng.integers(2)]}
+    elif kind < 0.28:
+        fields |= {"second": _pick(rng, THINGS), "relation": "on"}
+    elif kind < 0.31:
+        fields |= {"thing": str(rng.choice(WEARERS)), "second": str(rng.choice(HATS)), "relation": "wearing"}
+    elif kind < 0.34:
+        fields["position"] = ("left", "right")[rng.integers(2)]
+    elif kind < 0.40:
+        fields["size"] = ("small", "big")[rng.integers(2)]
+    if rng.random() < 0.16:
+        fields["colour"] = _pick(rng, COLOURS)
+    if "island" not in fields:
+        where = rng.random()
+        if where < 0.72:
+            fields["place"] = _pick(rng, PLACES)
+        elif where < 0.9:
+            fields["sheet"] = _pick(rng, COLOURS)
+    if rng.random() < 0.42:
+        fields["manner"] = _pick(rng, MANNERS)
+    return fields
+
+
 def draw_scene(rng: Rng, accept: Callable[[Scene], bool] | None = None) -> Scene:
     """A random scene that is not held out; or, with `accept`, one that it accepts, held out or not."""
     while True:
-        fields: dict = {"thing": _pick(rng, THINGS)}
-        kind = rng.random()
-        if kind < 0.16:
-            fields |= {"island": True, "place": "starry" if rng.random() < 0.5 else None}
-        elif kind < 0.22:
-            fields["count"] = int(rng.integers(2, 4))
-        elif kind < 0.29:
-            fields["second"] = _pick(rng, THINGS)
-        elif kind < 0.34:
-            fields["position"] = ("left", "right")[rng.integers(2)]
-        elif kind < 0.42:
-            fields["size"] = ("small", "big")[rng.integers(2)]
-        if rng.random() < 0.2:
-            fields["colour"] = _pick(rng, COLOURS)
-        if "island" not in fields:
-            where = rng.random()
-            if where < 0.72:
-                fields["place"] = _pick(rng, PLACES)
-            elif where < 0.92:
-                fields["sheet"] = _pick(rng, COLOURS)
-        if rng.random() < 0.33:
-            fields["manner"] = _pick(rng, MANNERS)
-        scene = Scene(**fields)
+        scene = Scene(**_draw_fields(rng))
         visible = scene.colour is None or scene.colour != scene.sheet
         wanted = accept(scene) if accept else not is_held_out(scene)
         if visible and scene.second != scene.thing and wanted:
@@ -97,44 +106,54 @@ def tint(drawing: np.ndarray, colour: str) -> np.ndarray:
     return np.concatenate([np.clip(tinted, 0, 255).astype(np.uint8), drawing[..., 3:]], axis=2)
 
 
-def paste(picture: np.ndarray, drawing: np.ndarray, x: float, y: float, size: float, rng: Rng, rim: bool) -> None:
-    """Puts a drawing of `size` pixels with its centre at (x, y); `rim` adds the paper cut-out's white rim and shadow."""
-    scale = size / drawing.shape[0]
-    turn = cv2.getRotationMatrix2D((drawing.shape[1] / 2, drawing.shape[0] / 2), float(rng.normal(0, 3)), scale)
-    turn[:, 2] += (x - drawing.shape[1] / 2, y - drawing.shape[0] / 2)
-    half = cv2.resize(drawing, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) if scale < 0.6 else drawing
-    if half is not drawing:
-        turn[:, :2] *= 2
-    layer = cv2.warpAffine(half, turn, (SIZE, SIZE), flags=cv2.INTER_LINEAR).astype(np.float32)
+def paste(picture: np.ndarray, drawing: np.ndarray, place: tuple[float, float, float], rng: Rng, rim: bool) -> None:
+    """Puts a drawing at `place` (x and y of its centre, size; in 128ths of the side); `rim` adds the paper cut-out's
+    white rim and shadow."""
+    x, y, size = (v * U for v in place)
+    side = drawing.shape[0]
+    while side > 2 * size:
+        drawing = cv2.resize(drawing, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        side = drawing.shape[0]
+    turn = cv2.getRotationMatrix2D((side / 2, side / 2), float(rng.normal(0, 2.5)), size / side)
+    turn[:, 2] += (x - side / 2, y - side / 2)
+    layer = cv2.warpAffine(drawing, turn, (SIZE, SIZE), flags=cv2.INTER_LINEAR).astype(np.float32)
     cover = layer[..., 3:] / 255
     if rim:
-        wide = cv2.dilate(cover, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))[..., None]
-        shadow = np.roll(cv2.GaussianBlur(wide, (0, 0), 2)[..., None], (4, 3), axis=(0, 1))
+        wide = cv2.dilate(cover, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (13, 13)))[..., None]
+        shadow = np.roll(cv2.GaussianBlur(wide, (0, 0), 2 * U)[..., None], (int(4 * U), int(3 * U)), axis=(0, 1))
         picture *= 1 - 0.45 * shadow
         picture += (np.array((250, 248, 240), np.float32) - picture) * wide
     picture += (layer[..., :3] - picture) * cover
 
 
-def _layout(scene: Scene, rng: Rng) -> list[tuple[str, float, float, float]]:
-    """(thing, x, y, size) of everything to paste, in pixels."""
-    dx, dy, grow = rng.uniform(-3, 3), rng.uniform(-3, 3), rng.uniform(0.94, 1.06)
+def _layout(scene: Scene, rng: Rng) -> list[tuple[str, tuple[float, float, float]]]:
+    """(thing, (x, y, size)) of everything to paste, back to front, in 128ths of the side."""
+    dx, dy, grow = rng.uniform(-3, 3), rng.uniform(-3, 3), rng.uniform(0.95, 1.05)
     if scene.island:
-        size = 68 * grow
-        return [(scene.thing, 64 + dx, 100 - size * 0.47, size)]
+        size = 70 * grow
+        return [(scene.thing, (64 + dx, 100 - size * 0.47, size))]
+    if scene.relation == "on":
+        return [(scene.second, (64 + dx, 92, 66 * grow)), (scene.thing, (64 + dx, 40, 52 * grow))]
+    if scene.relation == "wearing":
+        y, size = 78 + dy, 76 * grow
+        return [(scene.thing, (64 + dx, y, size)), (scene.second, (64 + dx, y - size * 0.53, size * 0.52))]
     if scene.second:
-        return [(scene.thing, 35 + dx, 68 + dy, 56 * grow), (scene.second, 93 + dx, 68 - dy, 56 * grow)]
-    if scene.count == 2:
-        return [(scene.thing, x + dx, 68 + dy, 54 * grow) for x in (35, 93)]
-    if scene.count == 3:
-        return [(scene.thing, x + dx, y + dy, 48 * grow) for x, y in ((34, 90), (94, 90), (64, 40))]
+        return [(scene.thing, (35 + dx, 68 + dy, 58 * grow)), (scene.second, (93 + dx, 68 - dy, 58 * grow))]
+    if scene.count > 1:
+        size, spots = {
+            2: (56, ((35, 68), (93, 68))),
+            3: (50, ((34, 90), (94, 90), (64, 38))),
+            4: (48, ((34, 38), (94, 38), (34, 94), (94, 94))),
+        }[scene.count]
+        return [(scene.thing, (x + dx, y + dy, size * grow)) for x, y in spots]
     if scene.position:
-        return [(scene.thing, (38 if scene.position == "left" else 90) + dx, 68 + dy, 62 * grow)]
-    size = {"small": 42, "big": 116, None: 84}[scene.size]
-    return [(scene.thing, 64 + dx, 66 + dy, size * grow)]
+        return [(scene.thing, ((38 if scene.position == "left" else 90) + dx, 68 + dy, 64 * grow))]
+    size = {"small": 42, "big": 116, None: 86}[scene.size]
+    return [(scene.thing, (64 + dx, 66 + dy, size * grow))]
 
 
 def paint(scene: Scene, rng: Rng, drawings: dict[str, np.ndarray]) -> np.ndarray:
-    """The picture of a scene: uint8 RGB [128, 128, 3]."""
+    """The picture of a scene: uint8 RGB [SIZE, SIZE, 3]."""
     if scene.island:
         picture = places.island(rng, night=scene.place == "starry")
     elif scene.place:
@@ -142,11 +161,11 @@ def paint(scene: Scene, rng: Rng, drawings: dict[str, np.ndarray]) -> np.ndarray
     else:
         picture = places.plain(rng, scene.sheet or "white")
     picture = np.ascontiguousarray(picture, np.float32)
-    for thing, x, y, size in _layout(scene, rng):
+    for thing, where in _layout(scene, rng):
         drawing = drawings[thing]
         if scene.colour and thing == scene.thing:
             drawing = tint(drawing, scene.colour)
-        paste(picture, drawing, x, y, size, rng, rim=scene.manner == "papercut")
+        paste(picture, drawing, where, rng, rim=scene.manner == "papercut")
     picture = np.clip(picture, 0, 255).astype(np.uint8)
     if scene.manner:
         picture = np.clip(manners.APPLY[scene.manner](picture, rng), 0, 255).astype(np.uint8)

@@ -97,6 +97,44 @@ diamond | fluent:gem-stone | diamond, gem | 钻石, 宝石 | 颗
 robot | noto:robot | robot | 机器人 | 个
 ghost | fluent:ghost | ghost | 幽灵, 鬼 | 个
 heart | noto:red-heart | heart | 爱心, 心 | 颗
+tiger | noto:tiger-face | tiger | 老虎, 虎 | 只
+elephant | fluent:elephant | elephant | 大象, 象 | 头
+monkey | noto:monkey-face | monkey | 猴子, 小猴 | 只
+koala | fluent:koala | koala | 考拉, 树袋熊 | 只
+cow | noto:cow-face | cow | 奶牛, 牛 | 头
+mouse | fluent:mouse-face | mouse | 老鼠, 小鼠 | 只
+unicorn | noto:unicorn | unicorn | 独角兽 | 匹
+dragon | fluent:dragon-face | dragon | 龙 | 条
+dinosaur | fluent:sauropod | dinosaur | 恐龙 | 只
+duck | noto:duck | duck | 鸭子, 小鸭 | 只
+flamingo | fluent:flamingo | flamingo | 火烈鸟 | 只
+dolphin | fluent:dolphin | dolphin | 海豚 | 只
+crab | fluent:crab | crab | 螃蟹 | 只
+snail | fluent:snail | snail | 蜗牛 | 只
+peach | fluent:peach | peach | 桃子, 桃 | 个
+pear | noto:pear | pear | 梨 | 个
+tomato | noto:tomato | tomato | 番茄, 西红柿 | 个
+orange | noto:tangerine | orange, tangerine | 橘子, 橙子 | 个
+bread | noto:bread | bread, loaf of bread | 面包 | 块
+cheese | noto:cheese-wedge | cheese, piece of cheese | 奶酪, 芝士 | 块
+cookie | fluent:cookie | cookie | 饼干, 曲奇 | 块
+coffee | fluent:hot-beverage | coffee, cup of coffee | 咖啡 | 杯
+bubbletea | fluent:bubble-tea | bubble tea | 奶茶, 珍珠奶茶 | 杯
+rose | fluent:rose | rose | 玫瑰, 玫瑰花 | 朵
+tree | noto:deciduous-tree | tree | 树, 大树 | 棵
+clover | fluent:four-leaf-clover | clover, four leaf clover | 四叶草, 三叶草 | 片
+fire | noto:fire | fire, flame | 火, 火焰 | 团
+snowflake | fluent:snowflake | snowflake | 雪花 | 片
+guitar | fluent:guitar | guitar | 吉他 | 把
+book | noto:closed-book | book | 书, 书本 | 本
+key | noto:key | key | 钥匙 | 把
+candle | fluent:candle | candle | 蜡烛 | 根
+bell | noto:bell | bell | 铃铛, 铃 | 个
+clock | noto:alarm-clock | clock, alarm clock | 闹钟, 时钟 | 个
+tophat | fluent:top-hat | top hat, hat | 礼帽, 帽子 | 顶
+teddy | fluent:teddy-bear | teddy bear, teddy | 泰迪熊, 玩具熊 | 只
+lantern | noto:red-paper-lantern | lantern, paper lantern | 灯笼 | 盏
+basketball | fluent:basketball | basketball | 篮球 | 个
 """
 
 _PLACES = """
@@ -125,6 +163,8 @@ pink | pink; rosy | 粉色; 粉红色
 white | white | 白色; 白
 black | black | 黑色; 黑
 gray | gray; grey | 灰色; 灰
+brown | brown | 棕色; 褐色
+turquoise | turquoise; teal | 青色; 蓝绿色
 """
 
 _MANNERS = """
@@ -136,6 +176,10 @@ sketch | pencil sketch; sketch; pencil drawing | 素描; 铅笔画
 neon | neon; neon lights; neon art | 霓虹; 霓虹灯
 pastel | pastel; pastel drawing | 粉彩画; 粉彩
 papercut | paper cut-out; paper cut; paper art | 剪纸; 剪纸画
+glass | stained glass; stained glass window | 彩色玻璃; 彩绘玻璃
+lowpoly | low poly; polygons | 低多边形; 多边形
+mosaic | mosaic; mosaic tiles | 马赛克; 马赛克砖
+comic | comic; comic book | 漫画; 美式漫画
 """
 
 
@@ -165,7 +209,17 @@ POSITIONS = [
     Word("left", ["on the left"], ["左边"]),
     Word("right", ["on the right"], ["右边"]),
 ]
-COUNTS = {2: ("two", "两"), 3: ("three", "三")}
+COUNTS = {2: ("two", "两"), 3: ("three", "三"), 4: ("four", "四")}
+RELATIONS = [  # between the first thing and the second
+    Word("left", ["left of", "to the left of", "next to"], ["左边", "旁边"]),
+    Word("on", ["on", "on top of"], ["上面", "上"]),
+    Word("wearing", ["wearing", "with"], ["戴着", "戴"]),
+]
+HATS = ["crown", "tophat"]
+WEARERS = [  # faces: their drawings have the top of the head at the top
+    "cat", "dog", "fox", "rabbit", "bear", "panda", "pig", "lion", "frog", "tiger", "monkey", "koala", "cow", "mouse",
+    "penguin", "owl", "chick", "robot", "ghost", "snowman",
+]
 
 THING = {t.id: t for t in THINGS}
 PLACE = {w.id: w for w in PLACES}
@@ -173,3 +227,4 @@ COLOUR = {w.id: w for w in COLOURS}
 MANNER = {w.id: w for w in MANNERS}
 SIZE = {w.id: w for w in SIZES}
 POSITION = {w.id: w for w in POSITIONS}
+RELATION = {w.id: w for w in RELATIONS}
