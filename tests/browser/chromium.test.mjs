@@ -50,6 +50,35 @@ test("a first visit: introduced, downloaded with progress, painted step by step,
   assert.deepEqual([...studio.hosts], [new URL(site.url).host], "no request leaves the origin");
 });
 
+test("what a pack needs is known before it is fetched", TIMEOUT, async () => {
+  const { page, problems, close } = await browser.newPage({ serviceWorkers: "block" });
+  await page.goto(site.url);
+  site.log.length = 0;
+  const [onGpu, onCpu] = await page.evaluate(async () => {
+    const ask = async (device) => {
+      const engine = await window.fraise.Engine.create({ device });
+      const needs = await engine.requirements("models/fraise-1/manifest.json");
+      engine.close();
+      return needs;
+    };
+    return [await ask("gpu"), await ask("cpu")];
+  });
+  assert.deepEqual(piecesIn(site.log), []);
+  const manifest = JSON.parse(await readFile(new URL("../../models/fraise-1/manifest.json", import.meta.url)));
+  const loaded = Object.entries(manifest.components).filter(([, { optional }]) => !optional);
+  const bytes = (parts) => parts.reduce((sum, [, component]) => sum + component.bytes, 0);
+  for (const needs of [onGpu, onCpu]) {
+    assert.ok(needs.fits);
+    assert.equal(needs.totalBytes, bytes(loaded));
+    assert.equal(needs.weightsBytes, bytes(loaded.filter(([name]) => name !== "tokenizer")));
+    assert.ok(needs.paintingBytes > 0 && needs.decodingBytes > needs.largestBufferBytes);
+  }
+  assert.ok(onGpu.bufferLimitBytes >= 128 * 2 ** 20 && onGpu.largestBufferBytes < onGpu.bufferLimitBytes);
+  assert.equal(onCpu.bufferLimitBytes, null);
+  assert.deepEqual(problems, []);
+  await close();
+});
+
 test("the same seed paints the same picture, another seed another", TIMEOUT, async () => {
   const studio = visited;
   const pictures = [];

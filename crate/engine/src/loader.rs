@@ -92,6 +92,18 @@ pub async fn download_if(
     Ok(manifest)
 }
 
+/// A pack's manifest alone: the stored one of a complete pack, else the source's. No piece is fetched.
+///
+/// # Errors
+/// [`Error::Manifest`] for a manifest that breaks a rule; what the source and the store report.
+pub async fn read_manifest(source: &impl Source, store: &impl Store, digest: &impl Digest) -> Result<Manifest> {
+    let present = store.present().await?;
+    match stored_manifest(source.address(), store, digest, &present).await? {
+        Some(manifest) => Ok(manifest),
+        None => Manifest::parse(&source.manifest().await?),
+    }
+}
+
 /// The manifest of a pack that the store holds completely; a damaged record counts as none.
 async fn stored_manifest(
     address: &str,

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use fraise_engine::limits::DeviceLimits;
-use fraise_engine::loader::{Phase, Progress, download_if};
+use fraise_engine::loader::{Phase, Progress, download_if, read_manifest};
 use fraise_engine::pack::Manifest;
 use fraise_engine::picture::Picture;
 use fraise_engine::pipeline::Pipeline;
@@ -102,6 +102,20 @@ impl<'a> PackInfo<'a> {
     }
 }
 
+/// What a pack needs of the device to paint at its recommended size, in bytes.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PackRequirements {
+    total_bytes: u64,
+    weights_bytes: u64,
+    painting_bytes: u64,
+    decoding_bytes: u64,
+    largest_buffer_bytes: u64,
+    /// `None` on the processor, which has no such limit.
+    buffer_limit_bytes: Option<u64>,
+    fits: bool,
+}
+
 /// What the engine holds.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -146,7 +160,17 @@ impl FraiseEngine {
         serialize_or_throw(&self.compute().info())
     }
 
-    /// Loads the pack whose manifest is at `url`, absolute, or the converted one of that address; resolves to what the pack says of itself.
+    /// What the pack whose manifest is at `url`, absolute, needs of this device; fetches the manifest at most.
+    ///
+    /// # Errors
+    /// `Network` or `Manifest` where it cannot be read; `Cancelled` once `signal` aborts.
+    pub async fn requirements(&self, url: String, signal: AbortSignal) -> Result<JsValue, JsValue> {
+        let needs = until_aborted(&signal, self.pack_requirements(url)).await.map_err(|error| to_js(&error))?;
+        serialize_or_throw(&needs)
+    }
+
+    /// Loads the pack whose manifest is at `url`, absolute, or the converted one of that address; resolves to what the pack
+    /// says of itself.
     ///
     /// `on_progress(phase, loadedBytes, totalBytes)` is called for every chunk.
     ///
@@ -255,6 +279,27 @@ impl FraiseEngine {
         compute.finish().await?;
         self.loaded.replace(Some(Loaded { pipeline: Rc::new(pipeline), name: manifest.name.clone() }));
         Ok(manifest)
+    }
+
+    async fn pack_requirements(&self, url: String) -> Result<PackRequirements> {
+        let manifest = if url.starts_with(LocalSource::SCHEME) {
+            read_manifest(&LocalSource::new(url), &self.store, &self.digest).await?
+        } else {
+            let source = FetchSource::new(self.scope.clone(), url, self.network.clone());
+            read_manifest(&source, &self.store, &self.digest).await?
+        };
+        let (recommended, limits) = (manifest.recommended, DeviceLimits::of(&self.compute().device));
+        let needs = ModelShape::of(&manifest)?.requirements(recommended.width, recommended.height, &limits);
+        let batch = if needs.fits_batch(2) { 2 } else { 1 };
+        Ok(PackRequirements {
+            total_bytes: manifest.required_pieces().iter().map(|piece| piece.bytes).sum(),
+            weights_bytes: needs.weights_bytes,
+            painting_bytes: needs.denoising[batch - 1].live_bytes,
+            decoding_bytes: needs.decoding().live_bytes,
+            largest_buffer_bytes: needs.largest_binding_bytes(batch),
+            buffer_limit_bytes: Some(limits.binding_bytes).filter(|&bytes| bytes != u64::MAX),
+            fits: needs.check().is_ok(),
+        })
     }
 
     fn begin(&self, request: JsValue, canvas: Option<u32>, signal: AbortSignal) -> Result<Run> {

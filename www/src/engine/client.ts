@@ -15,6 +15,7 @@ import type {
   GenerateRequest,
   MemoryReport,
   PackInfo,
+  PackRequirements,
   Picture,
   Prediction,
   Progress,
@@ -134,6 +135,16 @@ export class Engine {
   async load(url: string, { signal, onProgress }: LoadOptions = {}): Promise<PackInfo> {
     const absolute = new URL(url, baseAddress()).href;
     return this.#work({ signal, onProgress }, (connection, job) => connection.call("load", { job, url: absolute }));
+  }
+
+  /**
+   * What a pack needs of this device, before anything but its manifest is fetched.
+   *
+   * @param url as for {@link load}.
+   */
+  async requirements(url: string, { signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<PackRequirements> {
+    const absolute = new URL(url, baseAddress()).href;
+    return this.#work({ signal }, (connection, job) => connection.call("requirements", { job, url: absolute }));
   }
 
   /**

@@ -12,6 +12,7 @@ export type {
   GenerateRequest,
   MemoryReport,
   PackInfo,
+  PackRequirements,
   Picture,
   Prediction,
   Progress,

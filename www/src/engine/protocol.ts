@@ -109,6 +109,22 @@ export interface PackInfo {
   readonly totalBytes: number;
 }
 
+/** What a pack needs of the device to paint at its recommended size; known from its manifest alone. */
+export interface PackRequirements {
+  /** What has to be downloaded, or is stored already. */
+  readonly totalBytes: number;
+  readonly weightsBytes: number;
+  /** Besides the weights, while a step is computed. */
+  readonly paintingBytes: number;
+  /** Besides the weights, while the picture is decoded. */
+  readonly decodingBytes: number;
+  readonly largestBufferBytes: number;
+  /** What the device allows one buffer, or null on the processor. */
+  readonly bufferLimitBytes: number | null;
+  /** Whether loading would go ahead; else it rejects with `DeviceLimit`. */
+  readonly fits: boolean;
+}
+
 /** How a conversion stores weights; `mixed` keeps more bits where the model is sensitive. */
 export type Quant = "mixed" | "f16" | "q8" | "q4";
 
@@ -192,6 +208,7 @@ export type CheckpointSource = File | string;
 export interface Calls {
   create: { params: { device: DeviceChoice }; result: DeviceInfo };
   load: { params: { job: number; url: string }; result: PackInfo };
+  requirements: { params: { job: number; url: string }; result: PackRequirements };
   inspect: { params: { job: number; source: CheckpointSource }; result: CheckpointInfo };
   convert: {
     params: { job: number; source: CheckpointSource; name: string; quant: Quant; prediction: Prediction | null };

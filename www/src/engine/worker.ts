@@ -59,6 +59,8 @@ function perform(message: CallMessage): Promise<Calls[CallName]["result"]> {
       return create(message.params);
     case "load":
       return load(message.params);
+    case "requirements":
+      return requirements(message.params);
     case "inspect":
       return inspect(message.params);
     case "convert":
@@ -90,6 +92,10 @@ async function create({ device }: Calls["create"]["params"]): Promise<Calls["cre
 
 async function load({ job: number, url }: Calls["load"]["params"]): Promise<Calls["load"]["result"]> {
   return within(number, (report, signal) => started().load(url, report, signal));
+}
+
+async function requirements({ job: number, url }: Calls["requirements"]["params"]): Promise<Calls["requirements"]["result"]> {
+  return within(number, (_report, signal) => started().requirements(url, signal));
 }
 
 async function inspect({ job: number, source }: Calls["inspect"]["params"]): Promise<Calls["inspect"]["result"]> {
