@@ -80,10 +80,10 @@ impl ClipTextConfig {
         bounded("num_attention_heads", self.num_attention_heads, 128)?;
         bounded("max_position_embeddings", self.max_position_embeddings, 4096)?;
         bounded("vocab_size", self.vocab_size, 1 << 20)?;
-        if !self.hidden_size.is_multiple_of(self.num_attention_heads * 4) {
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return Err(Error::manifest(
                 "components.text_encoder.config.num_attention_heads",
-                "head size must be a multiple of 4",
+                "must divide hidden_size",
             ));
         }
         // Files written by transformers 4 and older put the model one level deeper.

@@ -69,7 +69,7 @@ impl AutoencoderKlConfig {
     pub fn init_decoder(&self, s: &mut Scope) -> Result<KlDecoder> {
         let (widths, groups) = (&self.block_out_channels, self.norm_num_groups);
         check_levels(widths, [self.layers_per_block], self.latent_channels)?;
-        if groups == 0 || widths.iter().any(|w| !w.is_multiple_of(groups) || !w.is_multiple_of(4)) {
+        if groups == 0 || widths.iter().any(|w| !w.is_multiple_of(groups)) {
             return Err(Error::manifest("components.vae_decoder.config.norm_num_groups", "must divide every width"));
         }
         let (channels, first, last) = (self.latent_channels, widths[0], widths[widths.len() - 1]);

@@ -25,7 +25,7 @@ pub const SCORES_BYTES: usize = 64 << 20;
 /// How the flat channels of queries, keys and values are to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttentionShape {
-    /// Number of heads; channels = heads · head size, and the head size is a multiple of 4.
+    /// Number of heads; channels = heads · head size.
     pub heads: usize,
     /// Whether position i sees only keys up to i.
     pub causal: bool,
@@ -43,6 +43,9 @@ pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, shape: AttentionShape
     };
     if channels / shape.heads > MAX_OUTPUT_SIZE && !shape.causal {
         return wide_attention(q, k, v, shape);
+    }
+    if !(channels / shape.heads).is_multiple_of(4) {
+        return narrow_attention(q, k, v, shape);
     }
     let lanes = channels / shape.heads / 4;
     let info = [batch * shape.heads * queries, queries, keys, channels / 4, shape.heads];
@@ -80,6 +83,22 @@ pub fn attention_reference(
     };
     let groups = (0..queries).step_by(most).map(group).collect();
     Tensor::cat(groups, 2).swap_dims(1, 2).reshape([batch, queries, channels])
+}
+
+/// [`attention`] on the GPU for heads that are no whole vectors: filled up with zeros, which change no product.
+fn narrow_attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, shape: AttentionShape) -> Tensor<3> {
+    let [batch, queries, channels] = q.dims();
+    let (heads, size) = (shape.heads, channels / shape.heads);
+    let whole = size.next_multiple_of(4);
+    let fill = |x: Tensor<3>| {
+        let [batch, n, _] = x.dims();
+        let zeros = Tensor::zeros([batch, n, heads, whole - size], &x.device());
+        Tensor::cat(vec![x.reshape([batch, n, heads, size]), zeros], 3).reshape([batch, n, heads * whole])
+    };
+    // The kernel divides by the root of the filled size.
+    let q = q * (whole as f64 / size as f64).sqrt();
+    let y = attention(fill(q), fill(k), fill(v), shape).reshape([batch, queries, heads, whole]);
+    y.narrow(3, 0, size).reshape([batch, queries, channels])
 }
 
 /// [`attention`] on the GPU by matrix products, with the scores of some queries of one head at a time.

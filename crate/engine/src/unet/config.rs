@@ -168,12 +168,12 @@ impl UNet2DConditionConfig {
             if !known {
                 return wrong("down_block_types", "only (CrossAttn)DownBlock2D and (CrossAttn)UpBlock2D are supported");
             }
+            let attends = self.down_block_types[i].starts_with("CrossAttn")
+                || self.up_block_types[levels - 1 - i].starts_with("CrossAttn")
+                || i + 1 == levels && self.mid_block_type.is_some();
             let heads = self.heads(i);
-            if heads == 0 || !self.block_out_channels[i].is_multiple_of(heads * 4) {
-                return wrong(
-                    "attention_head_dim",
-                    "must divide each level's width into heads of a multiple of 4 channels",
-                );
+            if attends && (heads == 0 || heads > 4096 || !self.block_out_channels[i].is_multiple_of(heads)) {
+                return wrong("attention_head_dim", "must divide each level's width");
             }
             if self.layers(i) == 0 || self.layers(i) > 16 || self.depth(i) > 64 || self.context(i) > 8192 {
                 return wrong(
