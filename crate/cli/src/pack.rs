@@ -7,7 +7,8 @@ use clap::{Args, ValueEnum};
 use fraise_engine::convert::{
     self, ConvertProgress, Plan, Publication, SafetensorsFile, Vocabulary, embedding, preview,
 };
-use fraise_engine::pack::writer::{PackOptions, PieceSink};
+use fraise_engine::pack::streams::PieceSink;
+use fraise_engine::pack::writer::PackOptions;
 use fraise_engine::pack::{Piece, Quantization};
 use fraise_engine::weights::Scheme;
 use fraise_engine::{Error, Result};

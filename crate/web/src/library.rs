@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fraise_engine::pack::writer::PieceSink;
+use fraise_engine::pack::streams::PieceSink;
 use fraise_engine::pack::{Manifest, Piece};
 use fraise_engine::store::{Completion, Store};
 use fraise_engine::{Error, Result};

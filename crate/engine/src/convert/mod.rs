@@ -6,7 +6,7 @@
 //! plan out. A diffusers folder becomes the same kind of plan ([`Plan::add_part`]), so both are packed by the same code.
 //!
 //! Everything read here is untrusted. Conversion depends on the input alone, so an interrupted run can be resumed: see
-//! [`crate::pack::writer::PieceSink::kept`].
+//! [`crate::pack::streams::PieceSink::kept`].
 //!
 //! Source: tensor names and configurations as diffusers 0.42.1 `loaders/single_file_utils.py` maps them.
 
@@ -36,7 +36,8 @@ pub use self::plan::{Plan, PlannedComponent};
 pub use self::vocabulary::Vocabulary;
 pub use self::write::write;
 use crate::pack::manifest::{Component, Examples, FORMAT, MAX_NAME_BYTES, Manifest, Recommended};
-use crate::pack::writer::{PackOptions, PieceSink, Written};
+use crate::pack::streams::PieceSink;
+use crate::pack::writer::{PackOptions, Written};
 use crate::{Error, Result};
 
 /// Components that are not downloaded with a pack.

@@ -11,7 +11,8 @@ use super::lora::Difference;
 use super::plan::{Content, Plan, PlannedComponent, Stored};
 use super::{ByteSource, ConvertProgress};
 use crate::pack::quantize;
-use crate::pack::writer::{PackOptions, PieceSink, TensorSource, Written, write_component};
+use crate::pack::streams::{PieceSink, TensorSource};
+use crate::pack::writer::{PackOptions, Written, write_component};
 use crate::pack::{Piece, Quantization};
 use crate::{Error, Result};
 

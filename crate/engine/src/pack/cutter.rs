@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::manifest::Piece;
-use super::writer::PieceSink;
+use super::streams::PieceSink;
 use crate::Result;
 use crate::store::hex;
 

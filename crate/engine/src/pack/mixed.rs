@@ -20,7 +20,7 @@
 use super::header::TensorInfo;
 use super::layout::Layout;
 use super::quantize::{self, Rounding};
-use super::writer::{TensorSource, chunks};
+use super::streams::{TensorSource, chunks};
 use crate::Result;
 use crate::weights::Scheme;
 

@@ -11,6 +11,7 @@ pub mod layout;
 pub mod manifest;
 pub mod mixed;
 pub mod quantize;
+pub mod streams;
 pub mod writer;
 
 pub use header::{Header, HeaderReader, TensorInfo, TensorSink, TensorStream};

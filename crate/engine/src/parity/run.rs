@@ -10,7 +10,8 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
 use super::{Bound, Comparison, Files, Golden, Model, Output, compare as compare_values, file, json, parse};
-use crate::pack::writer::{PackOptions, PieceSink, TensorSource, write_component};
+use crate::pack::streams::{PieceSink, TensorSource};
+use crate::pack::writer::{PackOptions, write_component};
 use crate::pack::{
     Component, Examples, Manifest, Piece, Quantization, Recommended, TensorInfo, layout, manifest::FORMAT,
 };

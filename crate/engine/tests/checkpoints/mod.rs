@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use fraise_engine::convert::{
     self, ByteSource, ConvertOptions, Inputs, Plan, Publication, SafetensorsFile, Vocabulary,
 };
-use fraise_engine::pack::writer::{PackOptions, PieceSink};
+use fraise_engine::pack::streams::PieceSink;
+use fraise_engine::pack::writer::PackOptions;
 use fraise_engine::pack::{Manifest, Piece, Quantization};
 use fraise_engine::weights::Scheme;
 use fraise_engine::{Error, Result};

@@ -7,7 +7,8 @@ use std::future::poll_fn;
 use std::ops::Range;
 use std::task::Poll;
 
-use fraise_engine::pack::writer::{PackOptions, PieceSink, TensorSource, Written, write_component};
+use fraise_engine::pack::streams::{PieceSink, TensorSource};
+use fraise_engine::pack::writer::{PackOptions, Written, write_component};
 use fraise_engine::pack::{Component, Examples, Manifest, Piece, Quantization, Recommended, TensorInfo};
 use fraise_engine::store::Source;
 use fraise_engine::{Error, Result};
