@@ -3,36 +3,20 @@
 
 #[path = "../../engine/tests/checkpoints/mod.rs"]
 mod checkpoints;
+mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
 use checkpoints::{Family, Tensor, goldens, serialized};
+use common::{done, refused};
 use safetensors::Dtype;
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// Tokens of CLIP's vocabulary, which the command line brings along.
 const CLIP_TOKENS: usize = 49408;
-
-fn fraise(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_fraise")).args(arguments).output().unwrap()
-}
-
-fn done(arguments: &[&str]) -> String {
-    let output = fraise(arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn refused(arguments: &[&str], code: &str) -> String {
-    let output = fraise(arguments);
-    let line = String::from_utf8(output.stderr).unwrap();
-    assert!(line.starts_with(&format!("error[{code}]: ")) && line.lines().count() == 1, "{arguments:?}: {line}");
-    line
-}
 
 /// A folder with `tiny.safetensors`, and places for packs.
 struct Workplace(TempDir);

@@ -1,36 +1,17 @@
 //! The command line as a person or a script meets it: files, output, exit codes.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
+use common::{done, refused};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-fn fraise(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_fraise")).args(arguments).output().unwrap()
-}
-
-/// Runs a command that has to succeed; its standard output.
-fn done(arguments: &[&str]) -> String {
-    let output = fraise(arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// Runs a command that has to fail with exit code 1 and one line on standard error; that line.
-fn refused(arguments: &[&str], code: &str) -> String {
-    let output = fraise(arguments);
-    let line = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{arguments:?}");
-    assert!(line.starts_with(&format!("error[{code}]: ")) && line.lines().count() == 1, "{arguments:?}: {line}");
-    assert!(output.stdout.is_empty());
-    line
-}
 
 fn write_json(path: &Path, value: &Value) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -1,10 +1,13 @@
 //! `fraise generate` on a tiny random-weight pipeline, against what diffusers computed (tests/parity/make_models.py).
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
+use common::fraise;
 use fraise_engine::request::PromptSyntax;
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -17,10 +20,6 @@ struct Workplace {
 
 fn goldens() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity/goldens")
-}
-
-fn fraise(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_fraise")).args(arguments).output().unwrap()
 }
 
 impl Workplace {

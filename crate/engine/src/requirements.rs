@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::autoencoder::{AutoencoderKlConfig, AutoencoderTinyConfig, TILE_LATENTS};
 use crate::kernels::attention::MAX_OUTPUT_SIZE;
 use crate::limits::{DeviceLimits, PIECE_BYTES};
-use crate::pack::Manifest;
+use crate::pack::{Manifest, Recommended};
 use crate::unet::UNet2DConditionConfig;
 use crate::{Error, Result};
 
@@ -104,6 +104,15 @@ impl ModelShape {
 }
 
 impl Requirements {
+    /// What painting at a pack's recommended size needs of a device, from the manifest alone.
+    ///
+    /// # Errors
+    /// As [`ModelShape::of`].
+    pub fn recommended(manifest: &Manifest, limits: &DeviceLimits) -> Result<Self> {
+        let Recommended { width, height, .. } = manifest.recommended;
+        Ok(ModelShape::of(manifest)?.requirements(width, height, limits))
+    }
+
     /// What decoding takes: the whole picture at once where there is room for that, else in tiles.
     pub fn decoding(&self) -> Demand {
         match self.tiled_decoding {

@@ -122,6 +122,47 @@ impl Source for LocalSource {
     }
 }
 
+/// Either kind of pack, by its address.
+pub enum PackSource {
+    /// On a static host.
+    Host(FetchSource),
+    /// Converted in this browser.
+    Local(LocalSource),
+}
+
+impl PackSource {
+    /// The pack at `address`: its manifest's absolute URL, or what begins with [`LocalSource::SCHEME`].
+    pub fn new(scope: WorkerGlobalScope, address: String, count: Rc<NetworkCount>) -> Self {
+        match address.starts_with(LocalSource::SCHEME) {
+            true => Self::Local(LocalSource::new(address)),
+            false => Self::Host(FetchSource::new(scope, address, count)),
+        }
+    }
+}
+
+impl Source for PackSource {
+    fn address(&self) -> &str {
+        match self {
+            Self::Host(source) => source.address(),
+            Self::Local(source) => source.address(),
+        }
+    }
+
+    async fn manifest(&self) -> Result<Vec<u8>> {
+        match self {
+            Self::Host(source) => source.manifest().await,
+            Self::Local(source) => source.manifest().await,
+        }
+    }
+
+    async fn piece(&self, sha256: &str, bytes: u64, on_bytes: &mut dyn FnMut(u64)) -> Result<Vec<u8>> {
+        match self {
+            Self::Host(source) => source.piece(sha256, bytes, on_bytes).await,
+            Self::Local(source) => source.piece(sha256, bytes, on_bytes).await,
+        }
+    }
+}
+
 /// A request that is aborted when dropped before its end.
 pub(crate) struct OpenRequest {
     controller: AbortController,

@@ -29,7 +29,7 @@ use fraise_engine::pack::Manifest;
 use fraise_engine::picture::Picture;
 use fraise_engine::pipeline::Pipeline;
 use fraise_engine::request::{EffectiveRequest, Request};
-use fraise_engine::requirements::ModelShape;
+use fraise_engine::requirements::Requirements;
 use fraise_engine::{Error, Result};
 use js_sys::{Function, Object, Uint8Array};
 use serde::Serialize;
@@ -40,7 +40,7 @@ use crate::cancel::until_aborted;
 use crate::device::ComputeDevice;
 use crate::digest::WebDigest;
 use crate::error::{serialize_or_throw, set, to_js};
-use crate::fetch::{FetchSource, LocalSource, NetworkCount};
+use crate::fetch::{NetworkCount, PackSource};
 use crate::indexed_db::IndexedDbStore;
 use crate::presenter::{Presenter, image_data};
 use crate::run::Run;
@@ -265,31 +265,23 @@ impl FraiseEngine {
             let _ = on_progress.call3(&JsValue::NULL, &phase.into(), &loaded.into(), &total.into());
         };
         let limits = DeviceLimits::of(&compute.device);
-        let fits = |manifest: &Manifest| {
-            let recommended = manifest.recommended;
-            ModelShape::of(manifest)?.requirements(recommended.width, recommended.height, &limits).check()
-        };
-        let manifest = if url.starts_with(LocalSource::SCHEME) {
-            download_if(&fits, &LocalSource::new(url), &self.store, &self.digest, &mut report).await?
-        } else {
-            let source = FetchSource::new(self.scope.clone(), url, self.network.clone());
-            download_if(&fits, &source, &self.store, &self.digest, &mut report).await?
-        };
+        let fits = |manifest: &Manifest| Requirements::recommended(manifest, &limits)?.check();
+        let source = self.source(url);
+        let manifest = download_if(&fits, &source, &self.store, &self.digest, &mut report).await?;
         let pipeline = Pipeline::load(&manifest, &self.store, &self.digest, &compute.device, &mut report).await?;
         compute.finish().await?;
         self.loaded.replace(Some(Loaded { pipeline: Rc::new(pipeline), name: manifest.name.clone() }));
         Ok(manifest)
     }
 
+    fn source(&self, url: String) -> PackSource {
+        PackSource::new(self.scope.clone(), url, self.network.clone())
+    }
+
     async fn pack_requirements(&self, url: String) -> Result<PackRequirements> {
-        let manifest = if url.starts_with(LocalSource::SCHEME) {
-            read_manifest(&LocalSource::new(url), &self.store, &self.digest).await?
-        } else {
-            let source = FetchSource::new(self.scope.clone(), url, self.network.clone());
-            read_manifest(&source, &self.store, &self.digest).await?
-        };
-        let (recommended, limits) = (manifest.recommended, DeviceLimits::of(&self.compute().device));
-        let needs = ModelShape::of(&manifest)?.requirements(recommended.width, recommended.height, &limits);
+        let manifest = read_manifest(&self.source(url), &self.store, &self.digest).await?;
+        let limits = DeviceLimits::of(&self.compute().device);
+        let needs = Requirements::recommended(&manifest, &limits)?;
         let batch = if needs.fits_batch(2) { 2 } else { 1 };
         Ok(PackRequirements {
             total_bytes: manifest.required_pieces().iter().map(|piece| piece.bytes).sum(),
