@@ -1,4 +1,4 @@
-"""Stage 2: diffusers' `AutoencoderTiny` around latents that are given (`latents.py`): 128x128 ↔ 8x8, 32 channels.
+"""Stage 2: diffusers' `AutoencoderTiny` around latents that are given (`latents.py`): 128x128 ↔ 8x8, 48 channels.
 
 The decoder learns pictures from latents, noise added to forgive the denoiser's small errors; the encoder, which only
 pictures to start from need, learns to give the latents. Neither waits for the other, nor the denoiser for either.
@@ -7,7 +7,6 @@ pictures to start from need, learns to give the latents. Neither waits for the o
 blocks stand at 128x128 and 64x64, where a convolution costs most.
 """
 
-import copy
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,10 @@ from torch.nn import functional as F
 
 import run
 from latents import CHANNELS
-from optimizer import Muon
 from render import fit_components, load_latents, load_pictures
 
 BATCH = 8
-MATRIX_RATE, OTHER_RATE = 5e-3, 1.5e-3
+RATES = (5e-3, 1.5e-3)
 LATENT_NOISE = 0.12
 CONFIG = {
     "encoder_block_out_channels": (32,) * 5,
@@ -59,45 +57,9 @@ def psnr(decoder: nn.Module, latents: torch.Tensor, pictures: np.ndarray, device
     return torch.cat(values).mean().item()
 
 
-def _fit(work: Path, name: str, model: nn.Module, loss_of, minutes: float, check) -> nn.Module:
-    """Trains `model` by `loss_of(rng)` for `minutes`; returns its running mean.
-
-    Resumes from `work/NAME.pt`; `check(mean)` is a number to log now and then.
-    """
-    mean = copy.deepcopy(model).requires_grad_(False)
-    ends = (".0.", f".{len(model.layers) - 1}.")
-    optimizer = Muon(model, MATRIX_RATE, OTHER_RATE, tuple(f"layers{end}" for end in ends))
-    checkpoint, step, seconds, total = work / f"{name}.pt", 0, 0.0, 0.0
-    if checkpoint.exists():
-        state = torch.load(checkpoint)
-        model.load_state_dict(state["model"])
-        mean.load_state_dict(state["mean"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, seconds = state["step"], state["seconds"]
-    clock, rng, first = run.Clock(minutes, seconds), np.random.default_rng((1, step)), step
-
-    def keep() -> None:
-        run.save(checkpoint, {"model": model.state_dict(), "mean": mean.state_dict(),
-                              "optimizer": optimizer.state_dict(), "step": step, "seconds": clock.seconds})
-
-    while clock.fraction < 1:
-        optimizer.scale(run.learning_rate(1.0, step, clock.fraction, decay_from=0.4))
-        loss = loss_of(rng)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        run.update_mean(mean, model, step, 0.995)
-        step, total = step + 1, total + loss.item()
-        if step % 100 == 0:
-            rate = (step - first) * BATCH / (clock.seconds - seconds)
-            run.log(work, f"{name} step {step} loss {total / 100:.4f} {rate:.1f} pictures/s {clock.seconds:.0f} s")
-            total = 0.0
-            keep()
-        if step % 500 == 0:
-            run.log(work, f"{name} step {step} held-out {check(mean):.2f} dB")
-    keep()
-    return mean
+def _ends(half: nn.Module) -> tuple[str, ...]:
+    """The names of a half's first and last convolutions."""
+    return "layers.0.", f"layers.{len(half.layers) - 1}."
 
 
 def _model(work: Path) -> AutoencoderTiny:
@@ -113,15 +75,16 @@ def train_decoder(work: Path, minutes: float, device: str = "cpu") -> None:
     latents, held_latents = (torch.from_numpy(load_latents(work / name)[0]) for name in ("renders", "held"))
     decoder = _model(work).decoder.to(device)
 
-    def loss_of(rng: np.random.Generator) -> torch.Tensor:
-        pick = rng.integers(len(pictures), size=BATCH)
-        x = latents[torch.from_numpy(pick)].float()
+    def loss_of(generator: torch.Generator) -> torch.Tensor:
+        pick = torch.randint(len(pictures), (BATCH,), generator=generator)
+        x = latents[pick].float()
         x = (x + LATENT_NOISE * torch.rand(BATCH, 1, 1, 1) * torch.randn_like(x)).to(device)
         with torch.autocast(device, torch.bfloat16):
             output = decoder(x.contiguous(memory_format=torch.channels_last))
-        return loss_function(output.float(), to_pixels(pictures[pick], device))
+        return loss_function(output.float(), to_pixels(pictures[pick.numpy()], device))
 
-    mean = _fit(work, "decoder", decoder, loss_of, minutes, lambda m: psnr(m, held_latents[:128], held[:128], device))
+    mean = run.fit(work, "decoder", decoder, loss_of, minutes, BATCH, RATES, _ends(decoder), slowest=0.995,
+                   check=lambda m: f"held-out {psnr(m, held_latents[:128], held[:128], device):.2f} dB")  # fmt: skip
     run.log(work, f"decoder done, held-out PSNR {psnr(mean, held_latents, held, device):.2f} dB")
     vae = _model(work)
     vae.decoder.load_state_dict(mean.state_dict())
@@ -133,19 +96,21 @@ def train_encoder(work: Path, minutes: float, device: str = "cpu") -> None:
     pictures, components = load_pictures(work / "renders"), fit_components(work)
     encoder = _model(work).encoder.to(device)
 
-    def loss_of(rng: np.random.Generator) -> torch.Tensor:
-        pick = rng.integers(len(pictures), size=BATCH)
+    def loss_of(generator: torch.Generator) -> torch.Tensor:
+        pick = torch.randint(len(pictures), (BATCH,), generator=generator)
         with torch.autocast(device, torch.bfloat16):
-            output = encoder(to_pixels(pictures[pick], device))
-        return F.mse_loss(output.float(), torch.from_numpy(components.encode(pictures[pick])).to(device))
+            output = encoder(to_pixels(pictures[pick.numpy()], device))
+        return F.mse_loss(output.float(), torch.from_numpy(components.encode(pictures[pick.numpy()])).to(device))
 
-    def check(mean: nn.Module) -> float:
+    @torch.no_grad()
+    def check(mean: nn.Module) -> str:
         held = load_pictures(work / "held")[:128]
         target = torch.from_numpy(components.encode(held))
-        with torch.no_grad():
-            return 10 * torch.log10(target.var() / F.mse_loss(mean(to_pixels(held, device)).cpu(), target)).item()
+        error = F.mse_loss(mean(to_pixels(held, device)).cpu(), target)
+        return f"latents {10 * torch.log10(target.var() / error).item():.2f} dB"
 
-    mean = _fit(work, "encoder", encoder, loss_of, minutes, check)
+    mean = run.fit(work, "encoder", encoder, loss_of, minutes, BATCH, RATES, _ends(encoder), slowest=0.995, check=check)
+    run.log(work, f"encoder done, {check(mean)}")
     vae = _model(work)
     vae.encoder.load_state_dict(mean.state_dict())
     vae.save_pretrained(work / "vae")

@@ -6,7 +6,7 @@ inside an unbroken run of characters becomes one token.
 
 from places import Rng
 from scenes import Scene
-from words import COLOUR, COUNTS, MANNER, PLACE, POSITION, RELATION, SIZE, THING
+from words import COLOUR, COUNTS, HAND, MANNER, PLACE, POSITION, RELATION, SIZE, THING
 
 CHINESE_SHARE = 0.4
 TYPO_SHARE = 0.02
@@ -16,22 +16,34 @@ def _choose(rng: Rng, options: list[str], usual: float = 0.6) -> str:
     return options[0] if len(options) == 1 or rng.random() < usual else options[rng.integers(1, len(options))]
 
 
-def _article(words: list[str]) -> str:
+_PAIRS = ("chopsticks", "fries", "glasses", "headphones", "scales", "scissors", "spectacles", "sunglasses", "swords")
+_IRREGULAR = {"mouse": "mice", "loaf": "loaves", "leaf": "leaves", "wolf": "wolves", "knife": "knives", "goose": "geese", "tooth": "teeth",
+              "die": "dice", "sheep": "sheep", "deer": "deer", "squid": "squid", "shrimp": "shrimp"}  # fmt: skip
+_UNCOUNTED = ("fish", "bread", "cheese", "coffee", "tea", "rice", "milk", "wine", "beer", "popcorn", "bacon", "broccoli",
+              "garlic", "lettuce", "sushi", "spaghetti", "pasta", "corn", "lightning", "curry", "honey", "chocolate")  # fmt: skip
+
+
+def _article(words: list[str]) -> list[str]:
+    if words[-1] in _PAIRS:
+        return []
     first = words[0]
-    return "an" if first[0] in "aeiou" and not first.startswith(("uni", "ufo")) else "a"
+    return ["an" if first[0] in "aeiou" and not first.startswith(("uni", "ufo", "uk")) else "a"]
 
 
 def plural(name: str) -> str:
-    if name.startswith(("bunch of ", "slice of ", "loaf of ", "piece of ", "cup of ")):
-        head, tail = name.split(" ", 1)
-        return plural(head) + " " + tail
-    if name in ("mouse", "loaf"):
-        return {"mouse": "mice", "loaf": "loaves"}[name]
-    if name.endswith(("fish", "bread", "cheese", "coffee", "tea")):
+    head, of, tail = name.partition(" of ")
+    if of and head != "statue":
+        return plural(head) + of + tail
+    before, _, last = name.rpartition(" ")
+    if name.endswith(_PAIRS + _UNCOUNTED):
         return name
-    if name.endswith("y") and name[-2] not in "aeiou":
-        return name[:-1] + "ies"
-    return name + ("es" if name.endswith(("s", "sh", "ch", "x")) else "s")
+    if last in _IRREGULAR:
+        last = _IRREGULAR[last]
+    elif last.endswith("y") and last[-2] not in "aeiou":
+        last = last[:-1] + "ies"
+    else:
+        last += "es" if last.endswith(("s", "sh", "ch", "x")) else "s"
+    return f"{before} {last}".strip()
 
 
 def english(scene: Scene, rng: Rng) -> list[str]:
@@ -40,6 +52,8 @@ def english(scene: Scene, rng: Rng) -> list[str]:
         noun += _choose(rng, SIZE[scene.size].en).split()
     if scene.colour:
         noun += _choose(rng, COLOUR[scene.colour].en, 0.8).split()
+    if scene.hand:
+        noun += HAND[scene.hand].en
     name = _choose(rng, THING[scene.thing].en, 0.7)
     if scene.count > 1:
         noun = [COUNTS[scene.count][0], *noun, *plural(name).split()]
@@ -48,18 +62,18 @@ def english(scene: Scene, rng: Rng) -> list[str]:
         if scene.island:
             noun = noun + ["island"] if rng.random() < 0.8 else noun + ["on", "an", "island"]
         if rng.random() < 0.8:
-            noun = [_article(noun), *noun]
+            noun = [*_article(noun), *noun]
     if scene.second:
         other = _choose(rng, THING[scene.second].en, 0.7).split()
         link = _choose(rng, RELATION[scene.relation].en).split() if scene.relation else ["and"]
-        noun += [*link, _article(other), *other]
+        noun += [*link, *_article(other), *other]
     if scene.position:
         noun += POSITION[scene.position].en[0].split()
     where = []
     if scene.place:
         where = _choose(rng, PLACE[scene.place].en).split()
     elif scene.sheet:
-        where = ["on", _article([scene.sheet]), scene.sheet, "background"]
+        where = ["on", *_article([scene.sheet]), scene.sheet, "background"]
     elif scene.island and rng.random() < 0.4:
         where = ["in", "the", "sea"]
     sentence = noun + where
@@ -72,7 +86,7 @@ def english(scene: Scene, rng: Rng) -> list[str]:
             sentence += ["in", *manner, "style"]
         else:
             whole = manner[-1] in ("watercolor", "watercolour", "painting", "drawing", "sketch", "cut-out", "window")
-            sentence = ([_article(manner), *manner, *([] if whole else ["picture"]), "of", *sentence]
+            sentence = ([*_article(manner), *manner, *([] if whole else ["picture"]), "of", *sentence]
                         if form < 0.9 else [*manner, *sentence])  # fmt: skip
     elif rng.random() < 0.08:
         sentence = [*rng.choice(["a picture of", "a painting of", "an image of"]).split(), *sentence]
@@ -101,6 +115,7 @@ def chinese(scene: Scene, rng: Rng) -> list[str]:
     if scene.colour:
         colour = _choose(rng, COLOUR[scene.colour].zh, 0.8)
         adjectives += [colour, "的"] if colour.endswith("色") or rng.random() < 0.5 else [colour]
+    adjectives += HAND[scene.hand].zh if scene.hand else []
     name = _choose(rng, thing.zh, 0.7)
     noun = [*adjectives, name]
     if scene.count > 1:
@@ -165,6 +180,17 @@ def caption(scene: Scene, rng: Rng, language: str | None = None) -> tuple[list[s
     is_chinese = rng.random() < CHINESE_SHARE if language is None else language == "zh"
     words = chinese(scene, rng) if is_chinese else english(scene, rng)
     text = join(words, is_chinese)
-    if not is_chinese and rng.random() < TYPO_SHARE:
+    if language is None and not is_chinese and rng.random() < TYPO_SHARE:
         text = _misspell(text, rng)
     return words, text
+
+
+def unseen_wording(scene: Scene, rng: Rng, language: str) -> tuple[list[str], str]:
+    """As `caption`, around the same words, in sentences that training never wrote."""
+    words, _ = caption(scene, rng, language)
+    frames = {
+        "en": [["please", "draw"], ["i", "would", "like", "to", "see"], ["show", "me"], ["there", "is"]],
+        "zh": [["请", "画"], ["我", "想", "看"], ["给", "我", "看看"], ["帮", "我", "画"]],
+    }[language]
+    words = [*frames[rng.integers(len(frames))], *words]
+    return words, join(words, language == "zh")

@@ -2,13 +2,8 @@
 
 x_t = (1 - t) x + t noise, the UNet sees t * 1000 and predicts noise - x: what diffusers'
 `FlowMatchEulerDiscreteScheduler` integrates. Captions are dropped to "" one time in ten, for guidance.
-
-Several processes train together (`run.Team`): each takes its own steps for some seconds, then they average their weights,
-counting each by the steps it took. On a machine that others use too, no process waits for a slower one.
 """
 
-import copy
-import math
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +16,13 @@ import run
 import tokenizer as bpe
 from captions import caption
 from latents import CHANNELS
-from optimizer import Muon
 from render import load_latents
 from scenes import draw_scene
 
 BATCH = 48
 DROP_CAPTION = 0.1
 CAPTIONS_PER_PICTURE = 6
+EDGES = ("embedding", "conv_in", "conv_out")  # trained by AdamW
 WIDTH_TEXT = 192
 UNET = {
     "sample_size": 8,
@@ -87,54 +82,12 @@ def load_data(work: Path, count: int) -> dict:
     return prepare_captions(work, count) | {"latents": torch.from_numpy(load_latents(work / "renders")[0])}
 
 
-def train(work: Path, data: dict, minutes: float, device: str, team: run.Team) -> Denoiser:
+def train(work: Path, data: dict, minutes: float, device: str) -> Denoiser:
     """Trains for `minutes`, resuming from `work/denoiser.pt`; returns the running mean of the weights."""
     torch.manual_seed(3)
     model = Denoiser(data["vocabulary"], data["end"], data["start"]).to(device, memory_format=torch.channels_last)
-    if (work / "start.pt").exists():
-        model.load_state_dict(torch.load(work / "start.pt"))
-    mean = copy.deepcopy(model).requires_grad_(False)
-    optimizer = Muon(model, 4e-3, 1e-3, edges=("embedding", "conv_in", "conv_out"))
-    checkpoint, step, seconds = work / "denoiser.pt", 0, 0.0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device)
-        model.load_state_dict(state["model"])
-        mean.load_state_dict(state["mean"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, seconds = state["step"], state["seconds"]
-    clock, first, total, rounds = run.Clock(minutes, seconds), step, 0.0, 0
-    generator = torch.Generator().manual_seed(1000 + step + 1_000_000 * team.rank)
-
-    def keep() -> None:
-        if team.rank == 0:
-            run.save(checkpoint, {"model": model.state_dict(), "mean": mean.state_dict(), "step": step,
-                                  "optimizer": optimizer.state_dict(), "seconds": clock.seconds})
-
-    fraction = clock.fraction
-    while fraction < 1:  # the processes' mean, so that all end in the same round
-        mine, loss_sum = 0, 0.0
-        while mine == 0 or not team.is_time():
-            optimizer.scale(run.learning_rate(1.0, step + mine, clock.fraction, decay_from=0.45))
-            loss = flow_loss(model, data, generator, device)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            mine, loss_sum = mine + 1, loss_sum + loss.item()
-        sums = (mine, loss_sum, clock.fraction / team.size)
-        taken, loss_sum, fraction = team.average([*model.parameters(), *optimizer.buffers], sums)
-        run.update_mean(mean, model, step, 0.998, taken / team.size)
-        if not math.isfinite(loss_sum):
-            raise RuntimeError(f"the loss is not finite at step {step}; the last checkpoint is {checkpoint}")
-        step, total, rounds = step + round(taken), loss_sum / taken, rounds + 1
-        if team.rank == 0 and rounds % 3 == 0:
-            rate = (step - first) * BATCH / (clock.seconds - seconds)
-            run.log(work, f"denoiser step {step} loss {total:.4f} {rate:.1f} samples/s {clock.seconds:.0f} s")
-        if rounds % 6 == 0:
-            keep()
-            data["latents"] = torch.from_numpy(load_latents(work / "renders")[0])
-    keep()
-    return mean.eval()
+    return run.fit(work, "denoiser", model, lambda generator: flow_loss(model, data, generator, device), minutes, BATCH,
+                   rates=(4e-3, 1e-3), edges=EDGES)  # fmt: skip
 
 
 def draw_batch(data: dict, generator: torch.Generator, device: str) -> tuple[torch.Tensor, ...]:

@@ -1,4 +1,4 @@
-"""Stage 5: the diffusers folder that `fraise pack` reads, with `fraise.json` (what the pack's manifest adds) beside it."""
+"""The last stage: the diffusers folder that `fraise pack` reads, with `fraise.json` (what the pack's manifest adds) beside it."""
 
 import json
 import shutil
@@ -10,7 +10,11 @@ from diffusers import AutoencoderTiny, FlowMatchEulerDiscreteScheduler
 from denoiser import Denoiser
 
 NAME = "fraise-1"
-RECOMMENDED = {"steps": 6, "guidance": 1.0, "width": 128, "height": 128}
+RECOMMENDED = {"steps": 4, "guidance": 1.0, "width": 128, "height": 128, "upscale": True}
+OPTIONAL = {  # what else of the work folder goes into the pack, if it is there: (library, class)
+    "upscaler": ("fraise", "SRVGGNetCompact"),
+    "scorer": ("transformers", "CLIPVisionModelWithProjection"),
+}
 EXAMPLES = {
     "en": [
         "a strawberry island under a starry sky",
@@ -51,16 +55,16 @@ def forget_origin(config: Path) -> None:
     config.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
 
 
-def export(out: Path, model: Denoiser, vae: Path, tokenizer: Path) -> Path:
-    """Writes the folder and puts it in place of an older one in one move."""
+def export(out: Path, model: Denoiser, work: Path) -> Path:
+    """Writes the folder, with the autoencoder and the optional parts that `work` has, in place of an older one in one move."""
     fresh, old = out.with_name(out.name + ".new"), out.with_name(out.name + ".old")
     shutil.rmtree(fresh, ignore_errors=True)
     model.text.save_pretrained(fresh / "text_encoder")
     model.unet.save_pretrained(fresh / "unet")
-    AutoencoderTiny.from_pretrained(vae).save_pretrained(fresh / "vae")
+    AutoencoderTiny.from_pretrained(work / "vae").save_pretrained(fresh / "vae")
     forget_origin(fresh / "vae" / "config.json")
     FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=1.0).save_pretrained(fresh / "scheduler")
-    shutil.copytree(tokenizer, fresh / "tokenizer")
+    shutil.copytree(work / "tokenizer", fresh / "tokenizer")
     index = {
         "_class_name": "StableDiffusionPipeline",
         "_diffusers_version": diffusers.__version__,
@@ -74,6 +78,10 @@ def export(out: Path, model: Denoiser, vae: Path, tokenizer: Path) -> Path:
         "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", "AutoencoderTiny"],
     }
+    for name, kind in OPTIONAL.items():
+        if (work / name).exists():
+            shutil.copytree(work / name, fresh / name)
+            index[name] = list(kind)
     (fresh / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
     (fresh / "fraise.json").write_text(json.dumps(PACK, indent=2, ensure_ascii=False) + "\n")
     shutil.rmtree(old, ignore_errors=True)

@@ -10,7 +10,7 @@ import numpy as np
 import resvg_py
 from PIL import Image
 
-from words import THINGS
+from words import HANDS, THINGS
 
 # Noto Emoji: Apache-2.0 (Google). Fluent Emoji flat: MIT (Microsoft). Versions pinned; fetched with `npm pack`.
 SETS = {"noto": ("@iconify-json/noto", "1.2.9"), "fluent": ("@iconify-json/fluent-emoji-flat", "1.2.6")}
@@ -49,14 +49,14 @@ def _square(drawing: Image.Image) -> Image.Image:
 
 
 def load_drawings(work: Path) -> dict[str, np.ndarray]:
-    """Thing id → RGBA uint8 [DRAWING_PX, DRAWING_PX, 4]; cached in `work/drawings.npz`."""
+    """Drawing ("set:name") → RGBA uint8 [DRAWING_PX, DRAWING_PX, 4], of both hands; cached in `work/drawings.npz`."""
+    names = sorted({t.drawing_by(hand) for t in THINGS for hand in (None, *(h.id for h in HANDS))})
     cache = work / "drawings.npz"
-    names = ";".join(t.drawing for t in THINGS)
     if cache.exists():
         stored = np.load(cache)
-        if str(stored["_names"]) == names:
-            return {t.id: stored[t.id] for t in THINGS}
+        if list(stored["names"]) == names:
+            return dict(zip(names, stored["drawings"]))
     sets = {name: _fetch(work, name) for name in SETS}
-    drawings = {t.id: _rasterise(sets[t.drawing.split(":")[0]], t.drawing.split(":")[1]) for t in THINGS}
-    np.savez(cache, _names=names, **drawings)
-    return drawings
+    drawings = np.stack([_rasterise(sets[name.split(":")[0]], name.split(":")[1]) for name in names])
+    np.savez(cache, names=names, drawings=drawings)
+    return dict(zip(names, drawings))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-PATCH, CHANNELS = 16, 32
+PATCH, CHANNELS = 16, 48
 FALL, STRONGEST = 0.3, 1.4
 
 

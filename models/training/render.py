@@ -25,6 +25,15 @@ def picture(scene: Scene, rng: Rng, drawings: dict[str, np.ndarray]) -> np.ndarr
     return cv2.resize(paint(scene, rng, drawings), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
 
 
+def paint_pairs(work: Path, seed: int, numbers: range) -> tuple[np.ndarray, np.ndarray]:
+    """The same pictures at the painter's size and at the model's."""
+    drawings, large = load_drawings(work), []
+    for i in numbers:
+        rng = np.random.default_rng((seed, i))
+        large.append(paint(draw_scene(rng), rng, drawings))
+    return np.stack(large), np.stack([cv2.resize(p, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for p in large])
+
+
 def paint_many(work: Path, seed: int, numbers: range) -> tuple[np.ndarray, list[Scene]]:
     """Pictures and scenes of the given numbers."""
     drawings, pictures, scenes = load_drawings(work), [], []

@@ -1,12 +1,18 @@
-"""What the training stages share: the clock of a stage, the learning rate, checkpoints, the running mean of weights."""
+"""What all trainings share: one loop (`fit`) with the clock, the learning rate, checkpoints and the running mean of weights."""
 
+import copy
 import math
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
+from torch import nn
+
+from optimizer import Muon
+
+LOG_SECONDS, KEEP_SECONDS = 20, 60
 
 
 class Clock:
@@ -24,44 +30,62 @@ class Clock:
         return min(1.0, self.seconds / self.budget)
 
 
-def learning_rate(peak: float, step: int, fraction: float, warmup: int = 100, decay_from: float = 0.6) -> float:
+def learning_rate(peak: float, step: int, fraction: float, warmup: int, decay_from: float) -> float:
     """Linear warm-up, a constant stretch, then a linear decay to 2 % over the rest of the budget."""
     decay = 1.0 if fraction < decay_from else max(0.02, (1 - fraction) / (1 - decay_from))
     return peak * min(1.0, (step + 1) / warmup) * decay
 
 
-class Team:
-    """Processes that train one model: each for itself for `period` seconds, then their weights are averaged."""
-
-    def __init__(self, rank: int = 0, size: int = 1, meeting: Path | None = None, period: float = 15.0):
-        self.rank, self.size, self.period = rank, size, period
-        self.next = math.ceil(time.time() / period) * period
-        if size > 1:
-            dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=size)
-
-    def is_time(self) -> bool:
-        return time.time() >= self.next
-
-    @torch.no_grad()
-    def average(self, tensors: list[torch.Tensor], sums: tuple[float, ...]) -> list[float]:
-        """Replaces `tensors` by their mean, weighted by the first of `sums` (steps); returns the sums of all processes."""
-        self.next = math.ceil(time.time() / self.period + 1e-3) * self.period
-        if self.size == 1:
-            return list(sums)
-        flat = torch.cat([t.data.flatten() for t in tensors]) * sums[0]
-        flat = torch.cat([flat, torch.tensor(sums, dtype=torch.float32)])
-        dist.all_reduce(flat)
-        totals = flat[-len(sums) :].tolist()
-        for tensor, part in zip(tensors, (flat[: -len(sums)] / totals[0]).split([t.numel() for t in tensors])):
-            tensor.data.copy_(part.view_as(tensor))
-        return totals
-
-
 @torch.no_grad()
-def update_mean(mean: torch.nn.Module, model: torch.nn.Module, step: int, slowest: float = 0.999, times: float = 1) -> None:
-    """Moves the running mean towards the model, as if `times` steps had done so."""
-    decay = min(slowest, (1 + step) / (20 + step)) ** times
+def update_mean(mean: nn.Module, model: nn.Module, step: int, slowest: float) -> None:
+    decay = min(slowest, (1 + step) / (20 + step))
     torch._foreach_lerp_(list(mean.parameters()), [p.data for p in model.parameters()], 1 - decay)
+
+
+def fit(work: Path, name: str, model: nn.Module, loss_of: Callable[[torch.Generator], torch.Tensor], minutes: float,
+        batch: int, rates: tuple[float, float], edges: tuple[str, ...] = (), slowest: float = 0.998,
+        warmup: int = 100, decay_from: float = 0.45, check: Callable[[nn.Module], str] | None = None) -> nn.Module:
+    """Trains `model` for `minutes` of wall clock and returns the running mean of its weights.
+
+    `loss_of(generator)` is the loss of one batch of `batch` samples; `rates` are Muon's and AdamW's peaks and `edges` as in
+    `Muon`. Resumes from WORK/NAME.pt. `check(mean)` is text to log every few minutes.
+    """
+    mean = copy.deepcopy(model).requires_grad_(False)
+    optimizer = Muon(model, *rates, edges)
+    checkpoint, step, before = work / f"{name}.pt", 0, 0.0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location=next(model.parameters()).device)
+        model.load_state_dict(state["model"])
+        mean.load_state_dict(state["mean"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, before = state["step"], state["seconds"]
+    clock, first, total, since = Clock(minutes, before), step, 0.0, step
+    logged = kept = checked = clock.seconds
+    generator = torch.Generator().manual_seed(1000 + step)
+    while clock.fraction < 1:
+        optimizer.scale(learning_rate(1.0, step, clock.fraction, warmup, decay_from))
+        loss = loss_of(generator)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        update_mean(mean, model, step, slowest)
+        step, total = step + 1, total + loss.item()
+        if not math.isfinite(total):
+            raise RuntimeError(f"{name}: the loss is not finite at step {step}; the last checkpoint is {checkpoint}")
+        now = clock.seconds
+        if now - logged > LOG_SECONDS or clock.fraction == 1:
+            rate = (step - first) * batch / (now - before)
+            log(work, f"{name} step {step} loss {total / (step - since):.4f} {rate:.1f} samples/s {now:.0f} s")
+            logged, total, since = now, 0.0, step
+        if now - kept > KEEP_SECONDS or clock.fraction == 1:
+            save(checkpoint, {"model": model.state_dict(), "mean": mean.state_dict(), "step": step,
+                              "optimizer": optimizer.state_dict(), "seconds": now})
+            kept = now
+        if check and now - checked > 5 * KEEP_SECONDS:
+            log(work, f"{name} step {step}: {check(mean.eval())}")
+            checked = now
+    return mean.eval()
 
 
 def save(path: Path, state: dict) -> None:

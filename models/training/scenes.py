@@ -10,7 +10,7 @@ import numpy as np
 import manners
 import places
 from places import RGB, SIZE, U, Rng
-from words import COLOURS, HATS, MANNERS, PLACES, THINGS, WEARERS
+from words import COLOURS, HANDS, HATS, MANNERS, PLACES, THING, THINGS, WEARERS
 
 HELD_OUT_PERCENT = 12
 
@@ -28,6 +28,7 @@ class Scene:
     sheet: str | None = None  # colour of the plain sheet, if it is named
     island: bool = False  # the thing stands on a small island in the sea, by day or (place "starry") at night
     manner: str | None = None
+    hand: str | None = None  # whose drawings: an id of words.HANDS; None: each thing's usual one
 
     def as_dict(self) -> dict:
         return asdict(self)
@@ -55,21 +56,21 @@ def _pick(rng: Rng, words) -> str:
 
 
 def _draw_fields(rng: Rng) -> dict:
-    fields: dict = {"thing": _pick(rng, THINGS)}
+    fields: dict = {"thing": "strawberry" if rng.random() < 0.01 else _pick(rng, THINGS)}  # the project's namesake
     kind = rng.random()
     if kind < 0.18:
         fields |= {"island": True, "place": "starry" if rng.random() < 0.5 else None}
-    elif kind < 0.22:
+    elif kind < 0.24:
         fields["count"] = int(rng.integers(2, 5))
-    elif kind < 0.26:
+    elif kind < 0.30:
         fields |= {"second": _pick(rng, THINGS), "relation": (None, "left")[rng.integers(2)]}
-    elif kind < 0.28:
+    elif kind < 0.33:
         fields |= {"second": _pick(rng, THINGS), "relation": "on"}
-    elif kind < 0.31:
+    elif kind < 0.36:
         fields |= {"thing": str(rng.choice(WEARERS)), "second": str(rng.choice(HATS)), "relation": "wearing"}
-    elif kind < 0.34:
+    elif kind < 0.39:
         fields["position"] = ("left", "right")[rng.integers(2)]
-    elif kind < 0.40:
+    elif kind < 0.44:
         fields["size"] = ("small", "big")[rng.integers(2)]
     if rng.random() < 0.16:
         fields["colour"] = _pick(rng, COLOURS)
@@ -81,6 +82,8 @@ def _draw_fields(rng: Rng) -> dict:
             fields["sheet"] = _pick(rng, COLOURS)
     if rng.random() < 0.42:
         fields["manner"] = _pick(rng, MANNERS)
+    if rng.random() < 0.06:
+        fields["hand"] = _pick(rng, HANDS)
     return fields
 
 
@@ -162,7 +165,7 @@ def paint(scene: Scene, rng: Rng, drawings: dict[str, np.ndarray]) -> np.ndarray
         picture = places.plain(rng, scene.sheet or "white")
     picture = np.ascontiguousarray(picture, np.float32)
     for thing, where in _layout(scene, rng):
-        drawing = drawings[thing]
+        drawing = drawings[THING[thing].drawing_by(scene.hand)]
         if scene.colour and thing == scene.thing:
             drawing = tint(drawing, scene.colour)
         paste(picture, drawing, where, rng, rim=scene.manner == "papercut")

@@ -13,7 +13,7 @@ from pathlib import Path
 from transformers import CLIPTokenizer
 
 MAX_LENGTH = 32
-MAX_TOKENS = 2048
+MAX_TOKENS = 4096
 START, END, LAST = "<|startoftext|>", "<|endoftext|>", "</w>"
 
 

@@ -1,65 +1,74 @@
-"""Trains the default model: render → latents → decoder, encoder and denoiser → student → export.
+"""Trains the default model: render → decoder, encoder → denoiser → student → upscaler, scorer → export.
 
-    python train.py --budget 90 --device cpu --processes 2     # minutes in all
-    python train.py --budget 20 --device cuda --renders 200000 --processes 16
+    python train.py --budget 150 --device cpu --processes 2     # minutes in all
+    python train.py --budget 25 --device cuda --renders 200000 --processes 16
+    python train.py --budget 150 --stages decoder encoder       # on one core, while another trains the denoiser
 
-Every stage keeps its result in --work and checkpoints on the way: run the same command again to resume. With an older
-model's folder in WORK/start (`unpack.py`), the denoiser begins from it (`start.py`).
+Every stage keeps its result in --work and checkpoints on the way: run the same command again to resume.
 """
 
 import argparse
 from pathlib import Path
 
 import torch
-import torch.multiprocessing as multiprocessing
 
-import autoencoder
 import run
+from autoencoder import train_decoder, train_encoder
 from denoiser import Denoiser, load_data, train
 from distill import distil
 from export import NAME, export
 from render import render
+from scorer import train_scorer
+from upscaler import train_upscaler
 
-SHARES = {"decoder": 0.2, "encoder": 0.04, "denoiser": 0.5, "student": 0.16}  # of the budget; rendering and export: the rest
-
-
-def _denoise(rank: int, args: argparse.Namespace) -> None:
-    """One process of the team: denoiser, then student."""
-    torch.set_num_threads(args.threads)
-    team = run.Team(rank, args.team, args.work / "meeting")
-    data = load_data(args.work, args.renders)
-    teacher = train(args.work, data, args.budget * SHARES["denoiser"], args.device, team)
-    student = distil(args.work, teacher, data, args.budget * SHARES["student"], args.device, team)
-    if rank == 0:
-        run.save(args.work / "final.pt", student.cpu().state_dict())
+SHARES = {"decoder": 0.2, "encoder": 0.03, "denoiser": 0.5, "student": 0.1, "upscaler": 0.07, "scorer": 0.07}  # of the budget
+STAGES = ("render", *SHARES, "export")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--budget", type=float, default=90, help="minutes of wall clock in all")
+    parser.add_argument("--budget", type=float, default=150, help="minutes of wall clock in all")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--work", type=Path, default=Path("work"), help="renders, checkpoints, logs")
     parser.add_argument("--out", type=Path, help=f"the diffusers folder (default: WORK/out/{NAME})")
-    parser.add_argument("--renders", type=int, default=14000)
+    parser.add_argument("--renders", type=int, default=60000)
+    parser.add_argument("--pictures", type=int, default=12000, help="renders kept as pictures too, for the autoencoder")
     parser.add_argument("--processes", type=int, default=1, help="painting processes")
-    parser.add_argument("--team", type=int, default=1, help="processes that train the denoiser together")
     parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch on the CPU")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    args.work.mkdir(parents=True, exist_ok=True)
+    work, device, out = args.work, args.device, args.out or args.work / "out" / NAME
+    work.mkdir(parents=True, exist_ok=True)
 
-    render(args.work, "held", 512, seed=900, pictures=512)
-    render(args.work, "renders", args.renders, seed=1, pictures=5000, processes=args.processes)
-    autoencoder.train_decoder(args.work, args.budget * SHARES["decoder"], args.device)
-    autoencoder.train_encoder(args.work, args.budget * SHARES["encoder"], args.device)
-    load_data(args.work, args.renders)  # the captions, before the processes want them
-    (args.work / "meeting").unlink(missing_ok=True)
-    multiprocessing.spawn(_denoise, (args,), args.team)
-    data = load_data(args.work, args.renders)
-    model = Denoiser(data["vocabulary"], data["end"], data["start"])
-    model.load_state_dict(torch.load(args.work / "final.pt"))
-    out = export(args.out or args.work / "out" / NAME, model, args.work / "vae", args.work / "tokenizer")
-    run.log(args.work, f"exported to {out}")
+    def minutes(stage: str) -> float:
+        return args.budget * SHARES[stage]
+
+    def model(name: str) -> Denoiser:
+        """An empty model, or the stored one of that name."""
+        fresh = Denoiser(data["vocabulary"], data["end"], data["start"])
+        fresh.load_state_dict(torch.load(work / name, map_location="cpu"))
+        return fresh
+
+    if "render" in args.stages:
+        render(work, "held", 512, seed=900, pictures=512)
+        render(work, "renders", args.renders, seed=1, pictures=args.pictures, processes=args.processes)
+    if "decoder" in args.stages:
+        train_decoder(work, minutes("decoder"), device)
+    if "encoder" in args.stages:
+        train_encoder(work, minutes("encoder"), device)
+    if "upscaler" in args.stages:
+        train_upscaler(work, minutes("upscaler"), device)
+    data = load_data(work, args.renders)
+    if "denoiser" in args.stages:
+        run.save(work / "teacher.pt", train(work, data, minutes("denoiser"), device).state_dict())
+    if "student" in args.stages:
+        run.save(work / "final.pt", distil(work, model("teacher.pt"), data, minutes("student"), device).state_dict())
+    if "scorer" in args.stages:
+        train_scorer(work, model("final.pt").text, data, minutes("scorer"), device)
+    if "export" in args.stages:
+        export(work / "out" / "teacher", model("teacher.pt"), work)
+        run.log(work, f"exported to {export(out, model('final.pt'), work)}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """The words the model knows: one line per thing, place, colour and manner, in English and Chinese.
 
-Things:   id | drawing (icon set:name) | English names | Chinese names | Chinese measure word
-The first name is the usual one, the others are synonyms. Each thing has one drawing in this version; which hand drew
-it (Noto or Fluent) was chosen by eye for how well it reads at 64 pixels.
+Things:   id | usual drawing (icon set:name) | English names | Chinese names | Chinese measure word
+The first name is the usual one, the others are synonyms. Both icon sets, the two drawing hands, have a drawing of that
+name (Fluent lacks the lighthouse); the usual one was chosen for how well it reads at 64 pixels, and a caption that names a
+hand (`HANDS`) gets that hand's.
 """
 
 from typing import NamedTuple
@@ -14,6 +15,10 @@ class Thing(NamedTuple):
     en: list[str]
     zh: list[str]
     measure: str
+
+    def drawing_by(self, hand: str | None) -> str:
+        """The drawing of a hand (an id of HANDS), or the usual one."""
+        return self.drawing if hand is None or self.id in ONE_HAND else f"{hand}:{self.drawing.split(':')[1]}"
 
 
 class Word(NamedTuple):
@@ -135,6 +140,298 @@ tophat | fluent:top-hat | top hat, hat | 礼帽, 帽子 | 顶
 teddy | fluent:teddy-bear | teddy bear, teddy | 泰迪熊, 玩具熊 | 只
 lantern | noto:red-paper-lantern | lantern, paper lantern | 灯笼 | 盏
 basketball | fluent:basketball | basketball | 篮球 | 个
+mango | fluent:mango | mango | 芒果 | 个
+melon | fluent:melon | melon | 甜瓜, 哈密瓜 | 个
+coconut | fluent:coconut | coconut | 椰子 | 个
+kiwi | fluent:kiwi-fruit | kiwi, kiwi fruit | 猕猴桃, 奇异果 | 个
+blueberry | fluent:blueberries | blueberry | 蓝莓 | 颗
+lime | fluent:lime | lime | 青柠 | 个
+eggplant | fluent:eggplant | eggplant, aubergine | 茄子 | 个
+corn | fluent:ear-of-corn | corn, ear of corn | 玉米 | 根
+potato | fluent:potato | potato | 土豆, 马铃薯 | 个
+cucumber | fluent:cucumber | cucumber | 黄瓜 | 根
+bellpepper | fluent:bell-pepper | bell pepper | 甜椒, 青椒 | 个
+chili | fluent:hot-pepper | chili, hot pepper | 辣椒 | 根
+broccoli | fluent:broccoli | broccoli | 西兰花 | 棵
+garlic | fluent:garlic | garlic | 大蒜, 蒜 | 头
+onion | fluent:onion | onion | 洋葱 | 个
+peanut | fluent:peanuts | peanut | 花生 | 颗
+lettuce | fluent:leafy-green | lettuce, cabbage | 生菜, 白菜 | 棵
+sweetpotato | fluent:roasted-sweet-potato | sweet potato | 红薯, 地瓜 | 个
+egg | fluent:egg | egg | 鸡蛋, 蛋 | 个
+bacon | fluent:bacon | bacon | 培根 | 片
+pancake | fluent:pancakes | pancake | 煎饼, 松饼 | 份
+waffle | fluent:waffle | waffle | 华夫饼 | 块
+croissant | fluent:croissant | croissant | 牛角包, 可颂 | 个
+baguette | fluent:baguette-bread | baguette | 法棍 | 根
+pretzel | fluent:pretzel | pretzel | 椒盐卷饼 | 个
+sandwich | fluent:sandwich | sandwich | 三明治 | 个
+taco | fluent:taco | taco | 塔可, 玉米饼 | 个
+hotdog | fluent:hot-dog | hot dog, hotdog | 热狗 | 个
+frenchfries | fluent:french-fries | french fries, fries | 薯条 | 份
+popcorn | fluent:popcorn | popcorn | 爆米花 | 桶
+salad | fluent:green-salad | salad | 沙拉 | 份
+spaghetti | fluent:spaghetti | spaghetti, pasta | 意大利面, 意面 | 盘
+sushi | fluent:sushi | sushi | 寿司 | 个
+riceball | fluent:rice-ball | rice ball, onigiri | 饭团 | 个
+rice | fluent:cooked-rice | rice, bowl of rice | 米饭 | 碗
+curry | fluent:curry-rice | curry | 咖喱饭, 咖喱 | 份
+noodle | fluent:steaming-bowl | noodle, bowl of noodles | 面条, 拉面 | 碗
+dumpling | fluent:dumpling | dumpling | 饺子 | 个
+mooncake | fluent:moon-cake | moon cake, mooncake | 月饼 | 块
+friedshrimp | fluent:fried-shrimp | fried shrimp | 炸虾 | 只
+pie | fluent:pie | pie | 馅饼 | 块
+chocolate | fluent:chocolate-bar | chocolate, chocolate bar | 巧克力 | 块
+candy | fluent:candy | candy, sweet | 糖果, 糖 | 颗
+lollipop | fluent:lollipop | lollipop | 棒棒糖 | 根
+honey | fluent:honey-pot | honey, pot of honey | 蜂蜜 | 罐
+meat | fluent:meat-on-bone | meat | 肉, 带骨肉 | 块
+chickenleg | fluent:poultry-leg | chicken leg, drumstick | 鸡腿 | 只
+milk | fluent:glass-of-milk | milk, glass of milk | 牛奶 | 杯
+tea | fluent:teacup-without-handle | tea, cup of tea | 茶, 绿茶 | 杯
+wine | fluent:wine-glass | wine, glass of wine | 红酒, 葡萄酒 | 杯
+cocktail | fluent:cocktail-glass | cocktail, martini | 鸡尾酒 | 杯
+beer | fluent:beer-mug | beer, mug of beer | 啤酒 | 杯
+soda | fluent:cup-with-straw | soda, lemonade | 汽水, 可乐 | 杯
+juicebox | fluent:beverage-box | juice box, juice | 果汁 | 盒
+hibiscus | fluent:hibiscus | hibiscus | 木槿, 芙蓉花 | 朵
+lotus | fluent:lotus | lotus | 莲花, 荷花 | 朵
+bouquet | fluent:bouquet | bouquet, bunch of flowers | 花束 | 束
+pottedplant | fluent:potted-plant | potted plant | 盆栽 | 盆
+seedling | fluent:seedling | seedling, sprout | 幼苗, 小苗 | 株
+fallenleaf | fluent:fallen-leaf | fallen leaf, leaf | 落叶 | 片
+wheat | fluent:sheaf-of-rice | wheat | 麦穗, 稻穗 | 束
+nest | fluent:nest-with-eggs | nest, nest of eggs | 鸟巢 | 个
+wolf | fluent:wolf | wolf | 狼 | 只
+raccoon | fluent:raccoon | raccoon | 浣熊 | 只
+hamster | fluent:hamster | hamster | 仓鼠 | 只
+polarbear | fluent:polar-bear | polar bear | 北极熊 | 只
+horse | fluent:horse | horse | 马 | 匹
+zebra | fluent:zebra | zebra | 斑马 | 匹
+deer | fluent:deer | deer, stag | 鹿, 小鹿 | 只
+donkey | fluent:donkey | donkey | 驴 | 头
+bison | fluent:bison | bison, buffalo | 野牛 | 头
+goat | fluent:goat | goat | 山羊 | 只
+sheep | fluent:ewe | sheep | 绵羊, 羊 | 只
+llama | fluent:llama | llama, alpaca | 羊驼 | 只
+camel | fluent:camel | camel | 骆驼 | 头
+giraffe | fluent:giraffe | giraffe | 长颈鹿 | 只
+mammoth | fluent:mammoth | mammoth | 猛犸象 | 头
+rhinoceros | fluent:rhinoceros | rhinoceros, rhino | 犀牛 | 头
+hippopotamus | fluent:hippopotamus | hippopotamus, hippo | 河马 | 头
+kangaroo | fluent:kangaroo | kangaroo | 袋鼠 | 只
+sloth | fluent:sloth | sloth | 树懒 | 只
+otter | fluent:otter | otter | 水獭 | 只
+hedgehog | fluent:hedgehog | hedgehog | 刺猬 | 只
+bat | fluent:bat | bat | 蝙蝠 | 只
+squirrel | fluent:chipmunk | squirrel, chipmunk | 松鼠 | 只
+gorilla | fluent:gorilla | gorilla | 大猩猩 | 只
+leopard | fluent:leopard | leopard | 豹子, 豹 | 只
+rooster | fluent:rooster | rooster, cock | 公鸡 | 只
+turkey | fluent:turkey | turkey | 火鸡 | 只
+eagle | fluent:eagle | eagle | 鹰, 老鹰 | 只
+swan | fluent:swan | swan | 天鹅 | 只
+peacock | fluent:peacock | peacock | 孔雀 | 只
+parrot | fluent:parrot | parrot | 鹦鹉 | 只
+dove | fluent:dove | dove | 鸽子, 白鸽 | 只
+goose | fluent:goose | goose | 鹅 | 只
+crocodile | fluent:crocodile | crocodile, alligator | 鳄鱼 | 条
+lizard | fluent:lizard | lizard | 蜥蜴 | 只
+snake | fluent:snake | snake | 蛇 | 条
+trex | fluent:t-rex | t-rex, tyrannosaurus | 霸王龙 | 只
+shark | fluent:shark | shark | 鲨鱼 | 条
+seal | fluent:seal | seal | 海豹 | 只
+blowfish | fluent:blowfish | blowfish, pufferfish | 河豚 | 条
+jellyfish | fluent:jellyfish | jellyfish | 水母 | 只
+coral | fluent:coral | coral | 珊瑚 | 株
+squid | fluent:squid | squid | 鱿鱼, 乌贼 | 只
+shrimp | fluent:shrimp | shrimp, prawn | 虾 | 只
+lobster | fluent:lobster | lobster | 龙虾 | 只
+shell | fluent:spiral-shell | seashell, shell | 贝壳, 海螺 | 个
+bee | fluent:honeybee | bee, honeybee | 蜜蜂 | 只
+ant | fluent:ant | ant | 蚂蚁 | 只
+beetle | fluent:beetle | beetle | 甲虫 | 只
+spider | fluent:spider | spider | 蜘蛛 | 只
+spiderweb | fluent:spider-web | spider web, cobweb | 蜘蛛网 | 张
+scorpion | fluent:scorpion | scorpion | 蝎子 | 只
+caterpillar | fluent:bug | caterpillar | 毛毛虫 | 条
+pawprint | fluent:paw-prints | paw print | 爪印 | 个
+feather | fluent:feather | feather | 羽毛 | 根
+taxi | fluent:taxi | taxi, cab | 出租车 | 辆
+policecar | fluent:police-car | police car | 警车 | 辆
+ambulance | fluent:ambulance | ambulance | 救护车 | 辆
+fireengine | fluent:fire-engine | fire engine, fire truck | 消防车 | 辆
+truck | fluent:delivery-truck | truck, delivery truck | 货车, 卡车 | 辆
+tractor | fluent:tractor | tractor | 拖拉机 | 辆
+racingcar | fluent:racing-car | racing car, race car | 赛车 | 辆
+motorcycle | fluent:motorcycle | motorcycle, motorbike | 摩托车 | 辆
+bicycle | fluent:bicycle | bicycle, bike | 自行车 | 辆
+skateboard | fluent:skateboard | skateboard | 滑板 | 块
+helicopter | fluent:helicopter | helicopter | 直升机 | 架
+parachute | fluent:parachute | parachute | 降落伞 | 顶
+satellite | fluent:satellite | satellite | 卫星, 人造卫星 | 颗
+speedboat | fluent:speedboat | speedboat | 快艇 | 艘
+ship | fluent:ship | ship | 轮船, 大船 | 艘
+tram | fluent:tram | tram, streetcar | 有轨电车 | 辆
+bullettrain | fluent:bullet-train | bullet train, high-speed train | 高铁, 子弹头列车 | 列
+rollerskate | fluent:roller-skate | roller skate | 轮滑鞋 | 只
+sled | fluent:sled | sled, sleigh | 雪橇 | 架
+anchor | fluent:anchor | anchor | 锚, 船锚 | 个
+trafficlight | fluent:vertical-traffic-light | traffic light | 红绿灯 | 个
+church | fluent:church | church | 教堂 | 座
+mosque | fluent:mosque | mosque | 清真寺 | 座
+hut | fluent:hut | hut | 茅屋, 茅草屋 | 座
+tower | fluent:tokyo-tower | tower, radio tower | 铁塔, 塔 | 座
+statueofliberty | fluent:statue-of-liberty | statue of liberty | 自由女神像 | 座
+ferriswheel | fluent:ferris-wheel | ferris wheel | 摩天轮 | 座
+carouselhorse | fluent:carousel-horse | carousel horse, carousel | 旋转木马 | 匹
+circustent | fluent:circus-tent | circus tent, circus | 马戏团帐篷 | 顶
+fountain | fluent:fountain | fountain | 喷泉 | 座
+mountain | fluent:snow-capped-mountain | mountain, snowy mountain | 雪山 | 座
+factory | fluent:factory | factory | 工厂 | 座
+japanesecastle | fluent:japanese-castle | japanese castle, pagoda | 日本城堡, 天守阁 | 座
+shrinegate | fluent:shinto-shrine | shrine gate, torii | 鸟居 | 座
+temple | fluent:classical-building | temple, museum | 神殿, 博物馆 | 座
+shop | fluent:convenience-store | shop, store | 商店, 便利店 | 家
+moai | fluent:moai | moai | 摩艾石像, 石像 | 座
+log | fluent:wood | log, wood | 木头, 木材 | 根
+rock | fluent:rock | rock, stone | 石头, 岩石 | 块
+door | fluent:door | door | 门 | 扇
+window | fluent:window | window | 窗户, 窗 | 扇
+cloud | fluent:cloud | cloud | 云, 白云 | 朵
+raincloud | fluent:cloud-with-rain | rain cloud | 雨云, 乌云 | 朵
+lightning | fluent:high-voltage | lightning, lightning bolt | 闪电 | 道
+tornado | fluent:tornado | tornado | 龙卷风 | 个
+comet | fluent:comet | comet, meteor | 彗星, 流星 | 颗
+fullmoon | fluent:full-moon | full moon | 满月 | 轮
+wave | fluent:water-wave | wave | 海浪, 波浪 | 朵
+dropofwater | fluent:droplet | drop of water, water drop | 水滴 | 滴
+sparkle | fluent:sparkles | sparkle | 闪光 | 片
+earth | fluent:globe-showing-asia-australia | earth, globe | 地球 | 个
+hammer | fluent:hammer | hammer | 锤子 | 把
+axe | fluent:axe | axe | 斧头 | 把
+saw | fluent:carpentry-saw | saw | 锯子 | 把
+wrench | fluent:wrench | wrench, spanner | 扳手 | 把
+screwdriver | fluent:screwdriver | screwdriver | 螺丝刀 | 把
+magnet | fluent:magnet | magnet | 磁铁 | 块
+ladder | fluent:ladder | ladder | 梯子 | 架
+bucket | fluent:bucket | bucket | 水桶 | 个
+broom | fluent:broom | broom | 扫帚 | 把
+basket | fluent:basket | basket | 篮子 | 个
+toothbrush | fluent:toothbrush | toothbrush | 牙刷 | 把
+bathtub | fluent:bathtub | bathtub, bath | 浴缸 | 个
+chair | fluent:chair | chair | 椅子 | 把
+sofa | fluent:couch-and-lamp | sofa, couch | 沙发 | 张
+bed | fluent:bed | bed | 床 | 张
+mirror | fluent:mirror | mirror | 镜子 | 面
+lightbulb | fluent:light-bulb | light bulb, bulb | 灯泡 | 个
+laptop | fluent:laptop | laptop | 笔记本电脑 | 台
+computer | fluent:desktop-computer | computer, desktop computer | 电脑 | 台
+phone | fluent:mobile-phone | phone, mobile phone | 手机 | 部
+telephone | fluent:telephone | telephone | 电话 | 部
+television | fluent:television | television, tv | 电视, 电视机 | 台
+radio | fluent:radio | radio | 收音机 | 台
+camera | fluent:camera | camera | 相机, 照相机 | 台
+filmcamera | fluent:movie-camera | film camera, movie camera | 电影摄影机 | 台
+headphones | fluent:headphone | headphones | 耳机 | 副
+microphone | fluent:microphone | microphone | 话筒, 麦克风 | 个
+gamecontroller | fluent:video-game | game controller, gamepad | 游戏手柄 | 个
+watch | fluent:watch | watch, wristwatch | 手表 | 块
+hourglass | fluent:hourglass-not-done | hourglass | 沙漏 | 个
+compass | fluent:compass | compass | 指南针 | 个
+telescope | fluent:telescope | telescope | 望远镜 | 架
+microscope | fluent:microscope | microscope | 显微镜 | 台
+pill | fluent:pill | pill, capsule | 药丸, 胶囊 | 颗
+scissors | fluent:scissors | scissors | 剪刀 | 把
+pencil | fluent:pencil | pencil | 铅笔 | 支
+crayon | fluent:crayon | crayon | 蜡笔 | 支
+paintbrush | fluent:paintbrush | paintbrush | 画笔 | 支
+palette | fluent:artist-palette | palette, paint palette | 调色板 | 块
+paperclip | fluent:paperclip | paperclip | 回形针 | 枚
+envelope | fluent:envelope | envelope, letter | 信封, 信 | 封
+map | fluent:world-map | map, world map | 地图, 世界地图 | 张
+calendar | fluent:calendar | calendar | 日历 | 本
+backpack | fluent:backpack | backpack | 背包, 书包 | 个
+handbag | fluent:handbag | handbag, purse | 手提包 | 个
+suitcase | fluent:luggage | suitcase, luggage | 行李箱 | 个
+moneybag | fluent:money-bag | money bag, bag of money | 钱袋 | 个
+coin | fluent:coin | coin, gold coin | 金币, 硬币 | 枚
+trophy | fluent:trophy | trophy, cup | 奖杯 | 座
+medal | fluent:sports-medal | medal | 奖牌 | 枚
+target | fluent:bullseye | target, bullseye | 靶子, 靶心 | 个
+die | fluent:game-die | die, game die | 骰子 | 个
+puzzlepiece | fluent:puzzle-piece | puzzle piece, jigsaw piece | 拼图 | 块
+kite | fluent:kite | kite | 风筝 | 只
+boomerang | fluent:boomerang | boomerang | 回旋镖 | 个
+bowandarrow | fluent:bow-and-arrow | bow and arrow, bow | 弓箭 | 副
+dagger | fluent:dagger | dagger, knife | 匕首 | 把
+crossedswords | fluent:crossed-swords | crossed swords | 双剑 | 对
+shield | fluent:shield | shield | 盾牌 | 面
+bomb | fluent:bomb | bomb | 炸弹 | 颗
+magicwand | fluent:magic-wand | magic wand, wand | 魔杖 | 根
+crystalball | fluent:crystal-ball | crystal ball | 水晶球 | 个
+ring | fluent:ring | ring, diamond ring | 戒指 | 枚
+lipstick | fluent:lipstick | lipstick | 口红 | 支
+necktie | fluent:necktie | necktie, tie | 领带 | 条
+tshirt | fluent:t-shirt | t-shirt, shirt | 衬衫, 短袖 | 件
+dress | fluent:dress | dress | 裙子, 连衣裙 | 条
+kimono | fluent:kimono | kimono | 和服 | 件
+sock | fluent:socks | sock | 袜子 | 双
+scarf | fluent:scarf | scarf | 围巾 | 条
+sneaker | fluent:running-shoe | sneaker, running shoe | 运动鞋, 跑鞋 | 只
+highheel | fluent:high-heeled-shoe | high heel, high-heeled shoe | 高跟鞋 | 只
+boot | fluent:womans-boot | boot | 靴子 | 只
+glasses | fluent:glasses | glasses, spectacles | 眼镜 | 副
+sunglasses | fluent:sunglasses | sunglasses | 墨镜, 太阳镜 | 副
+cap | fluent:billed-cap | cap, baseball cap | 鸭舌帽, 棒球帽 | 顶
+strawhat | fluent:womans-hat | straw hat, sun hat | 草帽 | 顶
+graduationcap | fluent:graduation-cap | graduation cap | 学士帽, 博士帽 | 顶
+helmet | fluent:rescue-workers-helmet | helmet | 头盔, 安全帽 | 顶
+ribbon | fluent:ribbon | ribbon | 蝴蝶结, 丝带 | 个
+yarn | fluent:yarn | yarn, ball of yarn | 毛线球, 毛线 | 团
+piano | fluent:musical-keyboard | piano, piano keyboard | 钢琴, 琴键 | 架
+violin | fluent:violin | violin | 小提琴 | 把
+trumpet | fluent:trumpet | trumpet | 小号 | 把
+saxophone | fluent:saxophone | saxophone | 萨克斯 | 把
+accordion | fluent:accordion | accordion | 手风琴 | 架
+drum | fluent:drum | drum | 鼓, 小鼓 | 面
+musicalnote | fluent:musical-note | musical note, note | 音符 | 个
+baseball | fluent:baseball | baseball | 棒球 | 个
+volleyball | fluent:volleyball | volleyball | 排球 | 个
+tennisball | fluent:tennis | tennis ball | 网球 | 个
+americanfootball | fluent:american-football | american football | 美式足球 | 个
+billiardball | fluent:pool-8-ball | billiard ball, 8 ball | 台球, 黑八 | 个
+boxingglove | fluent:boxing-glove | boxing glove | 拳击手套 | 只
+iceskate | fluent:ice-skate | ice skate | 冰鞋 | 只
+fishingrod | fluent:fishing-pole | fishing rod, fishing pole | 钓鱼竿 | 根
+lifebuoy | fluent:ring-buoy | lifebuoy, life ring | 救生圈 | 个
+vase | fluent:amphora | vase, amphora | 花瓶, 陶罐 | 个
+forkandknife | fluent:fork-and-knife | fork and knife | 刀叉 | 副
+spoon | fluent:spoon | spoon | 勺子 | 把
+lock | fluent:locked | lock, padlock | 锁, 挂锁 | 把
+megaphone | fluent:megaphone | megaphone | 喇叭, 扩音器 | 个
+windchime | fluent:wind-chime | wind chime | 风铃 | 串
+foldingfan | fluent:folding-hand-fan | folding fan, fan | 扇子, 折扇 | 把
+redenvelope | fluent:red-envelope | red envelope | 红包 | 个
+pirateflag | fluent:pirate-flag | pirate flag | 海盗旗 | 面
+skull | fluent:skull | skull | 骷髅, 头骨 | 个
+bone | fluent:bone | bone | 骨头 | 根
+tooth | fluent:tooth | tooth | 牙齿 | 颗
+brain | fluent:brain | brain | 大脑 | 个
+eye | fluent:eye | eye | 眼睛 | 只
+brokenheart | fluent:broken-heart | broken heart | 破碎的心 | 颗
+alien | fluent:alien | alien | 外星人 | 个
+spaceinvader | fluent:alien-monster | space invader, monster | 小怪兽, 怪兽 | 个
+clown | fluent:clown-face | clown | 小丑 | 个
+santaclaus | fluent:santa-claus | santa claus, santa | 圣诞老人 | 个
+baby | fluent:baby | baby | 婴儿, 宝宝 | 个
+smiley | fluent:grinning-face | smiley, smiling face | 笑脸 | 个
+partypopper | fluent:party-popper | party popper | 礼花, 彩带筒 | 个
+discoball | fluent:mirror-ball | disco ball | 迪斯科球 | 个
+gear | fluent:gear | gear, cog | 齿轮 | 个
+atom | fluent:atom-symbol | atom | 原子 | 个
+satellitedish | fluent:satellite-antenna | satellite dish, radar | 雷达, 天线 | 座
+scales | fluent:balance-scale | scales, balance | 天平 | 架
 """
 
 _PLACES = """
@@ -209,6 +506,11 @@ POSITIONS = [
     Word("left", ["on the left"], ["左边"]),
     Word("right", ["on the right"], ["右边"]),
 ]
+HANDS = [  # the icon sets; their words stand before the noun
+    Word("noto", ["cartoon"], ["卡通"]),
+    Word("fluent", ["flat"], ["扁平"]),
+]
+ONE_HAND = {"lighthouse"}
 COUNTS = {2: ("two", "两"), 3: ("three", "三"), 4: ("four", "四")}
 RELATIONS = [  # between the first thing and the second
     Word("left", ["left of", "to the left of", "next to"], ["左边", "旁边"]),
@@ -225,6 +527,7 @@ THING = {t.id: t for t in THINGS}
 PLACE = {w.id: w for w in PLACES}
 COLOUR = {w.id: w for w in COLOURS}
 MANNER = {w.id: w for w in MANNERS}
+HAND = {w.id: w for w in HANDS}
 SIZE = {w.id: w for w in SIZES}
 POSITION = {w.id: w for w in POSITIONS}
 RELATION = {w.id: w for w in RELATIONS}

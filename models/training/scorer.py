@@ -1,0 +1,115 @@
+"""Stage 7: a CLIP-style scorer: how well a picture fits a prompt, on the pack's own text encoder.
+
+The image tower is a small `CLIPVisionModelWithProjection`, whose patch embedding starts from the principal components; the
+text tower is the trained text encoder, frozen, with a projection of its own. Both learn by CLIP's contrastive loss
+(Radford et al., arXiv:2103.00020) on renders, half of them passed through latents with noise and the decoder.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderTiny
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn import functional as F
+from transformers import CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+import run
+from autoencoder import LATENT_NOISE, to_pixels
+from latents import PATCH
+from render import SIZE, fit_components, load_latents, load_pictures
+
+BATCH, WIDTH, PROJECTION = 96, 192, 128
+
+
+class Scorer(nn.Module):
+    def __init__(self, text_width: int):
+        super().__init__()
+        self.vision = CLIPVisionModelWithProjection(CLIPVisionConfig(
+            hidden_size=WIDTH, intermediate_size=4 * WIDTH, projection_dim=PROJECTION, num_hidden_layers=4,
+            num_attention_heads=4, image_size=SIZE, patch_size=PATCH, hidden_act="quick_gelu",
+        ))  # fmt: skip
+        self.text_projection = nn.Linear(text_width, PROJECTION, bias=False)
+        self.logit_scale = nn.Parameter(torch.tensor(2.6))
+
+    def pictures(self, pixels: torch.Tensor) -> torch.Tensor:
+        """[N, 3, SIZE, SIZE] in [-1, 1] → unit vectors."""
+        return F.normalize(self.vision(pixels).image_embeds.float(), dim=-1)
+
+    def prompts(self, pooled: torch.Tensor) -> torch.Tensor:
+        return F.normalize(self.text_projection(pooled).float(), dim=-1)
+
+
+def save_scorer(model: Scorer, folder: Path) -> None:
+    model.vision.save_pretrained(folder)
+    weights = {name: value.contiguous() for name, value in model.vision.state_dict().items()}
+    weights |= {"text_projection.weight": model.text_projection.weight.detach(), "logit_scale": model.logit_scale.detach()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@torch.no_grad()
+def _start_from_components(model: Scorer, work: Path) -> None:
+    """The patch embedding's first channels are the latents' components, at unit scale."""
+    components, weight = fit_components(work), model.vision.vision_model.embeddings.patch_embedding.weight
+    basis = (components.basis / components.scale).T.reshape(-1, PATCH, PATCH, 3).transpose(0, 3, 1, 2)
+    weight[: len(basis)] = torch.from_numpy(basis.copy()).to(weight)
+
+
+@torch.no_grad()
+def _decoded(work: Path, name: str, count: int) -> np.ndarray:
+    """Pictures of the first latents with noise, uint8."""
+    decoder, out = AutoencoderTiny.from_pretrained(work / "vae").decoder.eval(), []
+    latents = torch.from_numpy(load_latents(work / name)[0][:count]).float()
+    generator = torch.Generator().manual_seed(31)
+    for z in latents.split(32):
+        z = z + LATENT_NOISE * torch.rand(len(z), 1, 1, 1, generator=generator) * torch.randn(z.shape, generator=generator)
+        with torch.autocast("cpu", torch.bfloat16):
+            pixels = decoder(z.contiguous(memory_format=torch.channels_last)).float()
+        out.append(((pixels.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
+    return np.concatenate(out)
+
+
+@torch.no_grad()
+def _pooled(text: CLIPTextModel, ids: torch.Tensor) -> torch.Tensor:
+    """Pooled outputs of token ids [..., L], in float16."""
+    flat = ids.flatten(0, -2).long()
+    return torch.cat([text(part).pooler_output.half() for part in flat.split(512)]).view(*ids.shape[:-1], -1)
+
+
+def train_scorer(work: Path, text: CLIPTextModel, data: dict, minutes: float, device: str = "cpu") -> None:
+    """Trains for `minutes` on the model's text encoder, and writes `work/scorer`."""
+    torch.manual_seed(8)
+    pictures = load_pictures(work / "renders")
+    decoded = _decoded(work, "renders", len(pictures) // 2)
+    pooled = _pooled(text.eval(), data["ids"][: len(pictures)])
+    scorer = Scorer(pooled.shape[-1]).to(device)
+    _start_from_components(scorer, work)
+    held = slice(len(pictures) - 512, len(pictures))  # never trained
+
+    def similarities(model: Scorer, shown: np.ndarray, features: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(device, torch.bfloat16):
+            seen = model.pictures(to_pixels(shown, device))
+        return seen @ model.prompts(features.float().to(device)).T
+
+    def loss_of(generator: torch.Generator) -> torch.Tensor:
+        pick = torch.randint(held.start, (BATCH,), generator=generator)
+        which = torch.randint(pooled.shape[1], (BATCH,), generator=generator)
+        shown = pictures[pick.numpy()]
+        through = (pick < len(decoded)).numpy() & (torch.rand(BATCH, generator=generator) < 0.7).numpy()
+        shown[through] = decoded[pick.numpy()[through]]
+        logits = similarities(scorer, shown, pooled[pick, which]) * scorer.logit_scale.exp().clamp(max=100)
+        truth = torch.arange(BATCH, device=device)
+        return (F.cross_entropy(logits, truth) + F.cross_entropy(logits.T, truth)) / 2
+
+    @torch.no_grad()
+    def check(mean: Scorer) -> str:
+        order = similarities(mean, pictures[held], pooled[held, 0])
+        right = [(part.argmax(1) == torch.arange(32, device=device)).float().mean().item()
+                 for part in (order[i : i + 32, i : i + 32] for i in range(0, 512, 32))]  # fmt: skip
+        return f"the right caption of 32 in {100 * np.mean(right):.1f} %"
+
+    edges = ("embedding", "visual_projection", "text_projection", "logit_scale")
+    mean = run.fit(work, "scorer", scorer, loss_of, minutes, BATCH, (3e-3, 1e-3), edges, slowest=0.99, check=check)
+    run.log(work, f"scorer done: {check(mean)}")
+    save_scorer(mean.cpu(), work / "scorer")
