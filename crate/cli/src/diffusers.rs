@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fraise_engine::convert::file::pickle;
 use fraise_engine::convert::{Plan, SafetensorsFile, preview};
-use fraise_engine::{Error, Result};
+use fraise_engine::{Error, Result, upscaler};
 use serde_json::Value;
 
 use crate::disk::DiskFile;
@@ -17,6 +17,8 @@ const MAX_TEXT_BYTES: u64 = 64 << 20;
 /// The pipeline with two text encoders.
 const XL: &str = "StableDiffusionXLPipeline";
 const FORCE_ZEROS: &str = "force_zeros_for_empty_prompt";
+/// Parts that a folder may have besides those that paint, where its index names them.
+const OPTIONAL_PARTS: [&str; 1] = [upscaler::COMPONENT];
 
 /// A folder with `model_index.json`.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub struct DiffusersFolder {
     pub pipeline: String,
     /// A setting of the pipeline that belongs to no part; packs keep it with the second text encoder.
     force_zeros: Option<Value>,
+    /// What it has besides what paints.
+    optional: Vec<&'static str>,
 }
 
 impl DiffusersFolder {
@@ -34,12 +38,14 @@ impl DiffusersFolder {
     /// # Errors
     /// [`Error::Request`] where it is no diffusers folder, or one of a pipeline that cannot be packed.
     pub fn open(root: &Path) -> Result<Self> {
-        let mut folder = Self { root: root.to_owned(), pipeline: String::new(), force_zeros: None };
+        let mut folder = Self::at(root);
         let Some(index) = folder.json("", "model_index.json")? else {
             refuse_pickles_in(root)?;
             let advice = "holds no model_index.json; give the folder of a diffusers pipeline, or one .safetensors file";
             return Err(Error::request("SRC", format!("{} {advice}", root.display())));
         };
+        // diffusers writes [null, null] for a part that is left out.
+        folder.optional.extend(OPTIONAL_PARTS.into_iter().filter(|part| index[part][1].is_string()));
         folder.force_zeros = index.get(FORCE_ZEROS).cloned();
         folder.pipeline = index["_class_name"].as_str().unwrap_or_default().to_owned();
         match folder.pipeline.as_str() {
@@ -49,6 +55,10 @@ impl DiffusersFolder {
                 format!("pipelines of class `{other}` cannot be packed; StableDiffusionPipeline and {XL} can"),
             )),
         }
+    }
+
+    fn at(root: &Path) -> Self {
+        Self { root: root.to_owned(), pipeline: String::new(), force_zeros: None, optional: Vec::new() }
     }
 
     /// The folder's own name.
@@ -107,7 +117,7 @@ impl DiffusersFolder {
         for part in if is_xl { &["text_encoder", "text_encoder_2"][..] } else { &["text_encoder"] } {
             self.add_part(part, &mut plan, files).await?;
         }
-        for part in ["unet", "vae"] {
+        for part in ["unet", "vae"].iter().chain(&self.optional) {
             self.add_part(part, &mut plan, files).await?;
         }
         Ok(plan)
@@ -183,7 +193,7 @@ impl DiffusersFolder {
     /// # Errors
     /// As [`DiffusersFolder::plan`] and [`preview::add`].
     pub async fn add_preview(root: &Path, plan: &mut Plan, files: &mut Vec<SafetensorsFile<DiskFile>>) -> Result<()> {
-        let folder = Self { root: root.to_owned(), pipeline: String::new(), force_zeros: None };
+        let folder = Self::at(root);
         let config = folder.config("", "config.json")?;
         match folder.weights("")?.paths.as_slice() {
             [path] => files.push(SafetensorsFile::open("preview-decoder", DiskFile::open(path)?).await?),

@@ -5,10 +5,9 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use burn::tensor::wgpu::WgpuBackend;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use clap::{Args, ValueEnum};
-use fraise_engine::picture::Picture;
+use fraise_engine::picture::{Picture, PictureInfo};
 use fraise_engine::pipeline::Pipeline;
 use fraise_engine::request::{EffectiveRequest, PromptSyntax, Request};
 use fraise_engine::store::Sha2Digest;
@@ -17,6 +16,7 @@ use futures::StreamExt;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
+use crate::device::DeviceKind;
 use crate::folder::{FolderStore, read_bounded, write_whole};
 use crate::output::{self, mebibytes};
 
@@ -58,7 +58,7 @@ pub struct GenerateArguments {
     /// Start from the tensor `init_latents` [1, C, h, w] of this file instead of the seed's noise
     #[arg(long, value_name = "F.safetensors")]
     init_latents: Option<PathBuf>,
-    /// Write `final_latents`, `image` [1, 3, H, W] in [0, 1], and `steps` [N, C, h, w]
+    /// Write `final_latents`, `image` [1, 3, H, W] in [0, 1] (larger with --upscale), and `steps` [N, C, h, w]
     #[arg(long, value_name = "F.safetensors")]
     save: Option<PathBuf>,
     /// What computes
@@ -67,17 +67,12 @@ pub struct GenerateArguments {
     /// How the prompt is read
     #[arg(long, value_enum, default_value_t = Syntax::Plain)]
     prompt_syntax: Syntax,
+    /// Make the picture larger by the pack's upscaler
+    #[arg(long)]
+    upscale: bool,
     /// Where the picture goes [default: fraise.png, unless there is --save]
     #[arg(short, value_name = "OUT.png")]
     out: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum DeviceKind {
-    /// Vulkan, Metal or DirectX 12
-    Gpu,
-    /// This processor
-    Cpu,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -105,7 +100,7 @@ pub async fn run(arguments: &GenerateArguments) -> Result<()> {
     let started = Instant::now();
     let store = FolderStore::new(&arguments.model);
     let manifest = store.manifest()?;
-    let device = open(arguments.device)?;
+    let device = arguments.device.open()?;
     let bar = output::bytes_bar(manifest.total_bytes, "loading");
     let mut on_progress = |progress: fraise_engine::loader::Progress| {
         bar.set_length(progress.total_bytes);
@@ -120,6 +115,9 @@ pub async fn run(arguments: &GenerateArguments) -> Result<()> {
             cut.field, cut.tokens, cut.text
         ));
     }
+    if request.upscale {
+        pipeline.load_upscaler(&manifest, &store, &Sha2Digest).await?;
+    }
     let latents = arguments.init_latents.as_deref().map(|path| init_latents(path, &device)).transpose()?;
     let loaded = started.elapsed();
 
@@ -133,10 +131,12 @@ pub async fn run(arguments: &GenerateArguments) -> Result<()> {
     }
     let default_out = arguments.save.is_none().then(|| PathBuf::from(DEFAULT_OUT));
     if let Some(path) = arguments.out.clone().or(default_out) {
-        write_whole(&path, &picture.to_png(&request, &manifest.name)?)?;
+        let info = PictureInfo { request: request.clone(), model: manifest.name.clone() };
+        write_whole(&path, &picture.to_png(Some(&info))?)?;
         written.push(path.display().to_string());
     }
-    output::print(&summary(&written, &request, &pipeline, [loaded, painting]))
+    let size_px = [picture.width, picture.height];
+    output::print(&summary(&written, size_px, &request, &pipeline, [loaded, painting]))
 }
 
 fn request(arguments: &GenerateArguments) -> Request {
@@ -150,18 +150,7 @@ fn request(arguments: &GenerateArguments) -> Request {
         height: arguments.height,
         sampler: arguments.sampler.clone(),
         prompt_syntax: arguments.prompt_syntax.into(),
-    }
-}
-
-fn open(kind: DeviceKind) -> Result<Device> {
-    match kind {
-        DeviceKind::Cpu => Ok(Device::flex()),
-        DeviceKind::Gpu => {
-            let options = Device::wgpu_options();
-            // Elsewhere the system's own choice is one of those promised; on Linux it may be OpenGL.
-            let options = if cfg!(target_os = "linux") { options.graphics_api(WgpuBackend::Vulkan) } else { options };
-            options.init().map_err(|error| Error::NoWebGpu { reason: error.to_string() })
-        }
+        upscale: arguments.upscale,
     }
 }
 
@@ -193,7 +182,7 @@ async fn paint(
     }
     bar.finish_and_clear();
     let final_latents = last.ok_or_else(|| Error::request("steps", "the sampler made no step"))?;
-    Ok(Painted { image: pipeline.decode(final_latents.clone()), final_latents, steps })
+    Ok(Painted { image: pipeline.finish(final_latents.clone(), request)?, final_latents, steps })
 }
 
 impl Painted {
@@ -239,15 +228,19 @@ fn init_latents(path: &Path, device: &Device) -> Result<Tensor<4>> {
     Ok(Tensor::from_data(TensorData::new(values, shape), device))
 }
 
-fn summary(written: &[String], request: &EffectiveRequest, pipeline: &Pipeline, times: [Duration; 2]) -> String {
+fn summary(
+    written: &[String],
+    [width_px, height_px]: [u32; 2],
+    request: &EffectiveRequest,
+    pipeline: &Pipeline,
+    times: [Duration; 2],
+) -> String {
     let memory = pipeline.memory();
     let [loading_s, painting_s] = times.map(|time| time.as_secs_f64());
     format!(
-        "{}: {}x{}, {} steps, guidance {}, seed {}; loaded in {loading_s:.2} s, painted in {painting_s:.2} s; \
+        "{}: {width_px}x{height_px}, {} steps, guidance {}, seed {}; loaded in {loading_s:.2} s, painted in {painting_s:.2} s; \
          weights {} on the device, {} in the pack\n",
         written.join(", "),
-        request.width,
-        request.height,
         request.steps,
         request.guidance,
         request.seed,

@@ -77,12 +77,13 @@ fn requirements(manifest: &Manifest) -> Result<String> {
         let needs = shape.requirements(width, height, &limits);
         let size = format!("{width}x{height}");
         text += &format!(
-            "GPU memory   {size:<9} {} of weights + {} while painting ({} guided), {} to decode; largest buffer {}\n",
+            "GPU memory   {size:<9} {} of weights + {} while painting ({} guided), {} to decode; largest buffer {}{}\n",
             mebibytes(needs.weights_bytes),
             mebibytes(needs.denoising[0].live_bytes),
             mebibytes(needs.denoising[1].live_bytes),
             mebibytes(needs.decoding().live_bytes),
             mebibytes(needs.largest_binding_bytes(2)),
+            needs.upscaling.map_or_else(String::new, |demand| format!("; {} to upscale", mebibytes(demand.live_bytes))),
         );
     }
     Ok(text)

@@ -3,6 +3,7 @@
 //! Exit code 0, or 1 with one line on standard error: `error[CODE]: what, where, what to do`.
 
 mod checkpoint;
+mod device;
 mod diffusers;
 mod disk;
 mod folder;
@@ -11,6 +12,7 @@ mod info;
 mod output;
 mod pack;
 mod report;
+mod upscale;
 mod verify;
 
 use std::process::ExitCode;
@@ -36,6 +38,8 @@ enum Command {
     Info(info::InfoArguments),
     /// Paint one picture
     Generate(Box<generate::GenerateArguments>),
+    /// Make a picture larger by a pack's upscaler
+    Upscale(upscale::UpscaleArguments),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +57,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Verify(arguments) => verify::run(&arguments).await,
         Command::Info(arguments) => info::run(&arguments).await,
         Command::Generate(arguments) => generate::run(&arguments).await,
+        Command::Upscale(arguments) => upscale::run(&arguments).await,
     }
 }
 

@@ -118,6 +118,44 @@ fn packing_twice_gives_the_same_files_and_verify_and_info_accept_them() {
 }
 
 #[test]
+fn an_upscaler_comes_along_where_it_is_recommended() {
+    let source = diffusers_folder();
+    let root = source.path();
+    let index = |upscaler: Value| json!({ "_class_name": "StableDiffusionPipeline", "upscaler": upscaler });
+    let config = json!({ "_class_name": "SRVGGNetCompact", "num_feat": 32, "num_conv": 1, "upscale": 2 });
+    write_json(&root.join("upscaler/config.json"), &config);
+    let weights: Weights = &[
+        ("body.0.weight", &[32, 3, 3, 3]),
+        ("body.1.weight", &[32]),
+        ("body.2.weight", &[32, 32, 3, 3]),
+        ("body.4.weight", &[12, 32, 3, 3]),
+    ];
+    fs::write(root.join("upscaler/diffusion_pytorch_model.safetensors"), serialized(Dtype::F32, weights)).unwrap();
+
+    write_json(&root.join("model_index.json"), &index(json!([null, null])));
+    assert!(manifest(packed(&source, &[]).path())["components"]["upscaler"].is_null(), "the index leaves it out");
+    write_json(&root.join("model_index.json"), &index(json!(["fraise", "SRVGGNetCompact"])));
+    let pack = packed(&source, &["--quant", "q4"]);
+    let upscaler = &manifest(pack.path())["components"]["upscaler"];
+    assert_eq!((&upscaler["config"], &upscaler["optional"]), (&config, &json!(true)));
+    let file = component(pack.path(), "upscaler");
+    let file = SafeTensors::deserialize(&file).unwrap();
+    let types = ["body.0.weight", "body.2.weight", "body.4.weight"].map(|name| file.tensor(name).unwrap().dtype());
+    assert_eq!(types, [Dtype::F16, Dtype::U8, Dtype::F16], "the outer layers keep their floats");
+    let info = done(&["info", text(pack.path())]);
+    assert!(info.contains(" to upscale\n") && info.contains("upscaler"), "{info}");
+
+    let recommended = json!({ "steps": 4, "guidance": 1.0, "width": 64, "height": 64, "upscale": true });
+    write_json(&root.join("fraise.json"), &json!({ "recommended": recommended }));
+    let manifest = manifest(packed(&source, &[]).path());
+    assert_eq!(manifest["recommended"]["upscale"], true);
+    assert!(manifest["components"]["upscaler"]["optional"].is_null());
+    write_json(&root.join("upscaler/config.json"), &json!({ "_class_name": "RRDBNet" }));
+    let line = refused(&["pack", text(root), text(pack.path())], "Manifest");
+    assert!(line.contains("components.upscaler.config._class_name"), "{line}");
+}
+
+#[test]
 fn components_open_as_safetensors_with_the_asked_for_types() {
     let source = diffusers_folder();
     for (quant, conv, linear) in [

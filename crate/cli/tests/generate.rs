@@ -7,7 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use common::fraise;
+use common::{done, fraise, refused};
+use fraise_engine::picture::Picture;
 use fraise_engine::request::PromptSyntax;
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -139,6 +140,48 @@ fn what_found_no_room_is_noted_and_chunks_give_it_room() {
     let [plain, chunked] = [plain, chunked].map(|png| fraise_engine::picture::read_info(&png).unwrap().request);
     assert_eq!((plain.prompt_syntax, plain.truncated.len()), (PromptSyntax::Plain, 1));
     assert_eq!((chunked.prompt_syntax, chunked.truncated.len()), (PromptSyntax::A1111, 0));
+}
+
+#[test]
+fn a_picture_is_made_larger_while_painting_or_later() {
+    let workplace = Workplace::new("tiny_flow");
+    let [small, later, at_once] = ["small.png", "later.png", "at_once.png"].map(|name| workplace.path(name));
+    let paint = |out: &str, options: &[&str]| {
+        let run = ["--prompt", "strawberry", "--steps", "1", "--width", "48", "--height", "32", "-o", out];
+        let output = workplace.generate(&[&run, options].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    paint(&small, &[]);
+    assert!(paint(&at_once, &["--upscale"]).contains("at_once.png: 96x64, "));
+    let model = workplace.path("model");
+    let told = done(&["upscale", &small, &later, "--pack", &model, "--device", "cpu"]);
+    assert!(told.contains("later.png: 96x64 from 48x32 in "), "{told}");
+    let [small, later, at_once] = [small, later, at_once].map(|path| fs::read(path).unwrap());
+    let infos = [&small, &later, &at_once].map(|png| fraise_engine::picture::read_info(png).unwrap());
+    assert_eq!(infos.each_ref().map(|info| info.request.upscale), [false, true, true]);
+    assert_eq!(infos[1], infos[2], "the settings went along");
+    let [later, at_once] = [later, at_once].map(|png| Picture::from_png(&png).unwrap());
+    let worst = later.rgb.iter().zip(&at_once.rgb).map(|(a, b)| a.abs_diff(*b)).max();
+    assert!(worst <= Some(3), "8 bits between painting and upscaling cost {worst:?} levels");
+
+    let saved = workplace.saved(&["--prompt", "p", "--steps", "1", "--width", "32", "--height", "32", "--upscale"]);
+    assert_eq!(tensor(&saved, "image").0, [1, 3, 64, 64]);
+}
+
+#[test]
+fn a_picture_that_cannot_be_made_larger_is_one_line() {
+    let workplace = Workplace::new("tiny_sd");
+    let (model, out) = (workplace.path("model"), workplace.path("out.png"));
+    let png = workplace.path("in.png");
+    let upscale = |picture: &str| refused(&["upscale", picture, &out, "--pack", &model, "--device", "cpu"], "Request");
+    assert!(upscale(&png).contains("in.png is not there"));
+    fs::write(&png, "no picture").unwrap();
+    assert!(upscale(&png).contains("field `png`"));
+    fs::write(&png, Picture { width: 1, height: 1, rgb: vec![7; 3] }.to_png(None).unwrap()).unwrap();
+    assert!(upscale(&png).contains("the pack has no upscaler"));
+    let line = refused(&["generate", "--device", "cpu", "--model", &model, "--prompt", "p", "--upscale"], "Request");
+    assert!(line.contains("field `upscale`"), "{line}");
 }
 
 #[test]

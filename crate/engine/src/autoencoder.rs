@@ -1,8 +1,10 @@
-//! Between latents and pixels: here the tiny autoencoder, in `kl` the KL autoencoder's decoder.
+//! Between latents and pixels: here the tiny autoencoder, in `kl` the KL autoencoder's decoder, in `patch` the default
+//! model's.
 //!
 //! Source: diffusers 0.42.1 `AutoencoderTiny`; Madebyollin, "TAESD" (2023).
 
 mod kl;
+mod patch;
 
 use burn::tensor::Tensor;
 use serde::Deserialize;
@@ -17,6 +19,7 @@ use crate::{
 };
 
 pub use kl::{AutoencoderKlConfig, KlDecoder, TILE_LATENTS};
+pub use patch::{AutoencoderPatchConfig, PatchDecoder, PatchEncoder};
 
 /// Most resolution levels of an autoencoder.
 const MAX_LEVELS: usize = 8;

@@ -4,18 +4,22 @@ use burn::tensor::ops::{AvgPoolOptions, InterpolateMode, InterpolateOptions};
 use burn::tensor::{Tensor, module};
 use serde_json::Value;
 
-use crate::autoencoder::{AutoencoderKlConfig, AutoencoderTinyConfig, KlDecoder, TinyDecoder};
+use crate::autoencoder::{
+    AutoencoderKlConfig, AutoencoderPatchConfig, AutoencoderTinyConfig, KlDecoder, PatchDecoder, TinyDecoder,
+};
 use crate::pack::Manifest;
 use crate::weights::Weights;
 use crate::{Error, Result};
 
-/// Either autoencoder's decoder.
+/// Any autoencoder's decoder.
 #[derive(Debug)]
 pub enum Decoder {
     /// TAESD and its like.
     Tiny(Box<TinyDecoder>, AutoencoderTinyConfig),
     /// Stable Diffusion's own.
     Kl(Box<KlDecoder>, AutoencoderKlConfig),
+    /// The default model's.
+    Patch(Box<PatchDecoder>, AutoencoderPatchConfig),
 }
 
 impl Decoder {
@@ -34,9 +38,13 @@ impl Decoder {
                 let config: AutoencoderKlConfig = manifest.config(component)?;
                 Ok(Self::Kl(Box::new(config.init_decoder(&mut weights.root())?), config))
             }
+            "AutoencoderPatch" => {
+                let config: AutoencoderPatchConfig = manifest.config(component)?;
+                Ok(Self::Patch(Box::new(config.init_decoder(&mut weights.root())?), config))
+            }
             other => Err(Error::manifest(
                 format!("components.{component}.config._class_name"),
-                format!("`{other}` is not supported; AutoencoderTiny and AutoencoderKL are"),
+                format!("`{other}` is not supported; AutoencoderTiny, AutoencoderKL and AutoencoderPatch are"),
             )),
         }
     }
@@ -49,13 +57,14 @@ impl Decoder {
         let pixels = match self {
             Self::Tiny(decoder, config) => decoder.forward(latents / config.scaling_factor),
             Self::Kl(decoder, config) => decoder.forward_within(latents / config.scaling_factor, most_bytes),
+            Self::Patch(decoder, config) => decoder.forward(latents / config.scaling_factor),
         };
         (pixels / 2.0 + 0.5).clamp(0.0, 1.0)
     }
 
     /// A quick look at unfinished latents, as large as [`Decoder::forward`]'s picture.
     ///
-    /// A tiny decoder gives its picture itself. The KL decoder costs as much as a step or two of the UNet, in proportion
+    /// A tiny decoder and the default model's give their picture itself. The KL decoder costs as much as a step or two of the UNet, in proportion
     /// to the area: it decodes the latents at half or a quarter of their resolution, and the result is enlarged. Small
     /// latents of a picture resemble the latents of a small picture, so colours and shapes are right and edges soft.
     ///
@@ -64,7 +73,7 @@ impl Decoder {
     pub fn preview(&self, latents: Tensor<4>, most_bytes: u64) -> Tensor<4> {
         let [_, _, height, width] = latents.dims();
         let square = match self {
-            Self::Tiny(..) => 1,
+            Self::Tiny(..) | Self::Patch(..) => 1,
             Self::Kl(..) => preview_square([height, width]),
         };
         if square == 1 {
@@ -81,16 +90,18 @@ impl Decoder {
         match self {
             Self::Tiny(_, config) => config.latent_channels,
             Self::Kl(_, config) => config.latent_channels,
+            Self::Patch(_, config) => config.latent_channels,
         }
     }
 
     /// Pixels per latent along one side.
     pub fn scale_px(&self) -> u32 {
-        let levels = match self {
-            Self::Tiny(_, config) => config.decoder_block_out_channels.len(),
-            Self::Kl(_, config) => config.block_out_channels.len(),
-        };
-        1 << (levels - 1)
+        let of_levels = |levels: usize| 1 << (levels - 1);
+        match self {
+            Self::Tiny(_, config) => of_levels(config.decoder_block_out_channels.len()),
+            Self::Kl(_, config) => of_levels(config.block_out_channels.len()),
+            Self::Patch(_, config) => config.patch_size as u32,
+        }
     }
 }
 

@@ -36,6 +36,15 @@ impl Linear {
         Ok(Self { weight, bias: Some(scope.vector("bias", outputs)?) })
     }
 
+    /// The weight of a convolution whose stride is its size, used on patches: [outputs, channels, side, side].
+    ///
+    /// # Errors
+    /// As [`Scope::weight`].
+    pub fn init_patch(scope: &mut Scope, channels: usize, side: usize, outputs: usize) -> Result<Self> {
+        let weight = scope.weight("weight", &[outputs, channels, side, side])?;
+        Ok(Self { weight, bias: Some(scope.vector("bias", outputs)?) })
+    }
+
     /// # Shapes
     /// [.., inputs] → [.., outputs].
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
@@ -156,6 +165,17 @@ impl Activation {
 /// Nearest-neighbour upsampling to `size` (height, width).
 pub fn upsample_nearest(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
     module::interpolate(x, InterpolateOptions::new(InterpolateMode::Nearest).with_output_size(size))
+}
+
+/// Channels become finer pixels, as PyTorch's `pixel_shuffle` arranges them.
+///
+/// # Shapes
+/// [B, C·scale², H, W] → [B, C, H·scale, W·scale].
+pub fn pixel_shuffle(x: Tensor<4>, scale: usize) -> Tensor<4> {
+    let [batch, channels, height, width] = x.dims();
+    let channels = channels / (scale * scale);
+    let x = x.reshape([batch, channels, scale, scale, height, width]).permute([0, 1, 4, 2, 5, 3]);
+    x.reshape([batch, channels, height * scale, width * scale])
 }
 
 /// A setting that configurations give once or per block.

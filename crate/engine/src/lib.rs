@@ -30,6 +30,7 @@ pub mod text_encoder;
 pub mod tiles;
 pub mod tokenizer;
 pub mod unet;
+pub mod upscaler;
 pub mod weights;
 
 pub use error::{Error, Result};

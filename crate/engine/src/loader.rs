@@ -87,9 +87,24 @@ pub async fn download_if(
     let manifest = Manifest::parse(&bytes)?;
     accept(&manifest)?;
     let manifest_sha256 = hex(&digest.sha256(&bytes).await?);
-    fetch_missing(&manifest, &present, (source, store, digest), on_progress).await?;
+    fetch_missing(&manifest.required_pieces(), &present, (source, store, digest), on_progress).await?;
     store.complete(source.address(), Completion { manifest_sha256, manifest: bytes }).await?;
     Ok(manifest)
+}
+
+/// Brings a component that did not come with its pack into the store, but for the pieces that are there.
+///
+/// # Errors
+/// [`Error::Manifest`] where the pack has no such component; otherwise as [`download`].
+pub async fn download_component(
+    name: &str,
+    manifest: &Manifest,
+    host: (&impl Source, &impl Store, &impl Digest),
+    on_progress: &mut dyn FnMut(Progress),
+) -> Result<()> {
+    let pieces: Vec<&Piece> = manifest.component(name)?.pieces.iter().collect();
+    let present = host.1.present().await?;
+    fetch_missing(&pieces, &present, host, on_progress).await
 }
 
 /// A pack's manifest alone: the stored one of a complete pack, else the source's. No piece is fetched.
@@ -121,12 +136,11 @@ async fn stored_manifest(
 }
 
 async fn fetch_missing(
-    manifest: &Manifest,
+    pieces: &[&Piece],
     present: &BTreeSet<String>,
     (source, store, digest): (&impl Source, &impl Store, &impl Digest),
     on_progress: &mut dyn FnMut(Progress),
 ) -> Result<()> {
-    let pieces = manifest.required_pieces();
     let (stored, missing): (Vec<&Piece>, Vec<&Piece>) =
         pieces.iter().partition(|piece| present.contains(&piece.sha256));
     let meter = Meter {

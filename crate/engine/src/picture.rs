@@ -1,5 +1,7 @@
 //! A finished picture: read back from the device, and saved as a PNG that says how it was made.
 
+mod pixels;
+
 use burn::tensor::{DType, Tensor};
 use png::text_metadata::ITXtChunk;
 use serde::{Deserialize, Serialize};
@@ -21,14 +23,18 @@ const FRAISE: &str = "fraise";
 const PARAMETERS: &str = "parameters";
 /// Keyword of XMP packets. Source: XMP specification part 3, 1.1.5.
 const XMP: &str = "XML:com.adobe.xmp";
-/// Source: IPTC, <http://cv.iptc.org/newscodes/digitalsourcetype/>; the mark "created by a trained model".
+/// Source: IPTC, <http://cv.iptc.org/newscodes/digitalsourcetype/>: "created by a trained model".
+const GENERATED: &str = "trainedAlgorithmicMedia";
+/// Likewise, "minor augmentation or correction by algorithm".
+const ENHANCED: &str = "algorithmicallyEnhanced";
+/// With the place of the digital source type left open.
 const XMP_PACKET: &str = r#"<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
  <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
   <rdf:Description rdf:about=""
     xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
     xmlns:xmp="http://ns.adobe.com/xap/1.0/"
-    Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/{TYPE}"
     xmp:CreatorTool="Fraise"/>
  </rdf:RDF>
 </x:xmpmeta>
@@ -84,25 +90,28 @@ impl Picture {
     /// The picture as a PNG that carries its settings and the mark that it was generated.
     ///
     /// Three text chunks precede the pixels: `parameters` as AUTOMATIC1111 writes it (tEXt where it is Latin-1, iTXt
-    /// where not), `fraise` with [`PictureInfo`] as JSON, and XMP with the IPTC digital source type.
+    /// where not), `fraise` with [`PictureInfo`] as JSON, and XMP with the IPTC digital source type. A picture from
+    /// elsewhere, which was only made larger, has no settings; its mark says that it was enhanced.
     ///
     /// # Errors
     /// [`Error::Storage`] where encoding fails, which the pixels' number alone can cause.
-    pub fn to_png(&self, request: &EffectiveRequest, model: &str) -> Result<Vec<u8>> {
-        let info = PictureInfo { request: request.clone(), model: model.to_owned() };
-        let json = serde_json::to_string(&info).map_err(failed)?;
+    pub fn to_png(&self, info: Option<&PictureInfo>) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, self.width, self.height);
         encoder.set_color(png::ColorType::Rgb);
         encoder.set_depth(png::BitDepth::Eight);
-        let parameters = parameters(&info);
-        if is_latin_1(&parameters) {
-            encoder.add_text_chunk(PARAMETERS.to_owned(), parameters).map_err(failed)?;
-        } else {
-            encoder.add_itxt_chunk(PARAMETERS.to_owned(), parameters).map_err(failed)?;
+        if let Some(info) = info {
+            let parameters = parameters(info, self.width);
+            if is_latin_1(&parameters) {
+                encoder.add_text_chunk(PARAMETERS.to_owned(), parameters).map_err(failed)?;
+            } else {
+                encoder.add_itxt_chunk(PARAMETERS.to_owned(), parameters).map_err(failed)?;
+            }
+            let json = serde_json::to_string(info).map_err(failed)?;
+            encoder.add_itxt_chunk(FRAISE.to_owned(), json).map_err(failed)?;
         }
-        encoder.add_itxt_chunk(FRAISE.to_owned(), json).map_err(failed)?;
-        encoder.add_itxt_chunk(XMP.to_owned(), XMP_PACKET.to_owned()).map_err(failed)?;
+        let xmp = XMP_PACKET.replace("{TYPE}", if info.is_some() { GENERATED } else { ENHANCED });
+        encoder.add_itxt_chunk(XMP.to_owned(), xmp).map_err(failed)?;
         let mut writer = encoder.write_header().map_err(failed)?;
         writer.write_image_data(&self.rgb).map_err(failed)?;
         writer.finish().map_err(failed)?;
@@ -120,8 +129,7 @@ pub fn read_info(png: &[u8]) -> Result<PictureInfo> {
     if png.len() > MAX_PNG_BYTES {
         return Err(refuse(format!("is {} bytes long, at most {MAX_PNG_BYTES} are read", png.len())));
     }
-    let limits = png::Limits { bytes: MAX_CHUNKS_BYTES };
-    let mut decoder = png::Decoder::new_with_limits(std::io::Cursor::new(png), limits);
+    let mut decoder = png::Decoder::new_with_limits(std::io::Cursor::new(png), png_limits());
     let unreadable = |error: png::DecodingError| refuse(format!("cannot be read: {error}"));
     let header = decoder.read_header_info().map_err(unreadable)?;
     if header.width.max(header.height) > MAX_PNG_SIDE_PX {
@@ -135,6 +143,10 @@ pub fn read_info(png: &[u8]) -> Result<PictureInfo> {
         serde_json::from_str(&text).map_err(|error| refuse(format!("holds damaged settings: {error}")))?;
     check(&info)?;
     Ok(info)
+}
+
+fn png_limits() -> png::Limits {
+    png::Limits { bytes: MAX_CHUNKS_BYTES }
 }
 
 fn text_of(chunk: &ITXtChunk) -> Result<String> {
@@ -161,13 +173,15 @@ fn check(info: &PictureInfo) -> Result<()> {
         height: Some(request.height.min(MAX_SIDE_PX + 1)),
         sampler: request.sampler.clone(),
         prompt_syntax: request.prompt_syntax,
+        upscale: request.upscale,
     }
     .resolve(&limits)
     .map(|_| ())
 }
 
-/// The settings as AUTOMATIC1111 words them: prompt, negative prompt, then one line of `Key: value` pairs.
-fn parameters(info: &PictureInfo) -> String {
+/// The settings as AUTOMATIC1111 words them: prompt, negative prompt, then one line of `Key: value` pairs. `Size` is what
+/// was painted; by how much it was made larger since is the hires upscale.
+fn parameters(info: &PictureInfo, width_px: u32) -> String {
     let request = &info.request;
     let mut text = request.prompt.clone();
     if let Some(negative) = request.negative.as_ref().filter(|negative| !negative.is_empty()) {
@@ -179,6 +193,10 @@ fn parameters(info: &PictureInfo) -> String {
     }
     text += &format!("CFG scale: {}, Seed: {}, ", request.guidance, request.seed);
     text += &format!("Size: {}x{}, Model: {}, ", request.width, request.height, info.model);
+    if request.upscale {
+        let factor = f64::from(width_px) / f64::from(request.width);
+        text += &format!("Hires upscale: {factor}, Hires upscaler: SRVGGNetCompact, ");
+    }
     text + concat!("Version: Fraise ", env!("CARGO_PKG_VERSION"))
 }
 
@@ -224,8 +242,13 @@ mod tests {
             height: 2,
             sampler: Some("euler_a".into()),
             prompt_syntax: PromptSyntax::A1111,
+            upscale: false,
             truncated: Vec::new(),
         }
+    }
+
+    fn png(picture: &Picture, request: EffectiveRequest) -> Vec<u8> {
+        picture.to_png(Some(&PictureInfo { request, model: "fraise-1".into() })).unwrap()
     }
 
     fn picture() -> Picture {
@@ -251,7 +274,7 @@ mod tests {
     fn a_saved_picture_tells_its_settings_in_three_languages() {
         for prompt in ["a strawberry, drawn on paper", "星空下的草莓小岛"] {
             let request = request(prompt);
-            let png = picture().to_png(&request, "fraise-1").unwrap();
+            let png = png(&picture(), request.clone());
             assert_eq!(read_info(&png).unwrap(), PictureInfo { request, model: "fraise-1".into() });
 
             let mut reader = png::Decoder::new(std::io::Cursor::new(&png)).read_info().unwrap();
@@ -271,6 +294,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_picture_made_larger_says_so() {
+        let larger = Picture { width: 6, height: 4, rgb: vec![0; 72] };
+        let bytes = png(&larger, EffectiveRequest { upscale: true, ..request("p") });
+        assert!(read_info(&bytes).unwrap().request.upscale);
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(
+            text.contains("Size: 3x2, Model: fraise-1, Hires upscale: 2, Hires upscaler: SRVGGNetCompact, Version")
+        );
+        assert!(text.contains("digitalsourcetype/trainedAlgorithmicMedia"));
+
+        let foreign = larger.to_png(None).unwrap();
+        assert_eq!(read_info(&foreign).map_err(|error| error.code()), Err("Request"));
+        assert!(String::from_utf8_lossy(&foreign).contains("digitalsourcetype/algorithmicallyEnhanced"));
+    }
+
     fn png_with(width: u32, add: impl FnOnce(&mut png::Encoder<&mut Vec<u8>>)) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, width, 65_535);
@@ -284,7 +323,7 @@ mod tests {
         let mut bomb = ITXtChunk::new(FRAISE, " ".repeat(200 << 20));
         bomb.compressed = true;
         bomb.compress_text().unwrap();
-        let whole = picture().to_png(&request("p"), "m").unwrap();
+        let whole = png(&picture(), request("p"));
         let mut too_many_steps = request("p");
         too_many_steps.steps = 100_000;
         let cases = [
@@ -293,7 +332,7 @@ mod tests {
             ("huge", png_with(65_535, |_| ())),
             ("cut short", whole[..60].to_vec()),
             ("foreign", png_with(1, |_| ())),
-            ("steps", picture().to_png(&too_many_steps, "m").unwrap()),
+            ("steps", png(&picture(), too_many_steps)),
             ("text bomb", {
                 let mut bytes = Vec::new();
                 let mut writer = png::Encoder::new(&mut bytes, 1, 1).write_header().unwrap();

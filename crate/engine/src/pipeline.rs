@@ -6,6 +6,9 @@
 //! Source: Rombach et al. (2022); Ho and Salimans, "Classifier-free diffusion guidance" (2022); diffusers 0.42.1
 //! `StableDiffusionPipeline`.
 
+mod optional;
+
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -24,6 +27,7 @@ use crate::{
     sampler::{self, Sampler, SchedulerConfig},
     store::{Digest, Store},
     unet::{Conditions, UNet2DCondition, UNet2DConditionConfig},
+    upscaler::{self, Upscaler},
     weights::Weights,
 };
 
@@ -35,9 +39,10 @@ pub struct Pipeline {
     unet_config: UNet2DConditionConfig,
     decoder: Decoder,
     preview_decoder: Option<Decoder>,
+    upscaler: OnceCell<Upscaler>,
     scheduler: SchedulerConfig,
     limits: RequestLimits,
-    memory: MemoryReport,
+    memory: Cell<MemoryReport>,
     shape: ModelShape,
     device_limits: DeviceLimits,
     device: Device,
@@ -88,14 +93,20 @@ impl Pipeline {
         let unet_config: UNet2DConditionConfig = manifest.config("unet")?;
         let unet = loading.module("unet", |weights| unet_config.init(&mut weights.root())).await?;
         let decoder = loading.module("vae_decoder", |weights| Decoder::init(manifest, "vae_decoder", weights)).await?;
-        let preview_decoder = match has_preview_decoder(manifest) {
+        let preview_decoder = match comes_with("preview_decoder", manifest) {
             true => {
                 let init = |weights: &mut Weights| Decoder::init(manifest, "preview_decoder", weights);
                 Some(loading.module("preview_decoder", init).await?)
             }
             false => None,
         };
-        let memory = loading.memory;
+        let upscaler = OnceCell::new();
+        if comes_with(upscaler::COMPONENT, manifest) {
+            let (loaded, device_bytes) = Upscaler::load(manifest, store, digest, device).await?;
+            upscaler.get_or_init(|| loaded);
+            loading.add(upscaler::COMPONENT, device_bytes);
+        }
+        let memory = Cell::new(loading.memory);
         check_widths(&conditioner, &unet_config, [Some(&decoder), preview_decoder.as_ref()])?;
         let recommended = manifest.recommended;
         let limits = RequestLimits {
@@ -113,6 +124,7 @@ impl Pipeline {
             unet_config,
             decoder,
             preview_decoder,
+            upscaler,
             scheduler,
             limits,
             memory,
@@ -122,9 +134,9 @@ impl Pipeline {
         })
     }
 
-    /// What the pack weighs in its files and on the device.
+    /// What the pack weighs in its files and on the device, as far as it is loaded.
     pub fn memory(&self) -> MemoryReport {
-        self.memory
+        self.memory.get()
     }
 
     /// What painting at a size takes.
@@ -139,7 +151,11 @@ impl Pipeline {
     pub fn resolve(&self, request: &Request) -> Result<EffectiveRequest> {
         let mut effective = request.resolve(&self.limits)?;
         self.sampler(&effective)?;
-        self.requirements(effective.width, effective.height).check()?;
+        let needs = self.requirements(effective.width, effective.height);
+        needs.check()?;
+        if effective.upscale {
+            needs.check_upscaling()?;
+        }
         let negative = effective.negative.as_ref().filter(|_| self.is_guided(&effective));
         let texts = [("prompt", &effective.prompt)].into_iter().chain(negative.map(|text| ("negative", text)));
         for (field, text) in texts {
@@ -216,9 +232,9 @@ impl Pipeline {
     }
 }
 
-/// Whether the pack brings a small decoder for previews.
-fn has_preview_decoder(manifest: &Manifest) -> bool {
-    manifest.components.get("preview_decoder").is_some_and(|component| !component.optional)
+/// Whether the pack has a component that it could paint without, and brings it along.
+fn comes_with(component: &str, manifest: &Manifest) -> bool {
+    manifest.components.get(component).is_some_and(|component| !component.optional)
 }
 
 /// Refuses parts that do not belong together.
@@ -255,9 +271,8 @@ struct Loading<'a, S, D> {
 
 impl<'a, S: Store, D: Digest> Loading<'a, S, D> {
     fn new(manifest: &'a Manifest, host: (&'a S, &'a D, &'a Device), on_progress: &'a mut dyn FnMut(Progress)) -> Self {
-        let modules =
-            ["unet", "vae_decoder"].into_iter().chain(has_preview_decoder(manifest).then_some("preview_decoder"));
-        let names = TextConditioner::components(manifest).iter().copied().chain(modules);
+        let more = ["preview_decoder", upscaler::COMPONENT].into_iter().filter(|name| comes_with(name, manifest));
+        let names = TextConditioner::components(manifest).iter().copied().chain(["unet", "vae_decoder"]).chain(more);
         let pack_bytes = names.map(|name| manifest.component(name).map_or(0, |component| component.bytes)).sum();
         let memory = MemoryReport { pack_bytes, device_bytes: 0 };
         let mut loading = Self { manifest, host, on_progress, loaded_bytes: 0, memory };

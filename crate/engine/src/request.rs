@@ -59,6 +59,8 @@ pub struct Request {
     pub sampler: Option<String>,
     /// How `prompt` and `negative` are read.
     pub prompt_syntax: PromptSyntax,
+    /// Whether the finished picture goes through the pack's upscaler, and so becomes larger than `width` x `height`.
+    pub upscale: bool,
 }
 
 /// What a pack recommends and requires of a request.
@@ -99,6 +101,9 @@ pub struct EffectiveRequest {
     /// How `prompt` and `negative` are read.
     #[serde(default)]
     pub prompt_syntax: PromptSyntax,
+    /// Whether the picture was made larger by the pack's upscaler; `width` and `height` are those before.
+    #[serde(default)]
+    pub upscale: bool,
     /// What of `prompt` and `negative` the text encoder has no room for; mostly nothing.
     #[serde(default)]
     pub truncated: Vec<Truncated>,
@@ -137,6 +142,7 @@ impl Request {
             height: side("height", self.height.unwrap_or(limits.height_px), limits.scale_px)?,
             sampler: self.sampler.clone(),
             prompt_syntax: self.prompt_syntax,
+            upscale: self.upscale,
             truncated: Vec::new(),
         })
     }

@@ -10,11 +10,12 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::autoencoder::{AutoencoderKlConfig, AutoencoderTinyConfig, TILE_LATENTS};
+use crate::autoencoder::{AutoencoderKlConfig, AutoencoderPatchConfig, AutoencoderTinyConfig, TILE_LATENTS};
 use crate::kernels::attention::MAX_OUTPUT_SIZE;
 use crate::limits::{DeviceLimits, PIECE_BYTES};
 use crate::pack::{Manifest, Recommended};
 use crate::unet::UNet2DConditionConfig;
+use crate::upscaler::{self, UpscalerConfig};
 use crate::{Error, Result};
 
 /// Most that decoding a picture whole may take; beyond that it is decoded in tiles, which is not exact. Stable
@@ -46,6 +47,8 @@ pub struct Requirements {
     pub whole_decoding: Demand,
     /// The picture decoded in overlapping tiles, where its decoder can be tiled.
     pub tiled_decoding: Option<Demand>,
+    /// The decoded picture made larger, where the pack has an upscaler; with its weights unless those come with the pack.
+    pub upscaling: Option<Demand>,
     limits: DeviceLimits,
 }
 
@@ -55,6 +58,23 @@ pub struct ModelShape {
     weights_bytes: u64,
     unet: UNet2DConditionConfig,
     decoder: DecoderShape,
+    upscaler: Option<Extra<UpscalerConfig>>,
+}
+
+/// A component that a pack may have besides those that paint.
+#[derive(Debug, Clone, PartialEq)]
+struct Extra<C> {
+    config: C,
+    /// Its weights, unless they come with the pack.
+    weights_bytes: u64,
+}
+
+impl<C> Extra<C> {
+    fn of(manifest: &Manifest, component: &str, config: Option<C>) -> Result<Option<Self>> {
+        let Some(config) = config else { return Ok(None) };
+        let component = manifest.component(component)?;
+        Ok(Some(Self { config, weights_bytes: if component.optional { component.bytes } else { 0 } }))
+    }
 }
 
 impl ModelShape {
@@ -76,15 +96,14 @@ impl ModelShape {
         if unet.block_out_channels.len() > MAX_LEVELS || layers > Some(MAX_LAYERS) {
             return Err(Error::manifest("components.unet.config", "has too many levels, or layers in a level"));
         }
-        if decoder.widths.is_empty() || decoder.widths.len() > MAX_LEVELS {
-            return Err(Error::manifest("components.vae_decoder.config", "has no levels, or too many"));
-        }
-        Ok(Self { weights_bytes, unet, decoder })
+        decoder.check()?;
+        let upscaler = Extra::of(manifest, upscaler::COMPONENT, UpscalerConfig::of(manifest)?)?;
+        Ok(Self { weights_bytes, unet, decoder, upscaler })
     }
 
     /// What painting a picture of that size needs on a device of those limits.
     pub fn requirements(&self, width_px: u32, height_px: u32, limits: &DeviceLimits) -> Requirements {
-        let scale = 1 << (self.decoder.widths.len() - 1);
+        let scale = self.decoder.scale();
         let [height, width] = [height_px, width_px].map(|side| (u64::from(side) / scale).max(1));
         let latents = |batch| Map::new([batch, self.unet.in_channels as u64, height, width]);
         let piece = limits.binding_bytes.min(PIECE_BYTES as u64);
@@ -92,7 +111,12 @@ impl ModelShape {
             weights_bytes: self.weights_bytes,
             denoising: [1, 2].map(|batch| denoise(&self.unet, latents(batch), piece)),
             whole_decoding: self.decoder.demand(latents(1), piece),
-            tiled_decoding: (!self.decoder.is_tiny).then(|| self.decoder.tiled_demand(latents(1), piece)),
+            tiled_decoding: self.decoder.tiled_demand(latents(1), piece),
+            upscaling: self.upscaler.as_ref().map(|Extra { config, weights_bytes }| {
+                let mut demand = upscale(config, [height_px, width_px].map(u64::from), piece);
+                demand.live_bytes += weights_bytes;
+                demand
+            }),
             limits: *limits,
         }
     }
@@ -140,6 +164,14 @@ impl Requirements {
     pub fn check(&self) -> Result<()> {
         check(&self.limits, self.denoising[0], self.weights_bytes)?;
         check(&self.limits, self.decoding(), self.weights_bytes)
+    }
+
+    /// Whether the device can make a picture of this size larger.
+    ///
+    /// # Errors
+    /// [`Error::Request`] where the pack has no upscaler; [`Error::DeviceLimit`] naming the limit that is too low.
+    pub fn check_upscaling(&self) -> Result<()> {
+        check(&self.limits, self.upscaling.ok_or_else(upscaler::missing)?, self.weights_bytes)
     }
 }
 
@@ -326,7 +358,16 @@ fn denoise(unet: &UNet2DConditionConfig, latents: Map, piece: u64) -> Demand {
 
 /// What decides how much a decoder takes.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct DecoderShape {
+pub(crate) enum DecoderShape {
+    /// Of resolution levels, each twice as fine as the one before.
+    Levels(Levels),
+    /// The default model's.
+    Patch(AutoencoderPatchConfig),
+}
+
+/// A tiny autoencoder's or a KL autoencoder's decoder.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Levels {
     /// Width per level, coarsest first.
     pub widths: Vec<usize>,
     /// Whether each level has blocks; a tiny one's finest may have none.
@@ -339,20 +380,41 @@ pub(crate) struct DecoderShape {
 
 impl DecoderShape {
     fn of(value: &Value) -> Result<Self> {
-        if value.get("_class_name").and_then(Value::as_str) == Some("AutoencoderTiny") {
-            let config: AutoencoderTinyConfig = config(value, "vae_decoder")?;
-            let has_blocks = config.num_decoder_blocks.iter().map(|&count| count > 0).collect();
-            let widths = config.decoder_block_out_channels;
-            return Ok(Self { widths, has_blocks, is_tiny: true, attends: false });
+        match value.get("_class_name").and_then(Value::as_str) {
+            Some("AutoencoderTiny") => {
+                let config: AutoencoderTinyConfig = config(value, "vae_decoder")?;
+                let has_blocks = config.num_decoder_blocks.iter().map(|&count| count > 0).collect();
+                let widths = config.decoder_block_out_channels;
+                Ok(Self::Levels(Levels { widths, has_blocks, is_tiny: true, attends: false }))
+            }
+            Some("AutoencoderPatch") => Ok(Self::Patch(config(value, "vae_decoder")?)),
+            _ => Ok(Self::of_kl(&config(value, "vae_decoder")?)),
         }
-        Ok(Self::of_kl(&config(value, "vae_decoder")?))
     }
 
     /// The shape of a KL autoencoder's.
     pub fn of_kl(config: &AutoencoderKlConfig) -> Self {
         let widths: Vec<_> = config.block_out_channels.iter().rev().copied().collect();
         let has_blocks = vec![true; widths.len()];
-        Self { widths, has_blocks, is_tiny: false, attends: config.mid_block_add_attention }
+        Self::Levels(Levels { widths, has_blocks, is_tiny: false, attends: config.mid_block_add_attention })
+    }
+
+    fn check(&self) -> Result<()> {
+        match self {
+            Self::Levels(Levels { widths, .. }) if widths.is_empty() || widths.len() > MAX_LEVELS => {
+                Err(Error::manifest("components.vae_decoder.config", "has no levels, or too many"))
+            }
+            Self::Levels(_) => Ok(()),
+            Self::Patch(config) => config.check(),
+        }
+    }
+
+    /// Pixels per latent along a side.
+    fn scale(&self) -> u64 {
+        match self {
+            Self::Levels(levels) => 1 << (levels.widths.len() - 1),
+            Self::Patch(config) => config.patch_size as u64,
+        }
     }
 
     /// Latents of shape [batch, channels, height, width] to pixels.
@@ -360,6 +422,30 @@ impl DecoderShape {
         self.demand(Map::new(latents.map(|size| size as u64)), piece as u64)
     }
 
+    fn demand(&self, latents: Map, piece: u64) -> Demand {
+        match self {
+            Self::Levels(levels) => levels.demand(latents, piece),
+            Self::Patch(config) => patch_demand(config, latents, piece),
+        }
+    }
+
+    /// As [`DecoderShape::demand`], in [`crate::tiles`]; `None` for a decoder that is not tiled.
+    fn tiled_demand(&self, latents: Map, piece: u64) -> Option<Demand> {
+        if !matches!(self, Self::Levels(Levels { is_tiny: false, .. })) {
+            return None;
+        }
+        let side = |latents: u64| latents.min(TILE_LATENTS as u64);
+        let mut demand = self.demand(latents.resized(side(latents.height), side(latents.width)), piece);
+        let scale = self.scale();
+        let picture = latents.with_channels(3).resized(latents.height * scale, latents.width * scale).bytes();
+        // Finished rows, the picture that they become, and the rows of tiles above and at hand.
+        demand.live_bytes += 3 * picture;
+        demand.binding_bytes = demand.binding_bytes.max(picture);
+        Some(demand)
+    }
+}
+
+impl Levels {
     fn demand(&self, latents: Map, piece: u64) -> Demand {
         let mut walk = Walk::new(piece);
         let first = self.widths.first().copied().unwrap_or(0);
@@ -386,18 +472,41 @@ impl DecoderShape {
         walk.alive(4 * y.bytes()); // scaled, shifted, clamped
         walk.demand
     }
+}
 
-    /// As [`DecoderShape::demand`], in [`crate::tiles`].
-    fn tiled_demand(&self, latents: Map, piece: u64) -> Demand {
-        let side = |latents: u64| latents.min(TILE_LATENTS as u64);
-        let mut demand = self.demand(latents.resized(side(latents.height), side(latents.width)), piece);
-        let scale = 1 << (self.widths.len() - 1);
-        let picture = latents.with_channels(3).resized(latents.height * scale, latents.width * scale).bytes();
-        // Finished rows, the picture that they become, and the rows of tiles above and at hand.
-        demand.live_bytes += 3 * picture;
-        demand.binding_bytes = demand.binding_bytes.max(picture);
-        demand
+/// [`crate::autoencoder::PatchDecoder`] on latents.
+fn patch_demand(config: &AutoencoderPatchConfig, latents: Map, piece: u64) -> Demand {
+    let mut walk = Walk::new(piece);
+    let map = |channels: usize, side: usize| {
+        latents.with_channels(channels).resized(latents.height * side as u64, latents.width * side as u64)
+    };
+    let (side, picture) = (config.feature_patch_size, map(config.in_channels, config.patch_size));
+    let mut x = map(config.latent_width, 1);
+    for _ in 0..2 {
+        // A block: its input is kept, each convolution takes an activated copy.
+        let hidden = walk.conv((latents.bytes() + x.bytes(), 0), x, x.channels as usize, 1);
+        walk.conv((latents.bytes() + x.bytes(), 0), hidden, x.channels as usize, 1);
+        x = map(config.width, side);
     }
+    walk.alive(3 * x.bytes()); // features shuffled out of channels
+    walk.tensor(picture.bytes());
+    walk.alive(4 * picture.bytes()); // both pictures, one of them before and after its shuffle, and their sum
+    walk.demand
+}
+
+/// [`crate::upscaler::Upscaler`] on a picture, in its tiles.
+fn upscale(config: &UpscalerConfig, [height, width]: [u64; 2], piece: u64) -> Demand {
+    let side = config.tile_side(piece as usize) as u64;
+    let most = side + 2 * config.reach() as u64;
+    let tile = |channels: usize| Map::new([1, channels as u64, height.min(most) + 2, width.min(most) + 2]).bytes();
+    let picture = Map::new([1, 3, height, width]).bytes();
+    let larger = picture * (config.upscale * config.upscale) as u64;
+    // Of several tiles, the finished ones, which become the picture.
+    let finished = if height.max(width) > side { larger } else { 0 };
+    // A map, where it is negative, it times the slopes, and the result; then the finer pixels, those that they are added
+    // to, and the sum.
+    let live = (4 * tile(config.num_feat)).max(3 * tile(config.last_channels())).max(finished);
+    Demand { live_bytes: picture + finished + live, binding_bytes: tile(config.widest()).max(larger) }
 }
 
 fn config<T: for<'a> Deserialize<'a>>(value: &Value, component: &str) -> Result<T> {

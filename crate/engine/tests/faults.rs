@@ -8,7 +8,7 @@ use std::task::{Context, Waker};
 use burn::tensor::Device;
 use fraise_engine::loader::{self, PARALLEL_DOWNLOADS, Phase, Progress, download, load_component};
 use fraise_engine::pack::{HeaderReader, Manifest};
-use fraise_engine::picture::{self, Picture};
+use fraise_engine::picture::{self, Picture, PictureInfo};
 use fraise_engine::request::{Request, RequestLimits};
 use fraise_engine::store::{MemoryStore, Sha2Digest, Source, Store};
 use fraise_engine::weights::Scheme;
@@ -336,7 +336,8 @@ fn mutated_manifests_headers_and_pictures_never_panic() {
     let request = Request { prompt: "草莓".into(), ..Request::default() };
     let limits = RequestLimits { steps: 4, guidance: 3.0, width_px: 2, height_px: 2, scale_px: 1 };
     let picture = Picture { width: 2, height: 2, rgb: vec![7; 12] };
-    let png = picture.to_png(&request.resolve(&limits).unwrap(), "m").unwrap();
+    let info = PictureInfo { request: request.resolve(&limits).unwrap(), model: "m".into() };
+    let png = picture.to_png(Some(&info)).unwrap();
     let mut random = Random(1);
     let (mut accepted, rounds) = (0, 4000);
     for _ in 0..rounds {
@@ -351,7 +352,10 @@ fn mutated_manifests_headers_and_pictures_never_panic() {
                 file.len() as u64
             );
         }
-        let info = picture::read_info(&random.mutate(&png));
+        let damaged = random.mutate(&png);
+        let pixels = Picture::from_png(&damaged);
+        assert!(pixels.map_err(|error| error.code()).map_or_else(|code| code == "Request", |_| true));
+        let info = picture::read_info(&damaged);
         assert!(info.map_err(|error| error.code()).map_or_else(|code| code == "Request", |_| true));
     }
     assert!(accepted < rounds / 2, "{accepted} of {rounds} damaged manifests were accepted");

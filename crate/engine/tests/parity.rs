@@ -81,7 +81,8 @@ parity! {
     text_encoder: [Kind::ClipText, Kind::ClipTextWithProjection];
     conditioning: [Kind::Conditioning];
     unet: [Kind::Unet];
-    autoencoders: [Kind::TinyDecoder, Kind::TinyEncoder, Kind::KlDecoder];
+    autoencoders: [Kind::TinyDecoder, Kind::TinyEncoder, Kind::KlDecoder, Kind::PatchDecoder, Kind::PatchEncoder];
+    upscalers: [Kind::Upscaler];
     runs: [Kind::Run];
 }
 

@@ -16,6 +16,7 @@ use fraise_engine::autoencoder::{AutoencoderKlConfig, AutoencoderTinyConfig};
 use fraise_engine::limits::{DEFAULT_BINDING_BYTES, DeviceLimits};
 use fraise_engine::pack::{Component, Examples, Manifest, Piece, Recommended, TensorInfo, TensorSink};
 use fraise_engine::requirements::{ModelShape, Requirements};
+use fraise_engine::upscaler::UpscalerConfig;
 use fraise_engine::weights::{Weights, WeightsBuilder};
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -64,7 +65,7 @@ fn manifest(unet: Value, decoder: Value, unet_bytes: u64) -> Manifest {
         total_bytes: 0,
         components,
         scheduler: json!({}),
-        recommended: Recommended { steps: 4, guidance: 3.0, width: 512, height: 512 },
+        recommended: Recommended { steps: 4, guidance: 3.0, width: 512, height: 512, upscale: false },
         examples: Examples::default(),
     }
 }
@@ -185,4 +186,24 @@ fn the_formulas_tell_what_a_gpu_is_made_to_reserve() {
     let latents = tensor(&random.values(4 * 64 * 64), [1, 4, 64, 64], &device);
     let reserved = reserved_by(&device, || read(tiny_decoder.forward(latents)));
     check("tiny decoder 512", shape.requirements(512, 512, &DEFAULT).decoding().live_bytes, reserved);
+}
+
+/// As above, of an upscaler.
+#[test]
+fn the_formula_tells_what_upscaling_takes() {
+    let Some(device) = gpu() else { return };
+    let config = UpscalerConfig { num_feat: 12, num_conv: 1, upscale: 4, ..UpscalerConfig::default() };
+    let (mut weights, found) = golden("upscaler_x4", "", &device);
+    assert_eq!(UpscalerConfig::deserialize(&found).unwrap(), config);
+    let upscaler = config.init(&mut weights.root()).unwrap();
+    let mut manifest = manifest(sd15(), kl(), MIB);
+    let component = manifest.components["unet"].clone();
+    manifest.components.insert("upscaler".into(), Component { config: found, ..component });
+    let side = 256;
+    let image = tensor(&Random::new(2).values(3 * side * side), [1, 3, side, side], &device);
+    let reserved = reserved_by(&device, || read(upscaler.forward(image)));
+    let expected = ModelShape::of(&manifest).unwrap().requirements(side as u32, side as u32, &DEFAULT).upscaling;
+    let ratio = reserved as f64 / expected.unwrap().live_bytes as f64;
+    println!("{} MiB reserved, {ratio:.2} of what was foretold", reserved / MIB);
+    assert!((0.7..=1.4).contains(&ratio), "{ratio}");
 }

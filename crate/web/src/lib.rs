@@ -14,6 +14,7 @@ pub mod error;
 pub mod fetch;
 pub mod indexed_db;
 pub mod library;
+pub mod optional;
 #[cfg(feature = "parity")]
 pub mod parity;
 pub mod presenter;
@@ -26,10 +27,11 @@ use std::rc::Rc;
 use fraise_engine::limits::DeviceLimits;
 use fraise_engine::loader::{Phase, Progress, download_if, read_manifest};
 use fraise_engine::pack::Manifest;
-use fraise_engine::picture::Picture;
+use fraise_engine::picture::{Picture, PictureInfo};
 use fraise_engine::pipeline::Pipeline;
-use fraise_engine::request::{EffectiveRequest, Request};
+use fraise_engine::request::Request;
 use fraise_engine::requirements::Requirements;
+use fraise_engine::upscaler::UpscalerConfig;
 use fraise_engine::{Error, Result};
 use js_sys::{Function, Object, Uint8Array};
 use serde::Serialize;
@@ -64,14 +66,15 @@ pub struct FraiseEngine {
 #[derive(Clone)]
 pub(crate) struct Loaded {
     pipeline: Rc<Pipeline>,
-    name: String,
+    manifest: Rc<Manifest>,
+    /// Where it came from: a URL, or a converted pack's address.
+    address: String,
 }
 
 /// The last finished picture.
 pub(crate) struct Finished {
     picture: Picture,
-    request: EffectiveRequest,
-    model: String,
+    info: PictureInfo,
 }
 
 /// What a loaded pack says of itself.
@@ -85,6 +88,8 @@ struct PackInfo<'a> {
     recommended: fraise_engine::pack::Recommended,
     examples: &'a fraise_engine::pack::Examples,
     total_bytes: u64,
+    /// How many times as large the pack's upscaler makes a picture along each side.
+    upscale_factor: Option<usize>,
 }
 
 impl<'a> PackInfo<'a> {
@@ -98,6 +103,8 @@ impl<'a> PackInfo<'a> {
             recommended: manifest.recommended,
             examples: &manifest.examples,
             total_bytes: manifest.total_bytes,
+            // The manifest is checked, so there is no error to be lost.
+            upscale_factor: UpscalerConfig::of(manifest).ok().flatten().map(|config| config.upscale),
         }
     }
 }
@@ -110,6 +117,8 @@ struct PackRequirements {
     weights_bytes: u64,
     painting_bytes: u64,
     decoding_bytes: u64,
+    /// `None` where the pack has no upscaler.
+    upscaling_bytes: Option<u64>,
     largest_buffer_bytes: u64,
     /// `None` on the processor, which has no such limit.
     buffer_limit_bytes: Option<u64>,
@@ -192,25 +201,30 @@ impl FraiseEngine {
         self.presenters.borrow_mut().remove(&canvas);
     }
 
-    /// Begins a picture; nothing is computed before its first step is asked for.
+    /// Begins a picture; nothing is computed before its first step is asked for. Where it is to be made larger, the
+    /// upscaler is loaded first.
     ///
     /// # Errors
-    /// `Request` naming the field that is out of range, or that no pack is loaded; the device's own.
-    pub fn generate(&self, request: JsValue, canvas: Option<u32>, signal: AbortSignal) -> Result<Run, JsValue> {
-        self.begin(request, canvas, signal).map_err(|error| to_js(&error))
+    /// `Request` naming the field that is out of range, or that no pack is loaded; `Network` where the upscaler cannot
+    /// be fetched; `Cancelled` once `signal` aborts; the device's own.
+    pub async fn generate(&self, request: JsValue, canvas: Option<u32>, signal: AbortSignal) -> Result<Run, JsValue> {
+        until_aborted(&signal, self.begin(request, canvas, signal.clone())).await.map_err(|error| to_js(&error))
     }
 
-    /// The last finished picture: `{png: Uint8Array, request}`.
+    /// The last finished picture: `{png: Uint8Array, request, width, height}`, its sides in pixels.
     ///
     /// # Errors
     /// `Request` where there is none yet.
     pub fn last(&self) -> Result<JsValue, JsValue> {
         let finished = self.finished.borrow();
         let finished = finished.as_ref().ok_or_else(|| to_js(&no_picture()))?;
-        let png = finished.picture.to_png(&finished.request, &finished.model).map_err(|error| to_js(&error))?;
+        let Finished { picture, info } = finished;
+        let png = picture.to_png(Some(info)).map_err(|error| to_js(&error))?;
         let result = Object::new();
         set(&result, "png", &Uint8Array::from(png.as_slice()));
-        set(&result, "request", &run::request_to_js(&finished.request)?);
+        set(&result, "request", &run::request_to_js(&info.request)?);
+        set(&result, "width", &picture.width.into());
+        set(&result, "height", &picture.height.into());
         Ok(result.into())
     }
 
@@ -246,7 +260,11 @@ impl FraiseEngine {
         self.compute.borrow().clone()
     }
 
-    async fn load_pack(&self, url: String, on_progress: Function) -> Result<Manifest> {
+    fn loaded(&self) -> Result<Loaded> {
+        self.loaded.borrow().clone().ok_or_else(|| Error::request("model", "no pack is loaded; load one first"))
+    }
+
+    async fn load_pack(&self, url: String, on_progress: Function) -> Result<Rc<Manifest>> {
         // The old pipeline goes first, so that two never share the device.
         self.loaded.take();
         if self.compute().check().is_err() {
@@ -266,11 +284,13 @@ impl FraiseEngine {
         };
         let limits = DeviceLimits::of(&compute.device);
         let fits = |manifest: &Manifest| Requirements::recommended(manifest, &limits)?.check();
-        let source = self.source(url);
+        let source = self.source(url.clone());
         let manifest = download_if(&fits, &source, &self.store, &self.digest, &mut report).await?;
         let pipeline = Pipeline::load(&manifest, &self.store, &self.digest, &compute.device, &mut report).await?;
         compute.finish().await?;
-        self.loaded.replace(Some(Loaded { pipeline: Rc::new(pipeline), name: manifest.name.clone() }));
+        let manifest = Rc::new(manifest);
+        let loaded = Loaded { pipeline: Rc::new(pipeline), manifest: manifest.clone(), address: url };
+        self.loaded.replace(Some(loaded));
         Ok(manifest)
     }
 
@@ -288,17 +308,17 @@ impl FraiseEngine {
             weights_bytes: needs.weights_bytes,
             painting_bytes: needs.denoising[batch - 1].live_bytes,
             decoding_bytes: needs.decoding().live_bytes,
+            upscaling_bytes: needs.upscaling.map(|demand| demand.live_bytes),
             largest_buffer_bytes: needs.largest_binding_bytes(batch),
             buffer_limit_bytes: Some(limits.binding_bytes).filter(|&bytes| bytes != u64::MAX),
             fits: needs.check().is_ok(),
         })
     }
 
-    fn begin(&self, request: JsValue, canvas: Option<u32>, signal: AbortSignal) -> Result<Run> {
+    async fn begin(&self, request: JsValue, canvas: Option<u32>, signal: AbortSignal) -> Result<Run> {
         let compute = self.compute();
         compute.check()?;
-        let loaded = self.loaded.borrow().clone();
-        let loaded = loaded.ok_or_else(|| Error::request("model", "no pack is loaded; load one first"))?;
+        let loaded = self.loaded()?;
         let request: Request =
             serde_wasm_bindgen::from_value(request).map_err(|error| Error::request("request", error.to_string()))?;
         let request = loaded.pipeline.resolve(&request)?;
@@ -309,6 +329,9 @@ impl FraiseEngine {
             }
             None => None,
         };
+        if request.upscale {
+            self.bring_upscaler(&loaded).await?;
+        }
         Ok(Run::new(loaded, compute, request, run::Outlet { presenter, signal, finished: self.finished.clone() }))
     }
 }

@@ -86,8 +86,7 @@ impl FraiseEngine {
 
 impl FraiseEngine {
     async fn paint(&self, request: JsValue) -> Result<[Vec<f32>; 2]> {
-        let loaded = self.loaded.borrow().clone();
-        let loaded = loaded.ok_or_else(|| Error::request("model", "no pack is loaded; load one first"))?;
+        let loaded = self.loaded()?;
         let request: Request =
             serde_wasm_bindgen::from_value(request).map_err(|error| Error::request("request", error.to_string()))?;
         let mut steps = pin!(loaded.pipeline.generate(loaded.pipeline.resolve(&request)?));

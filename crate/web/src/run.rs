@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use burn::tensor::Tensor;
+use fraise_engine::picture::PictureInfo;
 use fraise_engine::pipeline::Step;
 use fraise_engine::request::EffectiveRequest;
 use fraise_engine::{Error, Result};
@@ -120,8 +121,8 @@ impl Run {
         if is_last {
             let picture = read_picture(self.newest_image(info.index)?).await?;
             self.compute.check()?;
-            let model = self.loaded.name.clone();
-            self.outlet.finished.replace(Some(Finished { picture, request: self.request.clone(), model }));
+            let info = PictureInfo { request: self.request.clone(), model: self.loaded.manifest.name.clone() };
+            self.outlet.finished.replace(Some(Finished { picture, info }));
         } else {
             self.steps.replace(Some(steps));
         }
@@ -137,7 +138,7 @@ impl Run {
             .ok_or_else(|| Error::request("step", format!("step {index} is no longer held")))?;
         let image = match step.image.take() {
             Some(image) => image,
-            None if step.is_last => self.loaded.pipeline.decode(step.latents.clone()),
+            None if step.is_last => self.loaded.pipeline.finish(step.latents.clone(), &self.request)?,
             None => self.loaded.pipeline.preview(step.latents.clone()),
         };
         step.image = Some(image.clone());

@@ -38,10 +38,7 @@ pub use self::write::write;
 use crate::pack::manifest::{Component, Examples, FORMAT, MAX_NAME_BYTES, Manifest, Recommended};
 use crate::pack::streams::PieceSink;
 use crate::pack::writer::{PackOptions, Written};
-use crate::{Error, Result};
-
-/// Components that are not downloaded with a pack.
-const OPTIONAL_COMPONENTS: [&str; 1] = ["vae_encoder"];
+use crate::{Error, Result, upscaler};
 
 /// Random access to the bytes of one file: a file on disk, a `Blob` in a browser, a URL that serves ranges.
 #[expect(async_fn_in_trait, reason = "hosts are single-threaded; futures need not be Send")]
@@ -311,6 +308,7 @@ pub fn manifest(
     publication: &Publication,
     name: &str,
 ) -> Result<Manifest> {
+    let recommended = publication.recommended.unwrap_or_else(|| recommended(plan));
     let mut components = BTreeMap::new();
     for planned in &plan.components {
         let Some(written) = written.get(&planned.name) else {
@@ -320,7 +318,7 @@ pub fn manifest(
             config: planned.config.clone(),
             pieces: written.pieces.clone(),
             bytes: written.bytes,
-            optional: OPTIONAL_COMPONENTS.contains(&planned.name.as_str()),
+            optional: is_optional(&planned.name, &recommended),
         };
         components.insert(planned.name.clone(), component);
     }
@@ -335,11 +333,20 @@ pub fn manifest(
         total_bytes: components.values().map(|component| component.bytes).sum(),
         components,
         scheduler: plan.scheduler.clone(),
-        recommended: publication.recommended.unwrap_or_else(|| recommended(plan)),
+        recommended,
         examples: publication.examples.clone(),
     };
     manifest.validate()?;
     Ok(manifest)
+}
+
+/// Whether a component is not downloaded with a pack: painting as the publisher recommends does without it.
+pub fn is_optional(component: &str, recommended: &Recommended) -> bool {
+    match component {
+        "vae_encoder" => true,
+        upscaler::COMPONENT => !recommended.upscale,
+        _ => false,
+    }
 }
 
 /// A file's name as a model's: whatever the file is called, the manifest must be readable.
@@ -368,7 +375,7 @@ fn recommended(plan: &Plan) -> Recommended {
         "StableDiffusionXLPipeline" => (50, 5.0),
         _ => (50, 7.5),
     };
-    Recommended { steps, guidance, width: side_px, height: side_px }
+    Recommended { steps, guidance, width: side_px, height: side_px, upscale: false }
 }
 
 /// Consistency models have samplers of their own; Turbo and Lightning are the epsilon models with trailing timesteps.

@@ -79,8 +79,8 @@ impl Layout {
     /// The scheme for one tensor of floats where `wanted` is asked of all, or `None` for a file:
     ///
     /// - quantized are matrices and convolution kernels of at least 1024 numbers whose rows are whole blocks of 32;
-    /// - `F16` are embeddings, norms, biases, and the convolutions into and out of a model (`conv_in`, `conv_out`, a
-    ///   tiny autoencoder's first and last layer), where rounding shows most;
+    /// - `F16` are embeddings, norms, biases, and the convolutions into and out of a model (`conv_in`, `conv_out`, the
+    ///   first and last layer of a tiny autoencoder and of an upscaler), where rounding shows most;
     /// - `F32` is what would not end on a multiple of four bytes, so that every tensor starts on one.
     pub fn scheme(&self, tensor: &TensorInfo, wanted: Scheme) -> Option<Scheme> {
         let elements: usize = tensor.shape.iter().product();
@@ -113,19 +113,16 @@ impl Layout {
     }
 }
 
-/// First and last convolution of a tiny autoencoder: `decoder.layers.N.weight` of least and greatest N.
+/// First and last convolution of a tiny autoencoder or an upscaler: `decoder.layers.N.weight` of least and greatest N.
 fn outer_layers(tensors: &[TensorInfo]) -> BTreeSet<String> {
     let mut outer = BTreeSet::new();
-    for half in ["encoder", "decoder"] {
+    for stack in ["encoder.layers", "decoder.layers", "body"] {
         let index_of = |tensor: &TensorInfo| -> Option<u32> {
-            tensor.name.strip_prefix(half)?.strip_prefix(".layers.")?.strip_suffix(".weight")?.parse().ok()
+            tensor.name.strip_prefix(stack)?.strip_prefix('.')?.strip_suffix(".weight")?.parse().ok()
         };
         let indices: BTreeSet<u32> = tensors.iter().filter_map(index_of).collect();
         outer.extend(
-            [indices.first(), indices.last()]
-                .into_iter()
-                .flatten()
-                .map(|index| format!("{half}.layers.{index}.weight")),
+            [indices.first(), indices.last()].into_iter().flatten().map(|index| format!("{stack}.{index}.weight")),
         );
     }
     outer
@@ -173,6 +170,10 @@ mod tests {
             (tensor("decoder.layers.0.weight", &[64, 64, 3, 3]), Scheme::F16),
             (tensor("decoder.layers.7.weight", &[64, 64, 3, 3]), Scheme::Q4),
             (tensor("decoder.layers.18.weight", &[64, 64, 3, 3]), Scheme::F16),
+            (tensor("body.0.weight", &[32, 32, 3, 3]), Scheme::F16),
+            (tensor("body.2.weight", &[32, 32, 3, 3]), Scheme::Q4),
+            (tensor("body.3.weight", &[32]), Scheme::F16),
+            (tensor("body.4.weight", &[12, 32, 3, 3]), Scheme::F16),
         ];
         let infos: Vec<TensorInfo> = tensors.iter().map(|(info, _)| info.clone()).collect();
         let layout = Layout::new(&infos);

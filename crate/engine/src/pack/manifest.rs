@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::request::{MAX_GUIDANCE, MAX_SIDE_PX, MAX_STEPS};
 use crate::sampler::SchedulerConfig;
+use crate::upscaler::{self, UpscalerConfig};
 use crate::{Error, Result};
 
 /// The format version that this engine writes and reads.
@@ -101,6 +102,9 @@ pub struct Recommended {
     pub width: u32,
     /// Picture height in pixels.
     pub height: u32,
+    /// Whether finished pictures should go through the pack's upscaler, which then comes with the pack.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub upscale: bool,
 }
 
 /// Prompts to try, by language.
@@ -178,7 +182,22 @@ impl Manifest {
         self.recommended.validate()?;
         check_examples("examples.en", &self.examples.en)?;
         check_examples("examples.zh", &self.examples.zh)?;
-        self.validate_components()
+        self.validate_components()?;
+        self.validate_optional()
+    }
+
+    /// What a pack may bring besides what paints.
+    fn validate_optional(&self) -> Result<()> {
+        UpscalerConfig::of(self)?;
+        match self.components.get(upscaler::COMPONENT) {
+            None if self.recommended.upscale => {
+                Err(Error::manifest("recommended.upscale", "is true where the pack has no upscaler"))
+            }
+            Some(component) if self.recommended.upscale && component.optional => {
+                Err(Error::manifest("components.upscaler.optional", "is true where `recommended.upscale` asks for it"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn validate_components(&self) -> Result<()> {

@@ -10,7 +10,7 @@
 //!    with outliers keep them.
 //! 3. The place counts 1 at the outermost level of a U-shaped model and a [`quarter`](LEVEL_FACTOR) as much for each
 //!    level further in, the mid block being the innermost.
-//! 4. Autoencoders stay at `q8`: what a decoder rounds is in the picture, and no later step mends it.
+//! 4. Autoencoders and upscalers stay at `q8`: what they round is in the picture, and no later step mends it.
 //!
 //! Measured on the default model, one weight to `q4` at a time: the relative errors all lie between 0.07 and 0.10, yet
 //! the harm to the picture differs by five orders of magnitude, and by about ten for each level. The factor of four is
@@ -22,6 +22,7 @@ use super::layout::Layout;
 use super::quantize::{self, Rounding};
 use super::streams::{TensorSource, chunks};
 use crate::Result;
+use crate::upscaler;
 use crate::weights::Scheme;
 
 /// Greatest error of a component. All of it at `q4` has about 0.09, at `q8` 0.005.
@@ -63,7 +64,7 @@ pub async fn schemes(
             q4: q4.relative_error(),
         });
     }
-    for (index, scheme) in choose(&candidates, !component.starts_with("vae")) {
+    for (index, scheme) in choose(&candidates, !component.starts_with("vae") && component != upscaler::COMPONENT) {
         schemes[index] = Some(scheme);
     }
     Ok(schemes)

@@ -14,10 +14,11 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::autoencoder::{AutoencoderKlConfig, AutoencoderTinyConfig};
+use crate::autoencoder::{AutoencoderKlConfig, AutoencoderPatchConfig, AutoencoderTinyConfig};
 use crate::pack::{TensorInfo, TensorSink};
 use crate::text_encoder::ClipTextConfig;
 use crate::unet::{Conditions, TIME_IDS, UNet2DConditionConfig};
+use crate::upscaler::{self, UpscalerConfig};
 use crate::weights::{Weights, WeightsBuilder};
 use crate::{Error, Result};
 
@@ -64,6 +65,12 @@ pub enum Kind {
     TinyEncoder,
     /// Latents to pixels.
     KlDecoder,
+    /// Latents to pixels.
+    PatchDecoder,
+    /// Pixels to latents.
+    PatchEncoder,
+    /// A picture to a larger one.
+    Upscaler,
     /// Prompt to picture.
     Run,
 }
@@ -134,11 +141,22 @@ impl Model {
         }
     }
 
+    /// The folders of what it has besides what paints, each with its file of weights.
+    pub(crate) fn optional_parts(&self) -> &'static [(&'static str, &'static str)] {
+        match self.folder.as_str() {
+            "tiny_flow" => &[(upscaler::COMPONENT, "diffusion_pytorch_model.safetensors")],
+            _ => &[],
+        }
+    }
+
     fn files(&self) -> Vec<String> {
         let mut files = run::MODEL_FILES.map(|file| format!("{}/{file}", self.folder)).to_vec();
         for (encoder, tokenizer) in self.text_encoders() {
             files.extend(run::TEXT_ENCODER_FILES.map(|file| format!("{}/{encoder}/{file}", self.folder)));
             files.extend(run::TOKENIZER_FILES.map(|file| format!("{}/{tokenizer}/{file}", self.folder)));
+        }
+        for (part, weights) in self.optional_parts() {
+            files.extend(["config.json", weights].map(|file| format!("{}/{part}/{file}", self.folder)));
         }
         files
     }
@@ -170,6 +188,8 @@ pub fn cases() -> Result<Vec<Case>> {
     for text in [
         &include_bytes!("../../../../tests/parity/goldens/index.json")[..],
         include_bytes!("../../../../tests/parity/goldens/text_index.json"),
+        include_bytes!("../../../../tests/parity/goldens/optional_index.json"),
+        include_bytes!("../../../../tests/parity/goldens/patch_index.json"),
     ] {
         cases.extend(json::<Index>("index.json", text)?.cases);
     }
@@ -214,6 +234,21 @@ pub async fn run_case(name: &str, files: &Files, device: &Device) -> Result<Vec<
             let config = config_of::<AutoencoderKlConfig>(config)?;
             let decoder = build(weights, "", device, |w| config.init_decoder(&mut w.root()))?;
             decoder.forward(golden.tensor("latents", device)?).into()
+        }
+        Kind::PatchDecoder => {
+            let config = config_of::<AutoencoderPatchConfig>(config)?;
+            let decoder = build(weights, "decoder.", device, |w| config.init_decoder(&mut w.root()))?;
+            decoder.forward(golden.tensor("latents", device)?).into()
+        }
+        Kind::PatchEncoder => {
+            let config = config_of::<AutoencoderPatchConfig>(config)?;
+            let encoder = build(weights, "encoder.", device, |w| config.init_encoder(&mut w.root()))?;
+            encoder.forward(golden.tensor("image", device)?).into()
+        }
+        Kind::Upscaler => {
+            let config = config_of::<UpscalerConfig>(config)?;
+            let upscaler = build(weights, "", device, |w| config.init(&mut w.root()))?;
+            upscaler.forward(golden.tensor("image", device)?).into()
         }
         Kind::Run | Kind::Conditioning => return Err(Error::request("case", "needs more than one module")),
     };

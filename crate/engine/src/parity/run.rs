@@ -10,6 +10,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
 use super::{Bound, Comparison, Files, Golden, Model, Output, compare as compare_values, file, json, parse};
+use crate::convert::is_optional;
 use crate::pack::streams::{PieceSink, TensorSource};
 use crate::pack::writer::{PackOptions, write_component};
 use crate::pack::{
@@ -118,7 +119,7 @@ pub async fn pack_model(model: &Model, files: &Files, quantization: impl Into<Qu
             Some(scheduler) => scheduler.clone(),
             None => json("scheduler_config.json", read("scheduler/scheduler_config.json")?)?,
         },
-        recommended: Recommended { steps: 4, guidance: 1.0, width: 64, height: 64 },
+        recommended: Recommended { steps: 4, guidance: 1.0, width: 64, height: 64, upscale: false },
         examples: Examples::default(),
         total_bytes: 0,
     };
@@ -134,6 +135,7 @@ pub async fn pack_model(model: &Model, files: &Files, quantization: impl Into<Qu
         let config = json("tokenizer_config.json", read(&format!("{tokenizer}/tokenizer_config.json"))?)?;
         part.write(tokenizer, config, quantization, (&store, &mut manifest)).await?;
     }
+    weights.extend(model.optional_parts());
     for (folder, weights) in weights {
         let tensors = parse(read(&format!("{folder}/{weights}"))?)?;
         let config: Value = json("config.json", read(&format!("{folder}/config.json"))?)?;
@@ -182,7 +184,7 @@ impl<'a> Part<'a> {
     ) -> Result<()> {
         let options = PackOptions { quantization, piece_bytes: PIECE_BYTES };
         let written = write_component(name, options, &self.infos, &mut self.contents, &mut Pieces(store)).await?;
-        let optional = name == "vae_encoder";
+        let optional = is_optional(name, &manifest.recommended);
         let component = Component { config, pieces: written.pieces, bytes: written.bytes, optional };
         manifest.components.insert(name.to_string(), component);
         Ok(())

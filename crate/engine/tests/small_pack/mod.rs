@@ -119,7 +119,7 @@ pub fn small_pack(quantization: impl Into<Quantization> + Copy) -> SmallPack {
         total_bytes: components.values().map(|component| component.bytes).sum(),
         components,
         scheduler: json!({ "_class_name": "DDIMScheduler", "num_train_timesteps": 1000 }),
-        recommended: Recommended { steps: 4, guidance: 3.0, width: 64, height: 64 },
+        recommended: Recommended { steps: 4, guidance: 3.0, width: 64, height: 64, upscale: false },
         examples: Examples { en: vec!["a strawberry".into()], zh: vec!["草莓".into()] },
     };
     SmallPack { manifest, pieces }

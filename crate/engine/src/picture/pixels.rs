@@ -1,0 +1,150 @@
+//! Pixels that come from outside: a PNG's, or a browser's.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use png::Transformations;
+
+use super::{MAX_PNG_BYTES, Picture, png_limits};
+use crate::request::MAX_SIDE_PX;
+use crate::{Error, Result};
+
+impl Picture {
+    /// A PNG's pixels: 8 bits of red, green and blue, over white where it is transparent.
+    ///
+    /// # Errors
+    /// [`Error::Request`] for what is no PNG, is damaged, is larger than [`MAX_PNG_BYTES`], or has sides above
+    /// [`MAX_SIDE_PX`].
+    pub fn from_png(png: &[u8]) -> Result<Self> {
+        let refuse = |reason: String| Error::request("png", reason);
+        if png.len() > MAX_PNG_BYTES {
+            return Err(refuse(format!("is {} bytes long, at most {MAX_PNG_BYTES} are read", png.len())));
+        }
+        let mut decoder = png::Decoder::new_with_limits(std::io::Cursor::new(png), png_limits());
+        let unreadable = |error: png::DecodingError| refuse(format!("cannot be read: {error}"));
+        let (width, height) = {
+            let header = decoder.read_header_info().map_err(unreadable)?;
+            (header.width, header.height)
+        };
+        check_sides([width, height])?;
+        decoder.set_transformations(Transformations::normalize_to_color8() | Transformations::ALPHA);
+        let mut reader = decoder.read_info().map_err(unreadable)?;
+        let channels = reader.output_color_type().0.samples();
+        let mut pixels = vec![0; (width * height) as usize * channels];
+        reader.next_frame(&mut pixels).map_err(unreadable)?;
+        let rgb = pixels.chunks_exact(channels).flat_map(|pixel| match *pixel {
+            [grey, alpha] => over_white([grey; 3], alpha),
+            [red, green, blue, alpha] => over_white([red, green, blue], alpha),
+            _ => [0; 3], // every pixel was given an alpha
+        });
+        Ok(Self { width, height, rgb: rgb.collect() })
+    }
+
+    /// A picture of pixels with red, green, blue and alpha, over white where they are transparent.
+    ///
+    /// # Errors
+    /// [`Error::Request`] where sides are 0 or above [`MAX_SIDE_PX`], or there are not as many pixels.
+    pub fn from_rgba(width: u32, height: u32, rgba: &[u8]) -> Result<Self> {
+        check_sides([width, height])?;
+        let (pixels, rest) = rgba.as_chunks::<4>();
+        if pixels.len() != (width * height) as usize || !rest.is_empty() {
+            return Err(Error::request("picture", format!("{width}x{height} pixels are not {} bytes", rgba.len())));
+        }
+        let rgb = pixels.iter().flat_map(|&[red, green, blue, alpha]| over_white([red, green, blue], alpha));
+        Ok(Self { width, height, rgb: rgb.collect() })
+    }
+
+    /// The picture on a device.
+    ///
+    /// # Shapes
+    /// [1, 3, height, width], values in [0, 1].
+    pub fn to_tensor(&self, device: &Device) -> Tensor<4> {
+        let (width, height) = (self.width as usize, self.height as usize);
+        let values: Vec<f32> = self.planes().concat();
+        Tensor::from_data(TensorData::new(values, [1, 3, height, width]), device)
+    }
+
+    /// Red, green and blue, row by row from the top, values in [0, 1].
+    pub fn planes(&self) -> [Vec<f32>; 3] {
+        [0, 1, 2].map(|channel| self.rgb.chunks_exact(3).map(|pixel| f32::from(pixel[channel]) / 255.0).collect())
+    }
+}
+
+fn check_sides(sides: [u32; 2]) -> Result<()> {
+    match sides.iter().all(|side| (1..=MAX_SIDE_PX).contains(side)) {
+        true => Ok(()),
+        false => {
+            let [width, height] = sides;
+            Err(Error::request("picture", format!("sides of 1 to {MAX_SIDE_PX} pixels are read, not {width}x{height}")))
+        }
+    }
+}
+
+fn over_white(rgb: [u8; 3], alpha: u8) -> [u8; 3] {
+    rgb.map(|value| {
+        let (value, alpha) = (u32::from(value), u32::from(alpha));
+        ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn png(color: png::ColorType, depth: png::BitDepth, pixels: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, 2, 1);
+        encoder.set_color(color);
+        encoder.set_depth(depth);
+        encoder.set_palette(vec![1, 2, 3, 4, 5, 6]);
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(pixels).unwrap();
+        drop(writer);
+        bytes
+    }
+
+    #[test]
+    fn every_kind_of_png_becomes_red_green_and_blue() {
+        use png::{BitDepth, ColorType};
+        let cases: [(ColorType, BitDepth, &[u8], [u8; 6]); 6] = [
+            (ColorType::Rgb, BitDepth::Eight, &[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6]),
+            (ColorType::Rgba, BitDepth::Eight, &[9, 9, 9, 0, 0, 100, 200, 128], [255, 255, 255, 127, 177, 227]),
+            (ColorType::Grayscale, BitDepth::Eight, &[7, 8], [7, 7, 7, 8, 8, 8]),
+            (ColorType::Grayscale, BitDepth::One, &[0b0100_0000], [0, 0, 0, 255, 255, 255]),
+            (ColorType::GrayscaleAlpha, BitDepth::Eight, &[7, 255, 7, 0], [7, 7, 7, 255, 255, 255]),
+            (ColorType::Indexed, BitDepth::Eight, &[1, 0], [4, 5, 6, 1, 2, 3]),
+        ];
+        for (color, depth, pixels, rgb) in cases {
+            let picture = Picture::from_png(&png(color, depth, pixels)).unwrap();
+            assert_eq!(picture, Picture { width: 2, height: 1, rgb: rgb.to_vec() }, "{color:?} {depth:?}");
+        }
+        let sixteen = png(ColorType::Rgb, BitDepth::Sixteen, &[1, 99, 2, 0, 3, 0, 4, 0, 5, 0, 6, 255]);
+        assert_eq!(Picture::from_png(&sixteen).unwrap().rgb, [1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn pixels_of_another_number_or_size_are_refused() {
+        assert_eq!(Picture::from_rgba(1, 1, &[10, 20, 30, 255]).unwrap().rgb, [10, 20, 30]);
+        for (width, height, bytes) in [(1, 1, 3), (1, 1, 5), (2, 1, 4), (0, 1, 0), (4096, 1, 16384)] {
+            assert_eq!(Picture::from_rgba(width, height, &vec![0; bytes]).unwrap_err().code(), "Request");
+        }
+        let whole = png(png::ColorType::Rgb, png::BitDepth::Eight, &[0; 6]);
+        for broken in [&whole[..40], b"GIF89a", b""] {
+            assert_eq!(Picture::from_png(broken).unwrap_err().code(), "Request");
+        }
+    }
+
+    #[test]
+    fn the_largest_picture_is_read() {
+        let side = MAX_SIDE_PX;
+        let noise = (0..side * side * 3).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let picture = Picture { width: side, height: side, rgb: noise };
+        assert!(Picture::from_png(&picture.to_png(None).unwrap()).unwrap() == picture);
+    }
+
+    #[test]
+    fn a_picture_survives_the_way_to_a_device_and_back() {
+        let picture = Picture { width: 3, height: 2, rgb: (0..18).map(|value| value * 14).collect() };
+        let tensor = picture.to_tensor(&Device::flex());
+        assert_eq!(tensor.dims(), [1, 3, 2, 3]);
+        assert_eq!(pollster::block_on(Picture::read(tensor)).unwrap(), picture);
+    }
+}

@@ -1,0 +1,69 @@
+//! What a pack may bring besides what paints, fetched and loaded when it is first asked for.
+
+use fraise_engine::loader::download_component;
+use fraise_engine::picture::{Picture, PictureInfo, read_info};
+use fraise_engine::request::EffectiveRequest;
+use fraise_engine::{Error, Result, upscaler};
+use js_sys::Uint8Array;
+use wasm_bindgen::prelude::*;
+use web_sys::{AbortSignal, ImageData};
+
+use crate::cancel::until_aborted;
+use crate::error::to_js;
+use crate::presenter::read_picture;
+use crate::{FraiseEngine, Loaded};
+
+#[wasm_bindgen]
+impl FraiseEngine {
+    /// Makes a picture larger by the loaded pack's upscaler; resolves to a PNG. `picture`: a PNG as `Uint8Array`, whose
+    /// settings go along where Fraise saved it, or `ImageData`.
+    ///
+    /// # Errors
+    /// `Request` for what is no picture, or where the pack has no upscaler; `DeviceLimit` where the device has too
+    /// little; `Network` where the upscaler cannot be fetched; `Cancelled` once `signal` aborts.
+    pub async fn upscale(&self, picture: JsValue, signal: AbortSignal) -> Result<Uint8Array, JsValue> {
+        let png = until_aborted(&signal, self.upscale_picture(picture)).await.map_err(|error| to_js(&error))?;
+        Ok(Uint8Array::from(png.as_slice()))
+    }
+}
+
+impl FraiseEngine {
+    async fn upscale_picture(&self, picture: JsValue) -> Result<Vec<u8>> {
+        let loaded = self.loaded()?;
+        let compute = self.compute();
+        compute.check()?;
+        let (picture, info) = picture_from_js(picture)?;
+        loaded.pipeline.requirements(picture.width, picture.height).check_upscaling()?;
+        self.bring_upscaler(&loaded).await?;
+        let larger = read_picture(loaded.pipeline.upscale(picture.to_tensor(&compute.device))?).await?;
+        compute.check()?;
+        let info = info.map(|info| PictureInfo { request: EffectiveRequest { upscale: true, ..info.request }, ..info });
+        larger.to_png(info.as_ref())
+    }
+
+    /// Fetches the pack's upscaler where the store lacks it, and loads it unless that is done.
+    pub(crate) async fn bring_upscaler(&self, loaded: &Loaded) -> Result<()> {
+        if loaded.pipeline.has_upscaler() {
+            return Ok(());
+        }
+        self.fetch(loaded, upscaler::COMPONENT).await?;
+        loaded.pipeline.load_upscaler(&loaded.manifest, &self.store, &self.digest).await
+    }
+
+    async fn fetch(&self, loaded: &Loaded, component: &str) -> Result<()> {
+        let source = self.source(loaded.address.clone());
+        download_component(component, &loaded.manifest, (&source, &self.store, &self.digest), &mut |_| ()).await
+    }
+}
+
+/// A picture from JavaScript, and its settings where Fraise saved it.
+fn picture_from_js(picture: JsValue) -> Result<(Picture, Option<PictureInfo>)> {
+    match picture.dyn_into::<ImageData>() {
+        Ok(pixels) => Ok((Picture::from_rgba(pixels.width(), pixels.height(), &pixels.data())?, None)),
+        Err(picture) => {
+            let png = picture.dyn_into::<Uint8Array>();
+            let png = png.map_err(|_| Error::request("picture", "it is neither a PNG nor ImageData"))?.to_vec();
+            Ok((Picture::from_png(&png)?, read_info(&png).ok()))
+        }
+    }
+}
