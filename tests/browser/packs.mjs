@@ -1,5 +1,6 @@
-// Broken packs, made from the default model's own files: well-formed in every respect but one.
+// Packs for tests: the default model's with one thing wrong, and tiny ones of tests/parity.
 import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import { modelFile } from "./site.mjs";
 
 const PIECE_BYTES = 16 * 1024 * 1024;
@@ -69,6 +70,50 @@ export function editedPieces(edit) {
     const name = path.match(/[0-9a-f]{64}\.bin$/)?.[0];
     return name ? { body: edit(await modelFile(name)) } : null;
   };
+}
+
+/**
+ * A diffusers folder of tests/parity as a pack, its floats as they are; `edit(manifest)` may change what it says. Gives
+ * an `answer` for {@link openSite}, and the manifest.
+ */
+export async function goldenPack(model, edit = () => undefined) {
+  const root = new URL(`../parity/goldens/${model}/`, import.meta.url);
+  const read = (name) => readFile(new URL(name, root));
+  const components = {};
+  const pieces = new Map();
+  const add = async (name, config, file, optional = false) => {
+    const sha256 = createHash("sha256").update(file).digest("hex");
+    pieces.set(sha256, file);
+    components[name] = { config: JSON.parse(await read(config)), pieces: [{ sha256, bytes: file.length }], bytes: file.length, optional };
+  };
+  const named = async (name) => ({ name, dtype: "U8", data: await read(`tokenizer/${name}`) });
+  const files = await Promise.all(["merges.txt", "vocab.json"].map(named));
+  const tensors = files.map((file) => ({ ...file, shape: [file.data.length] }));
+  await add("tokenizer", "tokenizer/tokenizer_config.json", writeSafetensors({ tensors }));
+  await add("text_encoder", "text_encoder/config.json", await read("text_encoder/model.safetensors"));
+  await add("unet", "unet/config.json", await read("unet/diffusion_pytorch_model.safetensors"));
+  const vae = parseSafetensors(await read("vae/diffusion_pytorch_model.safetensors"));
+  const decoder = vae.tensors.filter(({ name }) => name.startsWith("decoder."));
+  await add("vae_decoder", "vae/config.json", writeSafetensors({ tensors: decoder }));
+  await add("upscaler", "upscaler/config.json", await read("upscaler/diffusion_pytorch_model.safetensors"), true);
+  const manifest = {
+    format: 1,
+    name: model,
+    license: "CC0-1.0",
+    pipeline: "StableDiffusionPipeline",
+    components,
+    scheduler: JSON.parse(await read("scheduler/scheduler_config.json")),
+    recommended: { steps: 2, guidance: 1, width: 64, height: 64 },
+    total_bytes: 0,
+  };
+  edit(manifest);
+  manifest.total_bytes = Object.values(components).reduce((sum, { bytes }) => sum + bytes, 0);
+  const answer = (path) => {
+    if (path.endsWith("/manifest.json")) return json(manifest);
+    const body = pieces.get(path.match(/([0-9a-f]{64})\.bin$/)?.[1]);
+    return body ? { body } : null;
+  };
+  return { manifest, answer };
 }
 
 const json = (value) => ({ body: JSON.stringify(value), headers: { "content-type": "application/json" } });

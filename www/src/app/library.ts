@@ -25,6 +25,8 @@ export function cardOf(model: ConvertedModel): ModelCard {
     totalBytes: model.totalBytes,
     steps: model.recommended.steps,
     guidance: model.recommended.guidance,
+    upscale: model.recommended.upscale ?? false,
+    upscaleFactor: model.upscaleFactor,
     examples: model.examples,
   };
 }
@@ -36,12 +38,12 @@ export function rememberedModels(): LocalModel[] {
   return entries.slice(0, MAX_MODELS).flatMap((entry: { address?: unknown; card?: Partial<ModelCard> }) => {
     if (typeof entry?.address !== "string" || !entry.address.startsWith("local:")) return [];
     const card = entry.card ?? {};
-    const { totalBytes, steps, guidance, licenseRestrictions } = card;
+    const { totalBytes, steps, guidance, upscale, upscaleFactor, licenseRestrictions } = card;
     const manifest = {
       ...card,
       license_restrictions: licenseRestrictions,
-      recommended: { steps, guidance },
-      components: { all: { bytes: totalBytes } },
+      recommended: { steps, guidance, upscale },
+      components: { all: { bytes: totalBytes }, upscaler: { config: { upscale: upscaleFactor } } },
     };
     return [{ address: entry.address, card: toModelCard(manifest) }];
   });

@@ -12,6 +12,10 @@ export interface ModelCard {
   readonly totalBytes: number;
   readonly steps: number;
   readonly guidance: number;
+  /** Whether finished pictures should be made larger. */
+  readonly upscale: boolean;
+  /** How many times as large its upscaler makes a picture along each side; null where it has none. */
+  readonly upscaleFactor: number | null;
   /** Example prompts by language. */
   readonly examples: Readonly<Record<string, readonly string[]>>;
 }
@@ -34,10 +38,16 @@ export function toModelCard(manifest: unknown): ModelCard {
     totalBytes: neededBytes(root),
     steps: asNumber(recommended["steps"], 20),
     guidance: asNumber(recommended["guidance"], 4),
+    upscale: recommended["upscale"] === true,
+    upscaleFactor: upscaleFactor(asRecord(root["components"])["upscaler"]),
     examples: Object.fromEntries(
       Object.entries(asRecord(root["examples"])).map(([language, prompts]) => [language, asTexts(prompts)]),
     ),
   };
+}
+
+function upscaleFactor(upscaler: unknown): number | null {
+  return asNumber(asRecord(asRecord(upscaler)["config"])["upscale"], 0) || null;
 }
 
 /** What painting needs; parts marked as optional are not fetched for it. */

@@ -39,8 +39,8 @@ export class ResultBar extends StudioElement {
     const { words } = this;
     const { result } = this.state;
     if (!result) return nothing;
-    const { png, request } = result;
-    const size = `${request.width}\u00a0×\u00a0${request.height}`;
+    const { png, request, width, height } = result;
+    const size = `${width}\u00a0×\u00a0${height}`;
     return html`<div>
       <p id="made-with">${words.madeWith(String(request.seed), request.steps, request.guidance.toFixed(1), size)}</p>
       <button id="keep-seed" @click=${() => this.studio.keepSeed()}>${words.keepSeed}</button>

@@ -3,7 +3,7 @@ import { css, html, nothing, type TemplateResult } from "lit";
 import type { DeviceChoice } from "../engine/index";
 import { StudioElement } from "./studio-element";
 import { isBusy, parseSeed } from "./state";
-import { recommendedSteps } from "./store";
+import { recommendedSteps, upscales } from "./store";
 
 const MAX_SLIDER_STEPS = 50;
 const MAX_SLIDER_GUIDANCE = 15;
@@ -60,6 +60,21 @@ export class SettingsPanel extends StudioElement {
         display: grid;
         place-items: center;
       }
+      .switch {
+        display: flex;
+        align-items: center;
+        gap: 0.6rem;
+        min-height: 2.75rem;
+        margin: 0;
+        cursor: pointer;
+      }
+      .switch input {
+        flex: none;
+        width: 1.25rem;
+        height: 1.25rem;
+        margin: 0;
+        accent-color: var(--berry-fill);
+      }
       .invalid {
         color: var(--berry);
       }
@@ -69,7 +84,7 @@ export class SettingsPanel extends StudioElement {
   protected override render(): TemplateResult {
     return html`<details>
       <summary>${this.words.settings}</summary>
-      <div class="fields">${this.#seed()} ${this.#steps()} ${this.#guidance()} ${this.#negative()} ${this.#device()}</div>
+      <div class="fields">${this.#seed()} ${this.#steps()} ${this.#guidance()} ${this.#upscale()} ${this.#negative()} ${this.#device()}</div>
     </details>`;
   }
 
@@ -138,6 +153,22 @@ export class SettingsPanel extends StudioElement {
       />
       <p class="hint" id="guidance-hint">${words.guidanceHint}</p>
     </div>`;
+  }
+
+  #upscale(): TemplateResult | typeof nothing {
+    const { words, state } = this;
+    const factor = state.model && state.model !== "unreadable" ? state.model.upscaleFactor : null;
+    if (factor === null) return nothing;
+    return html`<label class="switch">
+      <input
+        id="upscale"
+        type="checkbox"
+        role="switch"
+        .checked=${upscales(state)}
+        @change=${(event: Event) => this.studio.change({ upscale: (event.target as HTMLInputElement).checked })}
+      />
+      ${words.upscale(factor)}
+    </label>`;
   }
 
   #negative(): TemplateResult {

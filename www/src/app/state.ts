@@ -22,6 +22,9 @@ export type Activity =
 export interface Result {
   readonly png: Blob;
   readonly request: EffectiveRequest;
+  /** The PNG's, in pixels. */
+  readonly width: number;
+  readonly height: number;
 }
 
 /** The whole state. Texts of number fields stay texts, so that a half-typed number is nobody's problem but the field's. */
@@ -35,6 +38,8 @@ export interface StudioState {
   readonly steps: number | null;
   /** Null: what the model recommends. */
   readonly guidance: number | null;
+  /** Whether to make finished pictures larger. Null: what the model recommends. */
+  readonly upscale: boolean | null;
   readonly device: DeviceChoice;
   /** Null while it is being found out. */
   readonly gpu: GpuSupport | null;

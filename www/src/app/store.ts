@@ -26,7 +26,7 @@ import {
 const LANGUAGE_KEY = "fraise.language";
 
 /** Settings that a visitor changes by hand. */
-export type Settings = Pick<StudioState, "prompt" | "negative" | "seed" | "steps" | "guidance">;
+export type Settings = Pick<StudioState, "prompt" | "negative" | "seed" | "steps" | "guidance" | "upscale">;
 
 /** Fires `change` after every change of {@link Studio.state}. */
 export class Studio extends EventTarget {
@@ -37,6 +37,7 @@ export class Studio extends EventTarget {
     seed: "",
     steps: null,
     guidance: null,
+    upscale: null,
     device: "auto",
     gpu: null,
     modelUrl: MODEL_URL,
@@ -223,9 +224,9 @@ export class Studio extends EventTarget {
       this.#do({ kind: "painting", done: step.index + 1, total: step.total, endsAtMs });
     }
     this.#isWarm = true;
-    const { blob, request: effective } = await engine.last();
+    const { blob: png, ...made } = await engine.last();
     this.#set({
-      result: { png: blob, request: effective },
+      result: { png, ...made },
       activity: { kind: "finished", elapsedMs: performance.now() - startMs },
     });
   }
@@ -239,6 +240,7 @@ export class Studio extends EventTarget {
       steps: steps ?? undefined,
       guidance: guidance ?? undefined,
       promptSyntax: "a1111",
+      upscale: upscales(this.#state),
     };
   }
 
@@ -253,7 +255,7 @@ export class Studio extends EventTarget {
 
   #choose(url: string): void {
     const local = this.#state.localModels.find(({ address }) => address === url);
-    const settings = { steps: null, guidance: null }; // one model's are not another's
+    const settings = { steps: null, guidance: null, upscale: null }; // one model's are not another's
     this.#set({ ...settings, modelUrl: url, model: local?.card ?? this.#state.defaultModel, isModelLoaded: false });
   }
 
@@ -294,6 +296,11 @@ export class Studio extends EventTarget {
 /** The steps that the loaded model recommends. */
 export function recommendedSteps({ model }: StudioState): number {
   return model && model !== "unreadable" ? model.steps : 20;
+}
+
+/** Whether finished pictures are made larger: as the visitor or else the model says, where it can. */
+export function upscales({ model, upscale }: StudioState): boolean {
+  return model !== null && model !== "unreadable" && model.upscaleFactor !== null && (upscale ?? model.upscale);
 }
 
 function initialLanguage(): Language {

@@ -17,6 +17,7 @@ import type {
   PackInfo,
   PackRequirements,
   Picture,
+  PictureSource,
   Prediction,
   Progress,
   Quant,
@@ -230,6 +231,20 @@ export class Engine {
     return this.#connection.call("last", {});
   }
 
+  /**
+   * Makes a picture larger by the loaded pack's upscaler, which is fetched on first use; gives a PNG. The settings that
+   * Fraise saved in a PNG go along.
+   *
+   * Rejects with `Request` where the pack has no upscaler, or the picture cannot be read.
+   */
+  async upscale(
+    picture: PictureSource,
+    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<Blob> {
+    checkPicture(picture);
+    return this.#work({ signal }, (connection, job) => connection.call("upscale", { job, picture }));
+  }
+
   /** What the engine holds right now. */
   memory(): Promise<MemoryReport> {
     return this.#connection.call("memory", {});
@@ -367,9 +382,14 @@ function nameOf(source: File | string): string {
   return stem || "checkpoint";
 }
 
+function checkPicture(picture: unknown): void {
+  if (picture instanceof Blob || picture instanceof ImageData) return;
+  throw requestError("picture", "it is neither a PNG (Blob or File) nor ImageData");
+}
+
 const INTEGER_FIELDS = ["steps", "width", "height"] as const;
 const TEXT_FIELDS = ["prompt", "negative", "sampler", "promptSyntax"] as const;
-const FIELDS: readonly string[] = [...INTEGER_FIELDS, ...TEXT_FIELDS, "seed", "guidance"];
+const FIELDS: readonly string[] = [...INTEGER_FIELDS, ...TEXT_FIELDS, "seed", "guidance", "upscale"];
 const MAX_SEED = 2n ** 64n - 1n;
 
 /** The request without absent fields. Ranges are the engine's business; types are checked here, by field. */
@@ -389,7 +409,8 @@ function checkedRequest(request: GenerateRequest): GenerateRequest {
       throw requestError(field, `${String(value)} is not a whole number`);
     }
   }
-  const { seed, guidance, promptSyntax = "plain" } = cleaned;
+  const { seed, guidance, promptSyntax = "plain", upscale = false } = cleaned;
+  if (typeof upscale !== "boolean") throw requestError("upscale", "it must be true or false");
   if (!["plain", "a1111"].includes(promptSyntax)) {
     throw requestError("promptSyntax", `${promptSyntax} is neither plain nor a1111`);
   }

@@ -14,6 +14,7 @@ export type {
   PackInfo,
   PackRequirements,
   Picture,
+  PictureSource,
   Prediction,
   Progress,
   PromptSyntax,

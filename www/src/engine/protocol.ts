@@ -57,6 +57,8 @@ export interface GenerateRequest {
   readonly sampler?: string | undefined;
   /** How `prompt` and `negative` are read; `plain` where absent. */
   readonly promptSyntax?: PromptSyntax | undefined;
+  /** Whether the finished picture goes through the pack's upscaler and becomes larger; false where absent. */
+  readonly upscale?: boolean | undefined;
 }
 
 /** A request with every value decided. `seed` is a bigint only above 2^53-1. */
@@ -70,6 +72,8 @@ export interface EffectiveRequest {
   readonly height: number;
   readonly sampler: string | null;
   readonly promptSyntax: PromptSyntax;
+  /** Whether the pack's upscaler made the picture larger; `width` and `height` are those before. */
+  readonly upscale: boolean;
   /** What of `prompt` and `negative` was not painted, the text encoder having no room for it; mostly nothing. */
   readonly truncated: readonly Truncated[];
 }
@@ -103,10 +107,14 @@ export interface PackInfo {
     readonly guidance: number;
     readonly width: number;
     readonly height: number;
+    /** Whether finished pictures should go through the upscaler; absent where not. */
+    readonly upscale?: boolean;
   };
   /** Example prompts by language. */
   readonly examples: Readonly<Record<string, readonly string[]>>;
   readonly totalBytes: number;
+  /** How many times as large the pack's upscaler makes a picture along each side; null where there is none. */
+  readonly upscaleFactor: number | null;
 }
 
 /** What a pack needs of the device to paint at its recommended size; known from its manifest alone. */
@@ -118,6 +126,8 @@ export interface PackRequirements {
   readonly paintingBytes: number;
   /** Besides the weights, while the picture is decoded. */
   readonly decodingBytes: number;
+  /** Besides the weights, while the picture is made larger; null where the pack has no upscaler. */
+  readonly upscalingBytes: number | null;
   readonly largestBufferBytes: number;
   /** What the device allows one buffer, or null on the processor. */
   readonly bufferLimitBytes: number | null;
@@ -199,7 +209,14 @@ export interface StepMessage {
 export interface Picture {
   readonly blob: Blob;
   readonly request: EffectiveRequest;
+  /** Width of the PNG in pixels: the request's, unless it was made larger. */
+  readonly width: number;
+  /** Height of the PNG in pixels. */
+  readonly height: number;
 }
+
+/** A picture given to the engine: a PNG, or pixels as canvases give them; sides of at most 2048 pixels. */
+export type PictureSource = Blob | ImageData;
 
 /** A checkpoint: a file that the visitor gave (files pass to workers without being read), or an absolute URL. */
 export type CheckpointSource = File | string;
@@ -225,6 +242,8 @@ export interface Calls {
   /** Ends a run, finished or not; answered once everything that it held is free. */
   stop: { params: { job: number }; result: null };
   last: { params: Record<string, never>; result: Picture };
+  /** Gives a PNG. */
+  upscale: { params: { job: number; picture: PictureSource }; result: Blob };
   memory: { params: Record<string, never>; result: MemoryReport };
 }
 

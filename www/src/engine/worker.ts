@@ -8,7 +8,17 @@ import init, { FraiseEngine, type Run } from "../wasm/fraise_web.js";
 import { internalError, isErrorShape, networkError, requestError, type ErrorShape } from "./errors";
 import { ByteMeter, StepMeter } from "./pace";
 import { canPaintFromGpu, nextFrame } from "./painting";
-import type { CallMessage, CallName, Calls, FromWorker, Picture, Progress, StepMessage, ToWorker } from "./protocol";
+import type {
+  CallMessage,
+  CallName,
+  Calls,
+  FromWorker,
+  Picture,
+  PictureSource,
+  Progress,
+  StepMessage,
+  ToWorker,
+} from "./protocol";
 
 interface WorkerScope {
   postMessage(message: FromWorker, transfer?: Transferable[]): void;
@@ -25,6 +35,9 @@ interface Job {
   busy: Promise<void>;
   readonly meter: StepMeter;
 }
+
+/** Longest PNG that the engine reads. */
+const MAX_PNG_BYTES = 64 * 2 ** 20;
 
 const scope = self as unknown as WorkerScope;
 let engine: FraiseEngine | null = null;
@@ -79,6 +92,8 @@ function perform(message: CallMessage): Promise<Calls[CallName]["result"]> {
       return stop(message.params);
     case "last":
       return last();
+    case "upscale":
+      return upscale(message.params);
     case "memory":
       return Promise.resolve(started().memory() as Calls["memory"]["result"]);
   }
@@ -170,8 +185,22 @@ async function stop({ job: number }: Calls["stop"]["params"]): Promise<null> {
 }
 
 function last(): Promise<Picture> {
-  const { png, request } = started().last() as { png: Uint8Array<ArrayBuffer>; request: Picture["request"] };
-  return Promise.resolve({ blob: new Blob([png], { type: "image/png" }), request });
+  const { png, ...rest } = started().last() as { png: Uint8Array<ArrayBuffer> } & Omit<Picture, "blob">;
+  return Promise.resolve({ blob: pngBlob(png), ...rest });
+}
+
+async function upscale({ job: number, picture }: Calls["upscale"]["params"]): Promise<Blob> {
+  return within(number, async (_report, signal) => pngBlob(await started().upscale(await forEngine(picture), signal)));
+}
+
+/** A picture as the engine takes it; it refuses what is longer than it reads. */
+async function forEngine(picture: PictureSource): Promise<Uint8Array | ImageData> {
+  if (picture instanceof ImageData) return picture;
+  return new Uint8Array(await picture.slice(0, MAX_PNG_BYTES + 1).arrayBuffer());
+}
+
+function pngBlob(png: Uint8Array): Blob {
+  return new Blob([png as Uint8Array<ArrayBuffer>], { type: "image/png" });
 }
 
 function cancel(number: number): void {

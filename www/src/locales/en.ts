@@ -24,6 +24,7 @@ export const en = {
   stepsHint: "More steps: slower, often finer.",
   guidance: "Guidance",
   guidanceHint: "Higher: closer to your words. 1: off, and twice as fast.",
+  upscale: (factor: number) => `${factor}x larger`,
   device: "Paint on",
   deviceAuto: "Best choice",
   deviceGpu: "Graphics card",

@@ -26,6 +26,7 @@ export const zh: Words = {
   stepsHint: "步数越多越慢，往往也越细致。",
   guidance: "引导强度",
   guidanceHint: "越高越贴近文字。设为 1 即关闭，速度加倍。",
+  upscale: (factor: number) => `放大 ${factor} 倍`,
   device: "运行在",
   deviceAuto: "自动选择",
   deviceGpu: "显卡",

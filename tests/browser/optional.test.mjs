@@ -1,0 +1,138 @@
+// What a pack may bring besides what paints, in real Chromium: the upscaler.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { launchChromium } from "./browsers.mjs";
+import { goldenPack } from "./packs.mjs";
+import { readPng } from "./png.mjs";
+import { openSite, piecesIn } from "./site.mjs";
+import { StudioDriver } from "./studio.mjs";
+
+const TIMEOUT = { timeout: 400_000 };
+const MODEL = "models/tiny/manifest.json";
+let site;
+let browser;
+
+before(async () => {
+  site = await openSite();
+  browser = await launchChromium();
+});
+after(async () => {
+  await browser?.close();
+  await site?.close();
+});
+
+/** A page with `window.engine`, which has loaded the pack that the site serves. */
+async function openEngine(device) {
+  const opened = await browser.newPage({ serviceWorkers: "block" });
+  await opened.page.goto(site.url);
+  await opened.page.evaluate(
+    async ([kind, model]) => {
+      window.engine = await window.fraise.Engine.create({ device: kind });
+      window.info = await window.engine.load(model);
+      window.paint = async (request) => {
+        for await (const _step of window.engine.generate({ prompt: "a red strawberry", seed: 3, ...request }));
+        return window.engine.last();
+      };
+      window.base64 = async (blob) => btoa(String.fromCharCode(...new Uint8Array(await blob.arrayBuffer())));
+      window.pixels = async (blob) => {
+        const bitmap = await createImageBitmap(blob);
+        const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+        context.drawImage(bitmap, 0, 0);
+        return context.getImageData(0, 0, bitmap.width, bitmap.height);
+      };
+      window.difference = (a, b) => a.data.reduce((most, value, i) => Math.max(most, Math.abs(value - b.data[i])), 0);
+      window.codeOf = (promise) => promise.then(() => null, ({ code }) => code);
+    },
+    [device, MODEL],
+  );
+  return opened;
+}
+
+for (const device of ["cpu", "gpu"]) {
+  test(`upscaling on the ${device}: fetched on first use, while painting or later`, TIMEOUT, async () => {
+    const { manifest, answer } = await goldenPack("tiny_flow");
+    site.answer = answer;
+    site.log.length = 0;
+    const { page, problems, close } = await openEngine(device);
+    const fetched = () => piecesIn(site.log).filter((path) => path.includes(manifest.components.upscaler.pieces[0].sha256));
+    assert.equal(await page.evaluate(() => window.info.upscaleFactor), 2);
+    const small = await page.evaluate(async () => {
+      window.small = await window.paint({});
+      const { width, height, request } = window.small;
+      return { width, height, request };
+    });
+    assert.deepEqual([small.width, small.height, small.request.upscale], [64, 64, false]);
+    assert.deepEqual(fetched(), [], "what is not asked for is not fetched");
+
+    const result = await page.evaluate(async () => {
+      const large = await window.paint({ upscale: true });
+      const later = await window.engine.upscale(window.small.blob);
+      const pixels = await window.engine.upscale(await window.pixels(window.small.blob));
+      const [a, b, c] = await Promise.all([large.blob, later, pixels].map(window.pixels));
+      return {
+        sizes: [large, a, b, c].map(({ width, height }) => [width, height]),
+        request: large.request,
+        differences: [window.difference(a, b), window.difference(b, c)],
+        pngs: await Promise.all([large.blob, later, pixels].map(window.base64)),
+      };
+    });
+    assert.deepEqual(result.sizes, Array(4).fill([128, 128]));
+    assert.deepEqual([result.request.upscale, result.request.width], [true, 64]);
+    assert.ok(result.differences[0] <= 3 && result.differences[1] === 0, `${result.differences} levels`);
+    assert.equal(fetched().length, 1, "once, then it is stored");
+    const [large, later, pixels] = result.pngs.map((png) => readPng(Buffer.from(png, "base64")).texts);
+    for (const texts of [large, later]) assert.match(texts.parameters, /Size: 64x64, .*Hires upscale: 2,/);
+    assert.equal(pixels.parameters, undefined, "pixels bring no settings");
+    assert.match(pixels["XML:com.adobe.xmp"], /algorithmicallyEnhanced/);
+
+    const codes = await page.evaluate(() =>
+      Promise.all([
+        window.codeOf(window.engine.upscale("no picture")),
+        window.codeOf(window.engine.upscale(new Blob(["no picture"]))),
+        window.codeOf(window.engine.upscale(new ImageData(2049, 1))),
+        window.codeOf(window.paint({ upscale: 2 })),
+      ]),
+    );
+    assert.deepEqual(codes, Array(4).fill("Request"));
+    assert.deepEqual(problems, []);
+    await close();
+  });
+}
+
+test("a pack without an upscaler makes nothing larger", TIMEOUT, async () => {
+  site.answer = (await goldenPack("tiny_flow", ({ components }) => delete components.upscaler)).answer;
+  const { page, problems, close } = await openEngine("cpu");
+  assert.equal(await page.evaluate(() => window.info.upscaleFactor), null);
+  const codes = await page.evaluate(() =>
+    Promise.all([window.codeOf(window.paint({ upscale: true })), window.codeOf(window.engine.upscale(new ImageData(2, 2)))]),
+  );
+  assert.deepEqual(codes, ["Request", "Request"]);
+  assert.deepEqual(problems, []);
+  await close();
+});
+
+test("the studio's switch: on where the pack recommends it, and off again", TIMEOUT, async () => {
+  const recommend = ({ components, recommended }) => {
+    recommended.upscale = true;
+    components.upscaler.optional = false;
+  };
+  site.answer = (await goldenPack("tiny_flow", recommend)).answer;
+  const studio = await StudioDriver.open(browser, site.url, { serviceWorkers: "block" });
+  await studio.settings({ steps: 1, device: "cpu" });
+  await studio.until(() => window.tools.has("#upscale"));
+  assert.equal(await studio.page.evaluate(() => window.tools.find("#upscale").checked), true);
+  assert.match(await studio.page.evaluate(() => window.tools.find("#upscale").closest("label").textContent), /2x larger/);
+  await studio.generate();
+  assert.match(await studio.text("#made-with"), /128\s×\s128/);
+  assert.equal(await studio.page.evaluate(() => window.tools.find("#canvas").width), 128, "the canvas shows the larger one");
+  await studio.page.evaluate(() => window.tools.find("#upscale").click());
+  await studio.generate();
+  assert.match(await studio.text("#made-with"), /64\s×\s64/);
+  await studio.close();
+
+  site.answer = (await goldenPack("tiny_flow", ({ components }) => delete components.upscaler)).answer;
+  const without = await StudioDriver.open(browser, site.url, { serviceWorkers: "block" });
+  await without.until(() => window.tools.text("#model")?.includes("tiny_flow"));
+  assert.equal(await without.page.evaluate(() => window.tools.has("#upscale")), false);
+  await without.close();
+});
