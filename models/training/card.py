@@ -1,19 +1,20 @@
 """The contact sheets and the word list of the model card.
 
-    python card.py --model work/out/fraise-1 --out ../fraise-1
+    python card.py --model work/quantized --float work/out/fraise-1 --out ../fraise-1
 """
 
 import argparse
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from export import RECOMMENDED
 from sample import Painter
 from scenes import Scene, is_held_out
 from sheet import save_sheet
-from words import COLOURS, COUNTS, MANNERS, PLACES, POSITIONS, SIZES, THINGS
+from words import COLOURS, COUNTS, HANDS, MANNERS, PLACES, POSITIONS, RELATIONS, SIZES, THINGS
 
 # The scene beside each prompt only tells whether training ever rendered the combination.
 PROMPTS = [
@@ -31,30 +32,33 @@ PROMPTS = [
     ("a tulip island", Scene("tulip", island=True)),
     ("a blue butterfly on a yellow background", Scene("butterfly", colour="blue", sheet="yellow")),
     ("黄色背景上的紫色的猫", Scene("cat", colour="purple", sheet="yellow")),
-    ("a bear island under a starry sky", Scene("bear", island=True, place="starry")),
     ("夕阳下的帆船", Scene("sailboat", place="sunset")),
     ("a giant mushroom in a meadow", Scene("mushroom", size="big", place="meadow")),
-    ("蛋糕小岛", Scene("cake", island=True)),
-    ("a crown island", Scene("crown", island=True)),
     ("星空下的熊猫小岛", Scene("panda", island=True, place="starry")),
     ("a heart in space, neon", Scene("heart", place="space", manner="neon")),
     ("像素画：海上的鲸鱼", Scene("whale", place="sea", manner="pixel")),
     ("a rabbit in a meadow, watercolor", Scene("rabbit", place="meadow", manner="watercolour")),
-    ("a football island", Scene("football", island=True)),
-    ("a tulip in a meadow, pastel", Scene("tulip", place="meadow", manner="pastel")),
     ("a pencil sketch of a castle", Scene("castle", manner="sketch")),
-    ("a rabbit in the clouds", Scene("rabbit", place="clouds")),
-    ("an ice cream island", Scene("icecream", island=True)),
-    ("雪地里的熊猫", Scene("panda", place="snow")),
-    ("星空下的狗小岛", Scene("dog", island=True, place="starry")),
+    ("two cats on the grass", Scene("cat", count=2, place="meadow")),
+    ("三个苹果", Scene("apple", count=3)),
+    ("a rocket to the left of a planet in space", Scene("rocket", second="planet", relation="left", place="space")),
+    ("戴着礼帽的狗", Scene("dog", second="tophat", relation="wearing")),
+    ("a frog on top of a mushroom in the woods", Scene("frog", second="mushroom", relation="on", place="forest")),
+    ("a giraffe in a city, stained glass", Scene("giraffe", place="city", manner="glass")),
+    ("海底的水母", Scene("jellyfish", place="underwater")),
+    ("a peacock in a forest, oil painting", Scene("peacock", place="forest", manner="oil")),
+    ("a violin on a red background", Scene("violin", sheet="red")),
+    ("一辆红色的自行车在海滩上", Scene("bicycle", colour="red", place="beach")),
 ]
-ISLAND_MANNERS = ["watercolor", "neon", "pixel art", "paper cut-out", "pencil sketch", "oil painting"]
+ISLAND = "a strawberry island under a starry sky"
+STEPS = (1, 2, 4, 8, 20)
 
 
 def words() -> dict:
     """Every word the captions use, by kind, with its names in both languages; the first name is the usual one."""
     rows = [{"id": t.id, "kind": "thing", "en": t.en, "zh": t.zh} for t in THINGS]
-    for kind, group in (("place", PLACES), ("colour", COLOURS), ("manner", MANNERS), ("size", SIZES), ("position", POSITIONS)):
+    for kind, group in (("place", PLACES), ("colour", COLOURS), ("manner", MANNERS), ("size", SIZES), ("position", POSITIONS),
+                        ("relation", RELATIONS), ("hand", HANDS)):  # fmt: skip
         rows += [{"id": w.id, "kind": kind, "en": w.en, "zh": [z.replace(" ", "") for z in w.zh]} for w in group]
     rows += [{"id": str(n), "kind": "count", "en": [en], "zh": [zh]} for n, (en, zh) in COUNTS.items()]
     rows.append({"id": "island", "kind": "form", "en": ["island"], "zh": ["小岛", "岛"]})
@@ -63,9 +67,9 @@ def words() -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True, help="the pack's numbers (unpack.py)")
+    parser.add_argument("--float", type=Path, required=True, help="the same before quantization")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--format", default="webp", choices=("webp", "png", "jpg"))
     args = parser.parse_args()
     torch.set_num_threads(1)
     painter, steps, guidance = Painter(args.model), RECOMMENDED["steps"], RECOMMENDED["guidance"]
@@ -73,14 +77,21 @@ def main() -> None:
     held = {i for i, (_, scene) in enumerate(PROMPTS) if is_held_out(scene)}
 
     def sheet(name: str, pictures, captions: list[str], columns: int, marked: set[int] = frozenset()) -> None:
-        save_sheet(args.out / f"{name}.{args.format}", pictures, captions, columns, marked)
+        save_sheet(args.out / f"{name}.webp", pictures, captions, columns, marked)
 
-    sheet("prompts", painter.paint(prompts, steps, guidance, seed=0), prompts, 6, held)
-    islands = [f"a strawberry island under a starry sky, {m}" for m in ISLAND_MANNERS]
-    sheet("manners", painter.paint(islands, steps, guidance, seed=40), [f"…, {m}" for m in ISLAND_MANNERS], 6)
-    chosen, counts = prompts[:6], (1, 2, 4, 8, 12, 24)
-    pictures = [p for n in counts for p in painter.paint(chosen, n, guidance, seed=0)]
-    sheet("steps", pictures, [f"{n}: {text}" for n in counts for text in chosen], 6)
+    sheet("prompts", painter.paint(prompts, steps, guidance, seed=0, upscale=True), prompts, 6, held)
+    islands = [ISLAND, *(f"{ISLAND}, {m.en[0]}" for m in MANNERS)]
+    captions = [ISLAND, *(f"…, {m.en[0]}" for m in MANNERS)]
+    held_manners = {i + 1 for i, m in enumerate(MANNERS) if is_held_out(Scene("strawberry", island=True, place="starry", manner=m.id))}
+    sheet("manners", painter.paint(islands, steps, guidance, seed=40, upscale=True), captions, 5, held_manners)
+    chosen = prompts[:6]
+    pictures = [p for n in STEPS for p in painter.paint(chosen, n, guidance, seed=0)]
+    sheet("steps", pictures, [f"{n}: {text}" for n in STEPS for text in chosen], 6)
+    exact = Painter(args.float).paint(chosen, steps, guidance, seed=0)
+    rounded = painter.paint(chosen, steps, guidance, seed=0)
+    difference = [np.clip(128 + 8 * (a.astype(int) - b), 0, 255).astype(np.uint8) for a, b in zip(rounded, exact)]
+    labels = [f"{kind}: {text}" for kind in ("float", "pack", "difference x 8") for text in chosen]
+    sheet("quantization", [*exact, *rounded, *difference], labels, 6)
     (args.out / "words.json").write_text(json.dumps(words(), ensure_ascii=False, indent=1) + "\n")
 
 

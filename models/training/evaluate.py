@@ -21,9 +21,9 @@ from captions import caption, unseen_wording
 from export import RECOMMENDED
 from icons import load_drawings
 from judge import LABELS, Judge, frechet, rates, train_judge
-from render import fit_components, load_latents, picture
+from render import fit_components, load_latents
 from sample import Painter
-from scenes import Scene, draw_scene, is_held_out
+from scenes import Scene, draw_scene, is_held_out, paint
 
 KINDS = {  # what is asked for: a condition on scenes
     "place": lambda s: s.place and _alone(s) and not (s.island or s.colour or s.manner),
@@ -58,7 +58,7 @@ class Evaluation:
         self.drawings, self.components = load_drawings(work), fit_components(work)
 
     def renders(self, scenes: list[Scene]) -> np.ndarray:
-        return np.stack([picture(scene, np.random.default_rng((9, i)), self.drawings) for i, scene in enumerate(scenes)])
+        return np.stack([paint(scene, np.random.default_rng((9, i)), self.drawings) for i, scene in enumerate(scenes)])
 
     def through_autoencoder(self, pictures: np.ndarray) -> np.ndarray:
         latents = torch.from_numpy(self.components.encode(pictures))

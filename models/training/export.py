@@ -5,12 +5,12 @@ import shutil
 from pathlib import Path
 
 import diffusers
-from diffusers import AutoencoderTiny, FlowMatchEulerDiscreteScheduler
+from diffusers import FlowMatchEulerDiscreteScheduler
 
 from denoiser import Denoiser
 
 NAME = "fraise-1"
-RECOMMENDED = {"steps": 4, "guidance": 1.0, "width": 128, "height": 128, "upscale": True}
+RECOMMENDED = {"steps": 4, "guidance": 1.0, "width": 256, "height": 256, "upscale": False}
 OPTIONAL = {  # what else of the work folder goes into the pack, if it is there: (library, class)
     "upscaler": ("fraise", "SRVGGNetCompact"),
     "scorer": ("transformers", "CLIPVisionModelWithProjection"),
@@ -48,21 +48,13 @@ PACK = {
 }
 
 
-def forget_origin(config: Path) -> None:
-    """Removes the folder that diffusers notes a model was loaded from; it means nothing to others."""
-    settings = json.loads(config.read_text())
-    settings.pop("_name_or_path", None)
-    config.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
-
-
 def export(out: Path, model: Denoiser, work: Path) -> Path:
     """Writes the folder, with the autoencoder and the optional parts that `work` has, in place of an older one in one move."""
     fresh, old = out.with_name(out.name + ".new"), out.with_name(out.name + ".old")
     shutil.rmtree(fresh, ignore_errors=True)
     model.text.save_pretrained(fresh / "text_encoder")
     model.unet.save_pretrained(fresh / "unet")
-    AutoencoderTiny.from_pretrained(work / "vae").save_pretrained(fresh / "vae")
-    forget_origin(fresh / "vae" / "config.json")
+    shutil.copytree(work / "vae", fresh / "vae")
     FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=1.0).save_pretrained(fresh / "scheduler")
     shutil.copytree(work / "tokenizer", fresh / "tokenizer")
     index = {
@@ -76,7 +68,7 @@ def export(out: Path, model: Denoiser, work: Path) -> Path:
         "text_encoder": ["transformers", "CLIPTextModel"],
         "tokenizer": ["transformers", "CLIPTokenizer"],
         "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderTiny"],
+        "vae": ["fraise", "AutoencoderPatch"],
     }
     for name, kind in OPTIONAL.items():
         if (work / name).exists():

@@ -10,11 +10,12 @@ import numpy as np
 import resvg_py
 from PIL import Image
 
+from places import SIZE
 from words import HANDS, THINGS
 
 # Noto Emoji: Apache-2.0 (Google). Fluent Emoji flat: MIT (Microsoft). Versions pinned; fetched with `npm pack`.
 SETS = {"noto": ("@iconify-json/noto", "1.2.9"), "fluent": ("@iconify-json/fluent-emoji-flat", "1.2.6")}
-DRAWING_PX = 256
+DRAWING_PX = SIZE
 
 
 def _fetch(work: Path, name: str) -> dict:
@@ -49,9 +50,9 @@ def _square(drawing: Image.Image) -> Image.Image:
 
 
 def load_drawings(work: Path) -> dict[str, np.ndarray]:
-    """Drawing ("set:name") → RGBA uint8 [DRAWING_PX, DRAWING_PX, 4], of both hands; cached in `work/drawings.npz`."""
+    """Drawing ("set:name") → RGBA uint8 [DRAWING_PX, DRAWING_PX, 4], of both hands; cached in `work`."""
     names = sorted({t.drawing_by(hand) for t in THINGS for hand in (None, *(h.id for h in HANDS))})
-    cache = work / "drawings.npz"
+    cache = work / f"drawings-{DRAWING_PX}.npz"
     if cache.exists():
         stored = np.load(cache)
         if list(stored["names"]) == names:

@@ -15,8 +15,7 @@ from torch.nn import functional as F
 import run
 from autoencoder import to_pixels
 from icons import load_drawings
-from render import picture
-from scenes import Scene, draw_scene
+from scenes import Scene, draw_scene, paint
 from words import COLOURS, MANNERS, PLACES, THINGS
 
 LABELS = {
@@ -82,7 +81,7 @@ def train_judge(work: Path, minutes: float) -> Judge:
     for i in range(RENDERS):
         rng = np.random.default_rng((77, i))
         scene = draw_scene(rng, lambda s: True)
-        pictures.append(small(picture(scene, rng, drawings)[None])[0])
+        pictures.append(small(paint(scene, rng, drawings)[None])[0])
         truth.append(labels(scene))
     pictures = np.stack(pictures)
     targets = {kind: torch.tensor([t[kind] for t in truth]) for kind in LABELS}

@@ -1,9 +1,8 @@
-"""The latents: principal components of 16x16 patches, so that they need no training and never move.
+"""The latents: principal components of 32x32 patches at half their resolution, so that they need no training and never move.
 
 A first model's autoencoder, trained end to end on little compute, kept less of a picture than these do. The strongest
 components come first, and their scales fall slowly (`FALL`): faint detail stays fainter, costs the denoiser less and shows
-late in sampling. None is much above 1, since `AutoencoderTiny`'s decoder squeezes latents by 3 tanh(x / 3) first. The
-decoder learns to undo it all (`decoder.py`).
+late in sampling. The decoder learns to undo it all (`autoencoder.py`).
 """
 
 from pathlib import Path
@@ -14,11 +13,17 @@ PATCH, CHANNELS = 16, 48
 FALL, STRONGEST = 0.3, 1.4
 
 
-def patches(pictures: np.ndarray) -> np.ndarray:
-    """uint8 [N, H, W, 3] → float32 [N, H/16, W/16, 768] in [-1, 1]."""
+def patches(pictures: np.ndarray, size: int) -> np.ndarray:
+    """[N, H, W, 3], values to 255 → float32 [N, H/size, W/size, size * size * 3] in [-1, 1]."""
     n, h, w, _ = pictures.shape
-    x = pictures.reshape(n, h // PATCH, PATCH, w // PATCH, PATCH, 3).transpose(0, 1, 3, 2, 4, 5)
-    return x.reshape(n, h // PATCH, w // PATCH, -1).astype(np.float32) / 127.5 - 1
+    x = pictures.reshape(n, h // size, size, w // size, size, 3).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(n, h // size, w // size, -1).astype(np.float32) / 127.5 - 1
+
+
+def half(pictures: np.ndarray) -> np.ndarray:
+    """Means of 2x2 pixels: float32 [N, H/2, W/2, 3]."""
+    n, h, w, _ = pictures.shape
+    return pictures.reshape(n, h // 2, 2, w // 2, 2, 3).mean((2, 4), dtype=np.float32)
 
 
 class Components:
@@ -29,7 +34,7 @@ class Components:
 
     @classmethod
     def fit(cls, pictures: np.ndarray) -> "Components":
-        x = patches(pictures).reshape(-1, 3 * PATCH * PATCH)
+        x = patches(half(pictures), PATCH).reshape(-1, 3 * PATCH * PATCH)
         mean = x.mean(0)
         variance, vectors = np.linalg.eigh(np.cov((x - mean).T, dtype=np.float32))
         basis, deviation = vectors[:, ::-1][:, :CHANNELS], np.sqrt(variance[::-1][:CHANNELS])
@@ -37,15 +42,15 @@ class Components:
         return cls(mean, np.ascontiguousarray(basis), (deviation / wanted).astype(np.float32))
 
     def encode(self, pictures: np.ndarray) -> np.ndarray:
-        """float32 [N, CHANNELS, H/16, W/16]; channel deviations from 1.4 down to about 0.5."""
-        z = (patches(pictures) - self.mean) @ self.basis / self.scale
+        """uint8 [N, H, W, 3] → float32 [N, CHANNELS, H/32, W/32]; channel deviations from 1.4 down to about 0.5."""
+        z = (patches(half(pictures), PATCH) - self.mean) @ self.basis / self.scale
         return z.transpose(0, 3, 1, 2)
 
-    def linear_decode(self, z: np.ndarray) -> np.ndarray:
-        """The best linear reconstruction: float32 [N, H, W, 3] in [-1, 1]."""
-        x = (z.transpose(0, 2, 3, 1) * self.scale) @ self.basis.T + self.mean
-        n, h, w, _ = x.shape
-        return x.reshape(n, h, w, PATCH, PATCH, 3).transpose(0, 1, 3, 2, 4, 5).reshape(n, h * PATCH, w * PATCH, 3)
+    def convolution(self) -> tuple[np.ndarray, np.ndarray]:
+        """The same as a convolution with stride 32 of pixels in [-1, 1]: weight [CHANNELS, 3, 32, 32] and bias."""
+        matrix = (self.basis / self.scale).T
+        weight = matrix.reshape(CHANNELS, PATCH, PATCH, 3).transpose(0, 3, 1, 2).repeat(2, axis=2).repeat(2, axis=3) / 4
+        return weight.astype(np.float32), (-matrix @ self.mean).astype(np.float32)
 
     def save(self, path: Path) -> None:
         np.savez(path, mean=self.mean, basis=self.basis, scale=self.scale)

@@ -5,10 +5,12 @@ keeps few numbers per 16x16 pixels, so whatever is finer than that costs it accu
 thing itself. Stars are few and big for the same reason: smaller ones vanished from what a first model learned.
 """
 
+import os
+
 import cv2
 import numpy as np
 
-SIZE = 256
+SIZE = int(os.environ.get("FRAISE_PAINTER_SIZE", 256))  # 512 in the process that paints for the upscaler
 U = SIZE / 128
 Rng = np.random.Generator
 RGB = {

@@ -1,7 +1,6 @@
 """Stage 1: scenes → pictures, and their latents.
 
-Picture i of seed s is always the same, however many processes paint: each has its own generator, seeded (s, i). The painter
-works at twice the model's size; pictures are reduced, which smooths every edge.
+Picture i of seed s is always the same, however many processes paint: each has its own generator, seeded (s, i).
 """
 
 import json
@@ -13,25 +12,10 @@ import numpy as np
 
 from icons import load_drawings
 from latents import Components
-from places import Rng
+from places import SIZE
 from scenes import Scene, draw_scene, paint
 
-SIZE = 128
 SHARD = 1000
-
-
-def picture(scene: Scene, rng: Rng, drawings: dict[str, np.ndarray]) -> np.ndarray:
-    """uint8 RGB [SIZE, SIZE, 3]."""
-    return cv2.resize(paint(scene, rng, drawings), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-
-
-def paint_pairs(work: Path, seed: int, numbers: range) -> tuple[np.ndarray, np.ndarray]:
-    """The same pictures at the painter's size and at the model's."""
-    drawings, large = load_drawings(work), []
-    for i in numbers:
-        rng = np.random.default_rng((seed, i))
-        large.append(paint(draw_scene(rng), rng, drawings))
-    return np.stack(large), np.stack([cv2.resize(p, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for p in large])
 
 
 def paint_many(work: Path, seed: int, numbers: range) -> tuple[np.ndarray, list[Scene]]:
@@ -40,7 +24,7 @@ def paint_many(work: Path, seed: int, numbers: range) -> tuple[np.ndarray, list[
     for i in numbers:
         rng = np.random.default_rng((seed, i))
         scenes.append(draw_scene(rng))
-        pictures.append(picture(scenes[-1], rng, drawings))
+        pictures.append(paint(scenes[-1], rng, drawings))
     return np.stack(pictures), scenes
 
 

@@ -9,18 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderTiny
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 from transformers import CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 import run
-from autoencoder import LATENT_NOISE, to_pixels
+from autoencoder import decode_noised, to_pixels
 from latents import PATCH
-from render import SIZE, fit_components, load_latents, load_pictures
+from render import fit_components, load_latents, load_pictures
 
-BATCH, WIDTH, PROJECTION = 96, 192, 128
+BATCH, SIZE, WIDTH, PROJECTION = 96, 128, 192, 128
 
 
 class Scorer(nn.Module):
@@ -34,7 +33,8 @@ class Scorer(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(2.6))
 
     def pictures(self, pixels: torch.Tensor) -> torch.Tensor:
-        """[N, 3, SIZE, SIZE] in [-1, 1] → unit vectors."""
+        """[N, 3, H, W] in [-1, 1], reduced to SIZE → unit vectors."""
+        pixels = F.interpolate(pixels, (SIZE, SIZE), mode="bilinear", antialias=True, align_corners=False)
         return F.normalize(self.vision(pixels).image_embeds.float(), dim=-1)
 
     def prompts(self, pooled: torch.Tensor) -> torch.Tensor:
@@ -57,20 +57,6 @@ def _start_from_components(model: Scorer, work: Path) -> None:
 
 
 @torch.no_grad()
-def _decoded(work: Path, name: str, count: int) -> np.ndarray:
-    """Pictures of the first latents with noise, uint8."""
-    decoder, out = AutoencoderTiny.from_pretrained(work / "vae").decoder.eval(), []
-    latents = torch.from_numpy(load_latents(work / name)[0][:count]).float()
-    generator = torch.Generator().manual_seed(31)
-    for z in latents.split(32):
-        z = z + LATENT_NOISE * torch.rand(len(z), 1, 1, 1, generator=generator) * torch.randn(z.shape, generator=generator)
-        with torch.autocast("cpu", torch.bfloat16):
-            pixels = decoder(z.contiguous(memory_format=torch.channels_last)).float()
-        out.append(((pixels.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
-    return np.concatenate(out)
-
-
-@torch.no_grad()
 def _pooled(text: CLIPTextModel, ids: torch.Tensor) -> torch.Tensor:
     """Pooled outputs of token ids [..., L], in float16."""
     flat = ids.flatten(0, -2).long()
@@ -81,7 +67,7 @@ def train_scorer(work: Path, text: CLIPTextModel, data: dict, minutes: float, de
     """Trains for `minutes` on the model's text encoder, and writes `work/scorer`."""
     torch.manual_seed(8)
     pictures = load_pictures(work / "renders")
-    decoded = _decoded(work, "renders", len(pictures) // 2)
+    decoded = decode_noised(work, load_latents(work / "renders")[0][: len(pictures) // 2], seed=31)
     pooled = _pooled(text.eval(), data["ids"][: len(pictures)])
     scorer = Scorer(pooled.shape[-1]).to(device)
     _start_from_components(scorer, work)

@@ -1,8 +1,6 @@
-"""A pack back into a diffusers folder, so that training can go on from the weights that were published.
+"""A pack back into a diffusers folder, with the pack's numbers: what visitors get, for `evaluate.py` and `card.py`.
 
-    python unpack.py --pack ../fraise-1 --out work/start
-
-The numbers are the pack's, so rounded to 8 bits where it is quantized; training does not notice.
+    python unpack.py --pack ../fraise-1 --out work/quantized
 """
 
 import argparse
@@ -69,7 +67,7 @@ def main() -> None:
     for folder, (tensors, config) in folders.items():
         target = args.out / folder
         target.mkdir(parents=True, exist_ok=True)
-        name = "model" if folder == "text_encoder" else "diffusion_pytorch_model"
+        name = "model" if folder in ("text_encoder", "scorer") else "diffusion_pytorch_model"
         save_file(tensors, target / f"{name}.safetensors", metadata={"format": "pt"})
         (target / "config.json").write_text(json.dumps(config, indent=2))
 

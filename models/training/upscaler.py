@@ -1,28 +1,31 @@
-"""Stage 6: a 2x super-resolution network, 128x128 → 256x256, for pictures of this painter and this decoder.
+"""Stage 6: a 2x super-resolution network, 256x256 → 512x512, for pictures of this painter and this decoder.
+
+    FRAISE_PAINTER_SIZE=512 python upscaler.py WORK MINUTES
 
 The layers are compact SRVGG's, as in Real-ESRGAN (Wang et al., arXiv:2107.10833): 3x3 convolutions with PReLU at the low
-resolution, then a pixel shuffle, added to the nearest-neighbour enlargement. It learns from the painter's own size (256)
-and what is left of it at the model's size: half of the inputs are reduced renders, half have been through latents with
-noise and the decoder, as pictures of the model have.
+resolution, then a pixel shuffle, added to the nearest-neighbour enlargement. It learns from scenes painted at 512 and what is
+left of them at 256: half of the inputs are reduced renders, half have been through latents with noise and the decoder, as
+pictures of the model have.
 """
 
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
-from diffusers import AutoencoderTiny
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
 import run
-from autoencoder import LATENT_NOISE
-from render import fit_components, paint_pairs
+from autoencoder import decode_noised
+from places import SIZE
+from render import fit_components, paint_many
 
 CONFIG = {"_class_name": "SRVGGNetCompact", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 32, "num_conv": 8, "upscale": 2, "act_type": "prelu"}
 BATCH, CROP = 8, 64
-PICTURES = 3000
+PICTURES = 1200
 
 
 class SRVGGNetCompact(nn.Module):
@@ -50,19 +53,12 @@ def save_upscaler(model: SRVGGNetCompact, folder: Path) -> None:
     save_file(weights, folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
 
 
-@torch.no_grad()
 def _pairs(work: Path, seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(inputs [N, 128, 128, 3], targets [N, 256, 256, 3]), uint8; every other input has been through the decoder."""
-    targets, inputs = paint_pairs(work, seed, range(count))
-    decoder, components = AutoencoderTiny.from_pretrained(work / "vae").decoder.eval(), fit_components(work)
-    generator = torch.Generator().manual_seed(seed)
-    for start in range(0, count, 32):
-        part = inputs[start : start + 32 : 2]
-        z = torch.from_numpy(components.encode(part))
-        z = z + LATENT_NOISE * torch.rand(len(z), 1, 1, 1, generator=generator) * torch.randn(z.shape, generator=generator)
-        with torch.autocast("cpu", torch.bfloat16):
-            decoded = decoder(z.contiguous(memory_format=torch.channels_last)).float()
-        inputs[start : start + 32 : 2] = ((decoded.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    """(inputs [N, 256, 256, 3], targets [N, 512, 512, 3]), uint8; every other input has been through the decoder."""
+    assert SIZE == 512, "set FRAISE_PAINTER_SIZE=512"
+    targets, _ = paint_many(work, seed, range(count))
+    inputs = np.stack([cv2.resize(p, (SIZE // 2, SIZE // 2), interpolation=cv2.INTER_AREA) for p in targets])
+    inputs[::2] = decode_noised(work, fit_components(work).encode(inputs[::2]), seed)
     return inputs, targets
 
 
@@ -113,4 +109,5 @@ if __name__ == "__main__":
     import sys
 
     torch.set_num_threads(1)
-    train_upscaler(Path(sys.argv[1]), float(sys.argv[2]))
+    cv2.setNumThreads(1)
+    train_upscaler(Path(sys.argv[1]), float(sys.argv[2]), *sys.argv[3:])
