@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fraise_engine::convert::file::pickle;
 use fraise_engine::convert::{Plan, SafetensorsFile, preview};
-use fraise_engine::{Error, Result, upscaler};
+use fraise_engine::{Error, Result, scorer, upscaler};
 use serde_json::Value;
 
 use crate::disk::DiskFile;
@@ -18,7 +18,7 @@ const MAX_TEXT_BYTES: u64 = 64 << 20;
 const XL: &str = "StableDiffusionXLPipeline";
 const FORCE_ZEROS: &str = "force_zeros_for_empty_prompt";
 /// Parts that a folder may have besides those that paint, where its index names them.
-const OPTIONAL_PARTS: [&str; 1] = [upscaler::COMPONENT];
+const OPTIONAL_PARTS: [&str; 2] = [upscaler::COMPONENT, scorer::COMPONENT];
 
 /// A folder with `model_index.json`.
 #[derive(Debug)]

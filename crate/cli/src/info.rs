@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use fraise_engine::limits::{DEFAULT_BINDING_BYTES, DeviceLimits};
 use fraise_engine::pack::{Header, Manifest};
-use fraise_engine::requirements::ModelShape;
+use fraise_engine::requirements::{Demand, ModelShape};
 use fraise_engine::store::Sha2Digest;
 use fraise_engine::weights::Scheme;
 use fraise_engine::{Result, loader};
@@ -77,16 +77,22 @@ fn requirements(manifest: &Manifest) -> Result<String> {
         let needs = shape.requirements(width, height, &limits);
         let size = format!("{width}x{height}");
         text += &format!(
-            "GPU memory   {size:<9} {} of weights + {} while painting ({} guided), {} to decode; largest buffer {}{}\n",
+            "GPU memory   {size:<9} {} of weights + {} while painting ({} guided), {} to decode; largest buffer {}{}{}\n",
             mebibytes(needs.weights_bytes),
             mebibytes(needs.denoising[0].live_bytes),
             mebibytes(needs.denoising[1].live_bytes),
             mebibytes(needs.decoding().live_bytes),
             mebibytes(needs.largest_binding_bytes(2)),
-            needs.upscaling.map_or_else(String::new, |demand| format!("; {} to upscale", mebibytes(demand.live_bytes))),
+            optional(needs.upscaling, "upscale"),
+            optional(needs.scoring, "score"),
         );
     }
     Ok(text)
+}
+
+/// What something takes that a pack may have besides painting.
+fn optional(demand: Option<Demand>, what: &str) -> String {
+    demand.map_or_else(String::new, |demand| format!("; {} to {what}", mebibytes(demand.live_bytes)))
 }
 
 /// How many tensors of each number format there are, and their share of the bytes.

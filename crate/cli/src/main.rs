@@ -12,6 +12,7 @@ mod info;
 mod output;
 mod pack;
 mod report;
+mod score;
 mod upscale;
 mod verify;
 
@@ -40,6 +41,8 @@ enum Command {
     Generate(Box<generate::GenerateArguments>),
     /// Make a picture larger by a pack's upscaler
     Upscale(upscale::UpscaleArguments),
+    /// Rank pictures by how well they fit a prompt, by a pack's scorer
+    Score(score::ScoreArguments),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +61,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Info(arguments) => info::run(&arguments).await,
         Command::Generate(arguments) => generate::run(&arguments).await,
         Command::Upscale(arguments) => upscale::run(&arguments).await,
+        Command::Score(arguments) => score::run(&arguments).await,
     }
 }
 

@@ -170,6 +170,39 @@ fn a_picture_is_made_larger_while_painting_or_later() {
 }
 
 #[test]
+fn pictures_are_ranked_by_a_prompt() {
+    let workplace = Workplace::new("tiny_flow");
+    let model = workplace.path("model");
+    let golden = fs::read(goldens().join("tiny_flow/golden/tiny_flow_scorer.safetensors")).unwrap();
+    let (_, scores) = tensor(&golden, "scores");
+    let pictures = [0, 1].map(|index| {
+        let (shape, values) = tensor(&golden, &format!("picture_{index}"));
+        let [height, width] = [shape[2], shape[3]];
+        let plane = width * height;
+        let rgb = (0..plane * 3).map(|i| (values[i % 3 * plane + i / 3] * 255.0).round() as u8).collect();
+        let path = workplace.path(&format!("{index}.png"));
+        let picture = Picture { width: width as u32, height: height as u32, rgb };
+        fs::write(&path, picture.to_png(None).unwrap()).unwrap();
+        path
+    });
+    let prompt = "a photo of the red strawberry";
+    let score = ["score", "--pack", &model, "--device", "cpu", "--prompt", prompt];
+    let told = done(&[&score[..], &[&pictures[0], &pictures[1]]].concat());
+    let mut expected: Vec<_> = scores.iter().zip(&pictures).collect();
+    expected.sort_by(|a, b| b.0.total_cmp(a.0));
+    let lines: String = expected.iter().map(|(score, path)| format!("{score:7.4}  {path}\n")).collect();
+    assert_eq!(told, lines, "best first, as transformers scores them");
+
+    assert!(refused(&[&score[..], &["/nowhere.png"]].concat(), "Request").contains("/nowhere.png is not there"));
+    let other = Workplace::new("tiny_sd");
+    let line = refused(
+        &["score", "--pack", &other.path("model"), "--device", "cpu", "--prompt", "p", &pictures[0]],
+        "Request",
+    );
+    assert!(line.contains("the pack has no scorer"), "{line}");
+}
+
+#[test]
 fn a_picture_that_cannot_be_made_larger_is_one_line() {
     let workplace = Workplace::new("tiny_sd");
     let (model, out) = (workplace.path("model"), workplace.path("out.png"));

@@ -14,7 +14,7 @@ use crate::{
     loader::{load_component, load_files},
     pack::Manifest,
     prompt::{self, Chunk, Chunker, Segment},
-    request::{PromptSyntax, Truncated},
+    request::{PromptSyntax, Truncated, check_prompt},
     store::{Digest, Store},
     text_encoder::{ClipTextConfig, ClipTextModel, ClipTextModelWithProjection},
     tokenizer::{ClipTokenizer, TokenizerConfig},
@@ -173,6 +173,19 @@ impl TextConditioner {
             context: Tensor::cat(vec![first_states, second_states], 2),
             pooled: Some(pooled.narrow(1, 0, 1).reshape([texts.len(), width])),
         })
+    }
+
+    /// The state of the first text encoder that sums up a text, read as [`PromptSyntax::Plain`]: CLIP's pooled output.
+    ///
+    /// # Shapes
+    /// [1, width].
+    ///
+    /// # Errors
+    /// [`Error::Request`] for a text that is too long; [`Error::Manifest`] where a token is not in the text encoder's
+    /// table.
+    pub fn pooled(&self, text: &str) -> Result<Tensor<2>> {
+        check_prompt("prompt", text)?;
+        self.text_encoder.forward_pooled(&[self.tokenizer.encode_padded(text).ids])
     }
 
     /// What of a request's text found no room. `field` is `prompt` or `negative`, for the report.

@@ -40,9 +40,10 @@ impl Linear {
     ///
     /// # Errors
     /// As [`Scope::weight`].
-    pub fn init_patch(scope: &mut Scope, channels: usize, side: usize, outputs: usize) -> Result<Self> {
+    pub fn init_patch(scope: &mut Scope, channels: usize, side: usize, outputs: usize, bias: bool) -> Result<Self> {
         let weight = scope.weight("weight", &[outputs, channels, side, side])?;
-        Ok(Self { weight, bias: Some(scope.vector("bias", outputs)?) })
+        let bias = if bias { Some(scope.vector("bias", outputs)?) } else { None };
+        Ok(Self { weight, bias })
     }
 
     /// # Shapes

@@ -25,6 +25,7 @@ pub mod prompt;
 pub mod request;
 pub mod requirements;
 pub mod sampler;
+pub mod scorer;
 pub mod store;
 pub mod text_encoder;
 pub mod tiles;

@@ -117,12 +117,7 @@ impl Request {
     pub fn resolve(&self, limits: &RequestLimits) -> Result<EffectiveRequest> {
         let negative = self.negative.as_ref().map(|negative| ("negative", negative));
         for (field, text) in negative.into_iter().chain([("prompt", &self.prompt)]) {
-            if text.len() > MAX_PROMPT_BYTES {
-                return Err(Error::request(
-                    field,
-                    format!("{} bytes long, at most {MAX_PROMPT_BYTES} are allowed", text.len()),
-                ));
-            }
+            check_prompt(field, text)?;
         }
         let steps = self.steps.unwrap_or(limits.steps);
         if !(1..=MAX_STEPS).contains(&steps) {
@@ -145,6 +140,16 @@ impl Request {
             upscale: self.upscale,
             truncated: Vec::new(),
         })
+    }
+}
+
+/// Refuses a text that is longer than any tokenizer should be given.
+pub(crate) fn check_prompt(field: &str, text: &str) -> Result<()> {
+    match text.len() > MAX_PROMPT_BYTES {
+        true => {
+            Err(Error::request(field, format!("{} bytes long, at most {MAX_PROMPT_BYTES} are allowed", text.len())))
+        }
+        false => Ok(()),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::autoencoder::{AutoencoderKlConfig, AutoencoderPatchConfig, Autoencode
 use crate::kernels::attention::MAX_OUTPUT_SIZE;
 use crate::limits::{DeviceLimits, PIECE_BYTES};
 use crate::pack::{Manifest, Recommended};
+use crate::scorer::{self, ClipVisionConfig};
 use crate::unet::UNet2DConditionConfig;
 use crate::upscaler::{self, UpscalerConfig};
 use crate::{Error, Result};
@@ -49,6 +50,8 @@ pub struct Requirements {
     pub tiled_decoding: Option<Demand>,
     /// The decoded picture made larger, where the pack has an upscaler; with its weights unless those come with the pack.
     pub upscaling: Option<Demand>,
+    /// A picture scored by a prompt, where the pack has a scorer; with its weights likewise.
+    pub scoring: Option<Demand>,
     limits: DeviceLimits,
 }
 
@@ -59,6 +62,7 @@ pub struct ModelShape {
     unet: UNet2DConditionConfig,
     decoder: DecoderShape,
     upscaler: Option<Extra<UpscalerConfig>>,
+    scorer: Option<Extra<ClipVisionConfig>>,
 }
 
 /// A component that a pack may have besides those that paint.
@@ -74,6 +78,10 @@ impl<C> Extra<C> {
         let Some(config) = config else { return Ok(None) };
         let component = manifest.component(component)?;
         Ok(Some(Self { config, weights_bytes: if component.optional { component.bytes } else { 0 } }))
+    }
+
+    fn with_weights(&self, demand: Demand) -> Demand {
+        Demand { live_bytes: demand.live_bytes + self.weights_bytes, ..demand }
     }
 }
 
@@ -98,7 +106,8 @@ impl ModelShape {
         }
         decoder.check()?;
         let upscaler = Extra::of(manifest, upscaler::COMPONENT, UpscalerConfig::of(manifest)?)?;
-        Ok(Self { weights_bytes, unet, decoder, upscaler })
+        let scorer = Extra::of(manifest, scorer::COMPONENT, ClipVisionConfig::of(manifest)?)?;
+        Ok(Self { weights_bytes, unet, decoder, upscaler, scorer })
     }
 
     /// What painting a picture of that size needs on a device of those limits.
@@ -112,11 +121,10 @@ impl ModelShape {
             denoising: [1, 2].map(|batch| denoise(&self.unet, latents(batch), piece)),
             whole_decoding: self.decoder.demand(latents(1), piece),
             tiled_decoding: self.decoder.tiled_demand(latents(1), piece),
-            upscaling: self.upscaler.as_ref().map(|Extra { config, weights_bytes }| {
-                let mut demand = upscale(config, [height_px, width_px].map(u64::from), piece);
-                demand.live_bytes += weights_bytes;
-                demand
+            upscaling: self.upscaler.as_ref().map(|upscaler| {
+                upscaler.with_weights(upscale(&upscaler.config, [height_px, width_px].map(u64::from), piece))
             }),
+            scoring: self.scorer.as_ref().map(|scorer| scorer.with_weights(score(&scorer.config))),
             limits: *limits,
         }
     }
@@ -172,6 +180,14 @@ impl Requirements {
     /// [`Error::Request`] where the pack has no upscaler; [`Error::DeviceLimit`] naming the limit that is too low.
     pub fn check_upscaling(&self) -> Result<()> {
         check(&self.limits, self.upscaling.ok_or_else(upscaler::missing)?, self.weights_bytes)
+    }
+
+    /// Whether the device can score pictures.
+    ///
+    /// # Errors
+    /// [`Error::Request`] where the pack has no scorer; [`Error::DeviceLimit`] naming the limit that is too low.
+    pub fn check_scoring(&self) -> Result<()> {
+        check(&self.limits, self.scoring.ok_or_else(scorer::missing)?, self.weights_bytes)
     }
 }
 
@@ -507,6 +523,17 @@ fn upscale(config: &UpscalerConfig, [height, width]: [u64; 2], piece: u64) -> De
     // to, and the sum.
     let live = (4 * tile(config.num_feat)).max(3 * tile(config.last_channels())).max(finished);
     Demand { live_bytes: picture + finished + live, binding_bytes: tile(config.widest()).max(larger) }
+}
+
+/// [`crate::scorer::ClipVisionModelWithProjection`] on a picture.
+fn score(config: &ClipVisionConfig) -> Demand {
+    let tokens = |width: usize| (config.tokens() * width) as u64 * FLOAT_BYTES;
+    let patches = tokens(3 * config.patch_size.pow(2));
+    // The states, and them normalized with queries, keys, values and the result, or with the MLP's inside.
+    let layer =
+        tokens(config.hidden_size) * 2 + (tokens(config.hidden_size) * 4).max(tokens(config.intermediate_size) * 3);
+    let widest = config.hidden_size.max(config.intermediate_size);
+    Demand { live_bytes: layer.max(3 * patches), binding_bytes: tokens(widest).max(patches) }
 }
 
 fn config<T: for<'a> Deserialize<'a>>(value: &Value, component: &str) -> Result<T> {

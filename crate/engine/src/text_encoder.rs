@@ -39,7 +39,7 @@ pub struct ClipTextConfig {
     /// Width of the projected state; read by [`ClipTextConfig::init_with_projection`] alone.
     #[serde(default)]
     pub projection_dim: Option<usize>,
-    /// The token whose state is projected; 2 in files older than the token's correct id, see [`pooled_position`].
+    /// The token whose state sums up a prompt; 2 in files older than the token's correct id, see [`pooled_position`].
     #[serde(default)]
     pub eos_token_id: Option<u32>,
 }
@@ -103,8 +103,7 @@ impl ClipTextConfig {
         bounded("projection_dim", projection_dim, 8192)?;
         let text_model = self.init(scope)?;
         let text_projection = Linear::init(&mut scope.sub("text_projection"), self.hidden_size, projection_dim, false)?;
-        let eos_token_id = self.eos_token_id.unwrap_or(DEFAULT_EOS_TOKEN_ID);
-        Ok(ClipTextModelWithProjection { text_model, text_projection, projection_dim, eos_token_id })
+        Ok(ClipTextModelWithProjection { text_model, text_projection, projection_dim })
     }
 
     fn build(&self, scope: &mut Scope) -> Result<ClipTextModel> {
@@ -114,31 +113,19 @@ impl ClipTextConfig {
         let position_embedding =
             embeddings.sub("position_embedding").weight("weight", &[self.max_position_embeddings, width])?;
         let mut encoder = scope.sub("encoder");
-        let layers = (0..self.num_hidden_layers)
-            .map(|i| self.layer(&mut encoder.sub("layers").sub(i)))
-            .collect::<Result<_>>()?;
-        let final_layer_norm = LayerNorm::init(&mut scope.sub("final_layer_norm"), width, self.layer_norm_eps)?;
-        Ok(ClipTextModel { token_embedding, position_embedding, layers, final_layer_norm })
-    }
-
-    fn layer(&self, scope: &mut Scope) -> Result<EncoderLayer> {
-        let (width, inner, eps) = (self.hidden_size, self.intermediate_size, self.layer_norm_eps);
-        let mut attention = scope.sub("self_attn");
-        let mut projection = |name: &str| Linear::init(&mut attention.sub(name), width, width, true);
-        let [q_proj, k_proj, v_proj, out_proj] =
-            [projection("q_proj")?, projection("k_proj")?, projection("v_proj")?, projection("out_proj")?];
-        Ok(EncoderLayer {
-            q_proj,
-            k_proj,
-            v_proj,
-            out_proj,
-            layer_norm1: LayerNorm::init(&mut scope.sub("layer_norm1"), width, eps)?,
-            layer_norm2: LayerNorm::init(&mut scope.sub("layer_norm2"), width, eps)?,
-            fc1: Linear::init(&mut scope.sub("mlp").sub("fc1"), width, inner, true)?,
-            fc2: Linear::init(&mut scope.sub("mlp").sub("fc2"), inner, width, true)?,
+        let shape = EncoderShape {
+            width,
+            inner: self.intermediate_size,
+            heads: self.num_attention_heads,
+            eps: self.layer_norm_eps,
             activation: self.hidden_act,
-            attention: AttentionShape { heads: self.num_attention_heads, causal: true },
-        })
+            causal: true,
+        };
+        let mut layers = encoder.sub("layers");
+        let layers = (0..self.num_hidden_layers).map(|i| shape.init(&mut layers.sub(i))).collect::<Result<_>>()?;
+        let final_layer_norm = LayerNorm::init(&mut scope.sub("final_layer_norm"), width, self.layer_norm_eps)?;
+        let eos_token_id = self.eos_token_id.unwrap_or(DEFAULT_EOS_TOKEN_ID);
+        Ok(ClipTextModel { token_embedding, position_embedding, layers, final_layer_norm, eos_token_id })
     }
 }
 
@@ -149,6 +136,7 @@ pub struct ClipTextModel {
     position_embedding: Weight,
     layers: Vec<EncoderLayer>,
     final_layer_norm: LayerNorm,
+    eos_token_id: u32,
 }
 
 impl ClipTextModel {
@@ -161,8 +149,18 @@ impl ClipTextModel {
     /// # Errors
     /// [`Error::Manifest`] where an id is not in the token table (the tokenizer belongs to another model).
     pub fn forward(&self, prompts: &[Vec<u32>]) -> Result<Tensor<3>> {
-        let hidden = self.layers.iter().fold(self.embed(prompts)?, |hidden, layer| layer.forward(hidden));
-        Ok(self.final_layer_norm.forward(hidden))
+        Ok(self.final_layer_norm.forward(self.last(prompts)?))
+    }
+
+    /// The state that sums up each prompt: transformers' `pooler_output`.
+    ///
+    /// # Shapes
+    /// As [`ClipTextModel::forward`] → [B, hidden_size].
+    ///
+    /// # Errors
+    /// As [`ClipTextModel::forward`].
+    pub fn forward_pooled(&self, prompts: &[Vec<u32>]) -> Result<Tensor<2>> {
+        Ok(self.pool(&self.last(prompts)?, prompts))
     }
 
     /// The hidden state before the last layer, without the final layer norm: what SDXL attends to, transformers'
@@ -181,6 +179,22 @@ impl ClipTextModel {
     /// Width of the hidden states.
     pub fn hidden_size(&self) -> usize {
         self.token_embedding.columns
+    }
+
+    /// The last hidden state, before the final layer norm.
+    fn last(&self, prompts: &[Vec<u32>]) -> Result<Tensor<3>> {
+        Ok(self.layers.iter().fold(self.embed(prompts)?, |hidden, layer| layer.forward(hidden)))
+    }
+
+    /// Of the last hidden state, each prompt's state at its end token, [B, hidden_size].
+    fn pool(&self, last: &Tensor<3>, prompts: &[Vec<u32>]) -> Tensor<2> {
+        let width = self.hidden_size();
+        let pooled = prompts.iter().enumerate().map(|(index, ids)| {
+            let position = pooled_position(ids, self.eos_token_id);
+            last.clone().narrow(0, index, 1).narrow(1, position, 1).reshape([1, width])
+        });
+        // A layer norm looks at one state alone, so only the states that are wanted need it.
+        self.final_layer_norm.forward(Tensor::cat(pooled.collect(), 0))
     }
 
     fn embed(&self, prompts: &[Vec<u32>]) -> Result<Tensor<3>> {
@@ -212,7 +226,6 @@ pub struct ClipTextModelWithProjection {
     text_model: ClipTextModel,
     text_projection: Linear,
     projection_dim: usize,
-    eos_token_id: u32,
 }
 
 /// What [`ClipTextModelWithProjection`] makes of prompts.
@@ -236,13 +249,7 @@ impl ClipTextModelWithProjection {
             Some(layer) => layer.forward(penultimate.clone()),
             None => penultimate.clone(),
         };
-        let width = self.text_model.hidden_size();
-        let pooled = prompts.iter().enumerate().map(|(index, ids)| {
-            let position = pooled_position(ids, self.eos_token_id);
-            last.clone().narrow(0, index, 1).narrow(1, position, 1).reshape([1, width])
-        });
-        // A layer norm looks at one state alone, so only the states that are projected need it.
-        let pooled = self.text_model.final_layer_norm.forward(Tensor::cat(pooled.collect(), 0)); // [B, C]
+        let pooled = self.text_model.pool(&last, prompts);
         Ok(ProjectedText { penultimate, text_embeds: self.text_projection.forward(pooled) })
     }
 
@@ -266,8 +273,49 @@ fn pooled_position(ids: &[u32], eos_token_id: u32) -> usize {
     ids.iter().position(|id| Some(id) == wanted).unwrap_or(0)
 }
 
+/// Sizes of one layer of a CLIP tower.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EncoderShape {
+    /// Width of the residual stream.
+    pub width: usize,
+    /// Width inside the MLP.
+    pub inner: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Added to variances in layer norms.
+    pub eps: f64,
+    /// Activation of the MLP.
+    pub activation: Activation,
+    /// Whether a position sees only those up to itself.
+    pub causal: bool,
+}
+
+impl EncoderShape {
+    /// Builds one layer from its tensors.
+    pub fn init(&self, scope: &mut Scope) -> Result<EncoderLayer> {
+        let Self { width, inner, heads, eps, activation, causal } = *self;
+        let mut attention = scope.sub("self_attn");
+        let mut projection = |name: &str| Linear::init(&mut attention.sub(name), width, width, true);
+        let [q_proj, k_proj, v_proj, out_proj] =
+            [projection("q_proj")?, projection("k_proj")?, projection("v_proj")?, projection("out_proj")?];
+        Ok(EncoderLayer {
+            q_proj,
+            k_proj,
+            v_proj,
+            out_proj,
+            layer_norm1: LayerNorm::init(&mut scope.sub("layer_norm1"), width, eps)?,
+            layer_norm2: LayerNorm::init(&mut scope.sub("layer_norm2"), width, eps)?,
+            fc1: Linear::init(&mut scope.sub("mlp").sub("fc1"), width, inner, true)?,
+            fc2: Linear::init(&mut scope.sub("mlp").sub("fc2"), inner, width, true)?,
+            activation,
+            attention: AttentionShape { heads, causal },
+        })
+    }
+}
+
+/// One layer of a CLIP tower, of text or of pictures.
 #[derive(Debug)]
-struct EncoderLayer {
+pub(crate) struct EncoderLayer {
     layer_norm1: LayerNorm,
     q_proj: Linear,
     k_proj: Linear,
@@ -281,7 +329,9 @@ struct EncoderLayer {
 }
 
 impl EncoderLayer {
-    fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
+    /// # Shapes
+    /// [B, N, width] → the same.
+    pub fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
         let x = self.layer_norm1.forward(hidden.clone());
         let (q, k, v) = (self.q_proj.forward(x.clone()), self.k_proj.forward(x.clone()), self.v_proj.forward(x));
         let hidden = hidden + self.out_proj.forward(kernels::attention(q, k, v, self.attention));

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::{
     Error, Result,
     kernels::Conv2dShape,
-    layers::{Conv2d, upsample_nearest},
+    layers::{Conv2d, pixel_shuffle, upsample_nearest},
     limits::piece_bytes,
     loader::load_component,
     pack::Manifest,
@@ -200,15 +200,14 @@ impl Upscaler {
     }
 
     fn enlarge(&self, image: Tensor<4>) -> Tensor<4> {
-        let [batch, channels, height, width] = image.dims();
+        let [_, _, height, width] = image.dims();
         let scale = self.config.upscale;
         let size = [height * scale, width * scale];
         let features = self
             .hidden
             .iter()
             .fold(image.clone(), |x, (conv, slopes)| activation::prelu(conv.forward(x), slopes.clone()));
-        let finer = self.last.forward(features).reshape([batch, channels, scale, scale, height, width]);
-        let finer = finer.permute([0, 1, 4, 2, 5, 3]).reshape([batch, channels, size[0], size[1]]);
+        let finer = pixel_shuffle(self.last.forward(features), scale);
         (finer + upsample_nearest(image, size)).clamp(0.0, 1.0)
     }
 }

@@ -83,6 +83,7 @@ parity! {
     unet: [Kind::Unet];
     autoencoders: [Kind::TinyDecoder, Kind::TinyEncoder, Kind::KlDecoder, Kind::PatchDecoder, Kind::PatchEncoder];
     upscalers: [Kind::Upscaler];
+    scorers: [Kind::Scorer];
     runs: [Kind::Run];
 }
 

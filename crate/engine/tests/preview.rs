@@ -4,11 +4,8 @@
 
 mod common;
 
-use std::fs;
-use std::path::Path;
-
 use burn::tensor::{Device, Tensor, TensorData};
-use fraise_engine::parity::{self, Kind, Packed, Subject};
+use fraise_engine::parity::Packed;
 use fraise_engine::pipeline::Pipeline;
 use fraise_engine::store::Sha2Digest;
 use fraise_engine::weights::Scheme;
@@ -17,14 +14,8 @@ use fraise_engine::weights::Scheme;
 const TOLERANCE: f32 = 1e-5;
 
 fn pipeline(run: &str, device: &Device) -> Pipeline {
-    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity/goldens");
-    let case = parity::cases().unwrap().into_iter().find(|case| case.kind == Kind::Run && case.name == run).unwrap();
-    let files = case.files().into_iter().map(|file| (file.clone(), fs::read(goldens.join(&file)).unwrap())).collect();
-    pollster::block_on(async {
-        let Subject::Model(model) = &case.subject else { panic!("{run} is not a run") };
-        let Packed { manifest, store } = parity::pack_model(model, &files, Scheme::F32).await.unwrap();
-        Pipeline::load(&manifest, &store, &Sha2Digest, device, &mut |_| {}).await.unwrap()
-    })
+    let Packed { manifest, store } = common::packed(run, Scheme::F32);
+    pollster::block_on(Pipeline::load(&manifest, &store, &Sha2Digest, device, &mut |_| {})).unwrap()
 }
 
 /// Rows or columns enlarged twice: half-way between pixels, neighbours count a quarter and three quarters.

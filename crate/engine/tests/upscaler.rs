@@ -5,30 +5,18 @@
 
 mod common;
 
-use std::fs;
-use std::path::Path;
-
 use burn::tensor::Device;
-use common::{Random, difference, gpu, read, tensor};
+use common::{Random, difference, gpu, packed, read, tensor};
 use fraise_engine::Error;
 use fraise_engine::limits::{DEFAULT_BINDING_BYTES, DeviceLimits};
 use fraise_engine::pack::Quantization;
-use fraise_engine::parity::{self, Packed, Subject};
+use fraise_engine::parity::Packed;
 use fraise_engine::pipeline::Pipeline;
 use fraise_engine::request::Request;
 use fraise_engine::requirements::ModelShape;
 use fraise_engine::store::Sha2Digest;
 use fraise_engine::upscaler::{self, Upscaler};
 use fraise_engine::weights::Scheme;
-
-/// tiny_flow, which has an upscaler, as a pack.
-fn packed(run: &str, quantization: impl Into<Quantization>) -> Packed {
-    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity/goldens");
-    let case = parity::cases().unwrap().into_iter().find(|case| case.name == run).unwrap();
-    let files = case.files().into_iter().map(|file| (file.clone(), fs::read(goldens.join(&file)).unwrap())).collect();
-    let Subject::Model(model) = &case.subject else { panic!("{run} is not a run") };
-    pollster::block_on(parity::pack_model(model, &files, quantization)).unwrap()
-}
 
 fn load(Packed { manifest, store }: &Packed, device: &Device) -> Upscaler {
     pollster::block_on(Upscaler::load(manifest, store, &Sha2Digest, device)).unwrap().0

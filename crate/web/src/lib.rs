@@ -32,7 +32,7 @@ use fraise_engine::pipeline::Pipeline;
 use fraise_engine::request::Request;
 use fraise_engine::requirements::Requirements;
 use fraise_engine::upscaler::UpscalerConfig;
-use fraise_engine::{Error, Result};
+use fraise_engine::{Error, Result, scorer};
 use js_sys::{Function, Object, Uint8Array};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
@@ -90,6 +90,7 @@ struct PackInfo<'a> {
     total_bytes: u64,
     /// How many times as large the pack's upscaler makes a picture along each side.
     upscale_factor: Option<usize>,
+    has_scorer: bool,
 }
 
 impl<'a> PackInfo<'a> {
@@ -104,6 +105,7 @@ impl<'a> PackInfo<'a> {
             examples: &manifest.examples,
             total_bytes: manifest.total_bytes,
             // The manifest is checked, so there is no error to be lost.
+            has_scorer: manifest.components.contains_key(scorer::COMPONENT),
             upscale_factor: UpscalerConfig::of(manifest).ok().flatten().map(|config| config.upscale),
         }
     }
@@ -119,6 +121,8 @@ struct PackRequirements {
     decoding_bytes: u64,
     /// `None` where the pack has no upscaler.
     upscaling_bytes: Option<u64>,
+    /// `None` where the pack has no scorer.
+    scoring_bytes: Option<u64>,
     largest_buffer_bytes: u64,
     /// `None` on the processor, which has no such limit.
     buffer_limit_bytes: Option<u64>,
@@ -309,6 +313,7 @@ impl FraiseEngine {
             painting_bytes: needs.denoising[batch - 1].live_bytes,
             decoding_bytes: needs.decoding().live_bytes,
             upscaling_bytes: needs.upscaling.map(|demand| demand.live_bytes),
+            scoring_bytes: needs.scoring.map(|demand| demand.live_bytes),
             largest_buffer_bytes: needs.largest_binding_bytes(batch),
             buffer_limit_bytes: Some(limits.binding_bytes).filter(|&bytes| bytes != u64::MAX),
             fits: needs.check().is_ok(),

@@ -1,16 +1,18 @@
 //! What a pack may bring besides what paints, fetched and loaded when it is first asked for.
 
+use fraise_engine::limits::DeviceLimits;
 use fraise_engine::loader::download_component;
 use fraise_engine::picture::{Picture, PictureInfo, read_info};
 use fraise_engine::request::EffectiveRequest;
-use fraise_engine::{Error, Result, upscaler};
-use js_sys::Uint8Array;
+use fraise_engine::requirements::Requirements;
+use fraise_engine::{Error, Result, scorer, upscaler};
+use js_sys::{Array, Float32Array, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortSignal, ImageData};
 
 use crate::cancel::until_aborted;
 use crate::error::to_js;
-use crate::presenter::read_picture;
+use crate::presenter::{read_picture, read_to_the_end};
 use crate::{FraiseEngine, Loaded};
 
 #[wasm_bindgen]
@@ -24,6 +26,16 @@ impl FraiseEngine {
     pub async fn upscale(&self, picture: JsValue, signal: AbortSignal) -> Result<Uint8Array, JsValue> {
         let png = until_aborted(&signal, self.upscale_picture(picture)).await.map_err(|error| to_js(&error))?;
         Ok(Uint8Array::from(png.as_slice()))
+    }
+
+    /// How well each picture, as for [`FraiseEngine::upscale`], fits a prompt, by the loaded pack's scorer: in [−1, 1].
+    ///
+    /// # Errors
+    /// As [`FraiseEngine::upscale`], of the scorer.
+    pub async fn score(&self, prompt: String, pictures: Array, signal: AbortSignal) -> Result<Float32Array, JsValue> {
+        let scoring = self.score_pictures(prompt, pictures);
+        let scores = until_aborted(&signal, scoring).await.map_err(|error| to_js(&error))?;
+        Ok(Float32Array::from(scores.as_slice()))
     }
 }
 
@@ -39,6 +51,27 @@ impl FraiseEngine {
         compute.check()?;
         let info = info.map(|info| PictureInfo { request: EffectiveRequest { upscale: true, ..info.request }, ..info });
         larger.to_png(info.as_ref())
+    }
+
+    async fn score_pictures(&self, prompt: String, pictures: Array) -> Result<Vec<f32>> {
+        let loaded = self.loaded()?;
+        let compute = self.compute();
+        compute.check()?;
+        if pictures.length() as usize > scorer::MAX_PICTURES {
+            let most = scorer::MAX_PICTURES;
+            return Err(Error::request("pictures", format!("at most {most} are scored at once")));
+        }
+        let pictures = pictures.iter().map(|picture| Ok(picture_from_js(picture)?.0)).collect::<Result<Vec<_>>>()?;
+        let limits = DeviceLimits::of(&compute.device);
+        Requirements::recommended(&loaded.manifest, &limits)?.check_scoring()?;
+        if !loaded.pipeline.has_scorer() {
+            self.fetch(&loaded, scorer::COMPONENT).await?;
+            loaded.pipeline.load_scorer(&loaded.manifest, &self.store, &self.digest).await?;
+        }
+        let pipeline = loaded.pipeline.clone();
+        let scores = read_to_the_end(async move { pipeline.score(&prompt, &pictures).await }).await?;
+        compute.check()?;
+        Ok(scores)
     }
 
     /// Fetches the pack's upscaler where the store lacks it, and loads it unless that is done.

@@ -203,17 +203,25 @@ fn pipeline(device: &wgpu::Device, [width_px, height_px]: [u32; 2]) -> wgpu::Ren
     })
 }
 
-/// Copies an image to this side, to the end even where the caller stops waiting: CubeCL 0.11 takes the buffer of a read
-/// that was dropped half-way for the next one while the browser still has it mapped.
+/// Copies an image to this side.
 ///
 /// # Errors
 /// As [`Picture::read`].
 pub async fn read_picture(image: Tensor<4>) -> Result<Picture> {
-    let (sender, picture) = oneshot::channel();
+    read_to_the_end(Picture::read(image)).await
+}
+
+/// Runs what reads from the GPU to its end even where the caller stops waiting: CubeCL 0.11 takes the buffer of a read
+/// that was dropped half-way for the next one while the browser still has it mapped.
+///
+/// # Errors
+/// What `reading` reports.
+pub async fn read_to_the_end<T: 'static>(reading: impl Future<Output = Result<T>> + 'static) -> Result<T> {
+    let (sender, result) = oneshot::channel();
     spawn_local(async move {
-        let _ = sender.send(Picture::read(image).await);
+        let _ = sender.send(reading.await);
     });
-    picture.await.unwrap_or(Err(Error::Cancelled))
+    result.await.unwrap_or(Err(Error::Cancelled))
 }
 
 /// A picture as browsers take it: RGBA, opaque.

@@ -105,7 +105,7 @@ impl AutoencoderPatchConfig {
     pub fn init_encoder(&self, s: &mut Scope) -> Result<PatchEncoder> {
         self.check()?;
         let linear =
-            Linear::init_patch(&mut s.sub("encoder"), self.in_channels, self.patch_size, self.latent_channels)?;
+            Linear::init_patch(&mut s.sub("encoder"), self.in_channels, self.patch_size, self.latent_channels, true)?;
         Ok(PatchEncoder { linear, patch: self.patch_size })
     }
 }

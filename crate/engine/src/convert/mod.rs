@@ -38,7 +38,7 @@ pub use self::write::write;
 use crate::pack::manifest::{Component, Examples, FORMAT, MAX_NAME_BYTES, Manifest, Recommended};
 use crate::pack::streams::PieceSink;
 use crate::pack::writer::{PackOptions, Written};
-use crate::{Error, Result, upscaler};
+use crate::{Error, Result, scorer, upscaler};
 
 /// Random access to the bytes of one file: a file on disk, a `Blob` in a browser, a URL that serves ranges.
 #[expect(async_fn_in_trait, reason = "hosts are single-threaded; futures need not be Send")]
@@ -343,7 +343,7 @@ pub fn manifest(
 /// Whether a component is not downloaded with a pack: painting as the publisher recommends does without it.
 pub fn is_optional(component: &str, recommended: &Recommended) -> bool {
     match component {
-        "vae_encoder" => true,
+        "vae_encoder" | scorer::COMPONENT => true,
         upscaler::COMPONENT => !recommended.upscale,
         _ => false,
     }

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::request::{MAX_GUIDANCE, MAX_SIDE_PX, MAX_STEPS};
 use crate::sampler::SchedulerConfig;
+use crate::scorer::ClipVisionConfig;
 use crate::upscaler::{self, UpscalerConfig};
 use crate::{Error, Result};
 
@@ -189,6 +190,7 @@ impl Manifest {
     /// What a pack may bring besides what paints.
     fn validate_optional(&self) -> Result<()> {
         UpscalerConfig::of(self)?;
+        ClipVisionConfig::of(self)?;
         match self.components.get(upscaler::COMPONENT) {
             None if self.recommended.upscale => {
                 Err(Error::manifest("recommended.upscale", "is true where the pack has no upscaler"))

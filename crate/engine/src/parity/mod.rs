@@ -5,6 +5,7 @@
 //! and in a browser. Built only with the feature `parity`.
 
 mod run;
+mod score;
 mod text;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use serde_json::Value;
 
 use crate::autoencoder::{AutoencoderKlConfig, AutoencoderPatchConfig, AutoencoderTinyConfig};
 use crate::pack::{TensorInfo, TensorSink};
+use crate::scorer;
 use crate::text_encoder::ClipTextConfig;
 use crate::unet::{Conditions, TIME_IDS, UNet2DConditionConfig};
 use crate::upscaler::{self, UpscalerConfig};
@@ -71,6 +73,8 @@ pub enum Kind {
     PatchEncoder,
     /// A picture to a larger one.
     Upscaler,
+    /// Pictures and a prompt to scores.
+    Scorer,
     /// Prompt to picture.
     Run,
 }
@@ -90,6 +94,8 @@ pub enum Subject {
     Model(Box<Model>),
     /// Tokenizers and text encoders.
     Text(text::TextSubject),
+    /// A scorer and the text encoder that it shares.
+    Score(score::ScoreSubject),
 }
 
 /// A whole model, and what the reference did with it.
@@ -144,7 +150,10 @@ impl Model {
     /// The folders of what it has besides what paints, each with its file of weights.
     pub(crate) fn optional_parts(&self) -> &'static [(&'static str, &'static str)] {
         match self.folder.as_str() {
-            "tiny_flow" => &[(upscaler::COMPONENT, "diffusion_pytorch_model.safetensors")],
+            "tiny_flow" => &[
+                (upscaler::COMPONENT, "diffusion_pytorch_model.safetensors"),
+                (scorer::COMPONENT, "model.safetensors"),
+            ],
             _ => &[],
         }
     }
@@ -170,6 +179,7 @@ impl Case {
             Subject::Module { config, weights } => files.extend([config.clone(), weights.clone()]),
             Subject::Model(model) => files.extend(model.files()),
             Subject::Text(subject) => files.extend(subject.files()),
+            Subject::Score(subject) => files.extend(subject.files()),
         }
         files
     }
@@ -208,6 +218,7 @@ pub async fn run_case(name: &str, files: &Files, device: &Device) -> Result<Vec<
         Subject::Module { config, weights } => (file(files, config)?, file(files, weights)?),
         Subject::Model(model) => return run::compare(&case.name, &golden, model, files, device).await,
         Subject::Text(subject) => return text::compare(&case.name, &golden, subject, files, device).await,
+        Subject::Score(subject) => return score::compare(&case.name, &golden, subject, files, device).await,
     };
     let output = match case.kind {
         Kind::ClipText => {
@@ -250,7 +261,9 @@ pub async fn run_case(name: &str, files: &Files, device: &Device) -> Result<Vec<
             let upscaler = build(weights, "", device, |w| config.init(&mut w.root()))?;
             upscaler.forward(golden.tensor("image", device)?).into()
         }
-        Kind::Run | Kind::Conditioning => return Err(Error::request("case", "needs more than one module")),
+        Kind::Run | Kind::Conditioning | Kind::Scorer => {
+            return Err(Error::request("case", "needs more than one module"));
+        }
     };
     let expected = golden.values("output")?;
     let scale = largest(&expected);

@@ -55,12 +55,12 @@ impl TextSubject {
     }
 }
 
-fn encoder_files<'a>(files: &'a Files, folder: &str) -> Result<(ClipTextConfig, &'a [u8])> {
+pub(super) fn encoder_files<'a>(files: &'a Files, folder: &str) -> Result<(ClipTextConfig, &'a [u8])> {
     let config = config_of(file(files, &format!("{folder}/config.json"))?)?;
     Ok((config, file(files, &format!("{folder}/model.safetensors"))?))
 }
 
-fn clip_tokenizer(files: &Files, folder: &str) -> Result<ClipTokenizer> {
+pub(super) fn clip_tokenizer(files: &Files, folder: &str) -> Result<ClipTokenizer> {
     let read = |name: &str| file(files, &format!("{folder}/{name}"));
     let config = TokenizerConfig::from_json(&json("tokenizer_config.json", read("tokenizer_config.json")?)?)?;
     ClipTokenizer::from_files(read("vocab.json")?, read("merges.txt")?, &config)

@@ -6,7 +6,9 @@ use super::{MemoryReport, Pipeline};
 use crate::{
     Result,
     pack::Manifest,
+    picture::Picture,
     request::EffectiveRequest,
+    scorer::{self, Scorer},
     store::{Digest, Store},
     upscaler::{self, Upscaler},
 };
@@ -54,6 +56,34 @@ impl Pipeline {
     pub fn finish(&self, latents: Tensor<4>, request: &EffectiveRequest) -> Result<Tensor<4>> {
         let image = self.decode(latents);
         if request.upscale { self.upscale(image) } else { Ok(image) }
+    }
+
+    /// Loads the pack's scorer, whose pieces are in the store, unless that is done.
+    ///
+    /// # Errors
+    /// As [`Scorer::load`].
+    pub async fn load_scorer(&self, manifest: &Manifest, store: &impl Store, digest: &impl Digest) -> Result<()> {
+        if !self.has_scorer() {
+            let (scorer, device_bytes) = Scorer::load(manifest, store, digest, &self.device).await?;
+            if self.scorer.set(scorer).is_ok() {
+                self.count(manifest, scorer::COMPONENT, device_bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the scorer is loaded.
+    pub fn has_scorer(&self) -> bool {
+        self.scorer.get().is_some()
+    }
+
+    /// How well each picture fits a prompt, read as [`crate::request::PromptSyntax::Plain`]: in [−1, 1].
+    ///
+    /// # Errors
+    /// [`crate::Error::Request`] where no scorer is loaded, or for a prompt that is too long; otherwise as [`Scorer::score`].
+    pub async fn score(&self, prompt: &str, pictures: &[Picture]) -> Result<Vec<f32>> {
+        let scorer = self.scorer.get().ok_or_else(scorer::missing)?;
+        scorer.score(self.conditioner.pooled(prompt)?, pictures).await
     }
 
     /// Counts a component that was loaded later.

@@ -4,11 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use burn::tensor::wgpu::{WgpuBackend, WgpuSetup, wgpu};
 use burn::tensor::{Device, Tensor, TensorData};
-use fraise_engine::pack::{TensorInfo, TensorSink};
+use fraise_engine::pack::{Quantization, TensorInfo, TensorSink};
+use fraise_engine::parity::{self, Packed, Subject};
 use fraise_engine::weights::{Scheme, Weight, WeightsBuilder};
 use half::f16;
 use safetensors::Dtype;
@@ -47,6 +50,15 @@ pub fn small_gpu(binding_bytes: u64) -> Option<Device> {
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
     let setup = WgpuSetup { instance, adapter, device, queue, backend: wgpu::Backend::Vulkan };
     Some(Device::wgpu_options().setup(setup).init().unwrap())
+}
+
+/// The model of a golden run as a pack; `run_flow`'s has an upscaler and a scorer.
+pub fn packed(run: &str, quantization: impl Into<Quantization>) -> Packed {
+    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity/goldens");
+    let case = parity::cases().unwrap().into_iter().find(|case| case.name == run).unwrap();
+    let files = case.files().into_iter().map(|file| (file.clone(), fs::read(goldens.join(&file)).unwrap())).collect();
+    let Subject::Model(model) = &case.subject else { panic!("{run} is not a run") };
+    pollster::block_on(parity::pack_model(model, &files, quantization)).unwrap()
 }
 
 /// Prints past the test harness, which hides the output of tests that pass.
