@@ -1,8 +1,8 @@
-// What a pack may bring besides what paints, in real Chromium: the upscaler.
+// What a pack may bring besides what paints, in real Chromium: the upscaler and the scorer.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
-import { goldenPack } from "./packs.mjs";
+import { goldenPack, goldenTensors } from "./packs.mjs";
 import { readPng } from "./png.mjs";
 import { openSite, piecesIn } from "./site.mjs";
 import { StudioDriver } from "./studio.mjs";
@@ -20,6 +20,14 @@ after(async () => {
   await browser?.close();
   await site?.close();
 });
+
+/** Planes in [0, 1], [1, 3, height, width], as the pixels of an ImageData. */
+function toRgba({ shape: [, , height, width], values }) {
+  const plane = width * height;
+  const byte = (pixel, channel) => (channel === 3 ? 255 : Math.round(values[channel * plane + pixel] * 255));
+  const rgba = Array.from({ length: plane * 4 }, (_, i) => byte(i >> 2, i & 3));
+  return { rgba, width, height };
+}
 
 /** A page with `window.engine`, which has loaded the pack that the site serves. */
 async function openEngine(device) {
@@ -99,17 +107,62 @@ for (const device of ["cpu", "gpu"]) {
   });
 }
 
-test("a pack without an upscaler makes nothing larger", TIMEOUT, async () => {
-  site.answer = (await goldenPack("tiny_flow", ({ components }) => delete components.upscaler)).answer;
+test("a pack with neither makes nothing larger and scores nothing", TIMEOUT, async () => {
+  const remove = ({ components }) => ["upscaler", "scorer"].forEach((name) => delete components[name]);
+  site.answer = (await goldenPack("tiny_flow", remove)).answer;
   const { page, problems, close } = await openEngine("cpu");
-  assert.equal(await page.evaluate(() => window.info.upscaleFactor), null);
+  const { upscaleFactor, hasScorer } = await page.evaluate(() => window.info);
+  assert.deepEqual([upscaleFactor, hasScorer], [null, false]);
   const codes = await page.evaluate(() =>
-    Promise.all([window.codeOf(window.paint({ upscale: true })), window.codeOf(window.engine.upscale(new ImageData(2, 2)))]),
+    Promise.all([
+      window.codeOf(window.paint({ upscale: true })),
+      window.codeOf(window.engine.upscale(new ImageData(2, 2))),
+      window.codeOf(window.engine.score("p", [new ImageData(2, 2)])),
+    ]),
   );
-  assert.deepEqual(codes, ["Request", "Request"]);
+  assert.deepEqual(codes, Array(3).fill("Request"));
   assert.deepEqual(problems, []);
   await close();
 });
+
+for (const device of ["cpu", "gpu"]) {
+  test(`scoring on the ${device}: fetched on first use, as transformers scores`, TIMEOUT, async () => {
+    const { manifest, answer } = await goldenPack("tiny_flow");
+    site.answer = answer;
+    site.log.length = 0;
+    const { page, problems, close } = await openEngine(device);
+    const fetched = () => piecesIn(site.log).filter((path) => path.includes(manifest.components.scorer.pieces[0].sha256));
+    assert.equal(await page.evaluate(() => window.info.hasScorer), true);
+    assert.deepEqual(fetched(), []);
+    const golden = await goldenTensors("tiny_flow/golden/tiny_flow_scorer.safetensors");
+    const pictures = ["picture_0", "picture_1"].map((name) => toRgba(golden[name]));
+    const scores = await page.evaluate(async (given) => {
+      const images = given.map(({ rgba, width, height }) => new ImageData(new Uint8ClampedArray(rgba), width, height));
+      const canvas = new OffscreenCanvas(images[0].width, images[0].height);
+      canvas.getContext("2d").putImageData(images[0], 0, 0);
+      const prompt = "a photo of the red strawberry";
+      return [
+        await window.engine.score(prompt, images),
+        await window.engine.score(prompt, [await canvas.convertToBlob({ type: "image/png" })]),
+        await window.engine.score(prompt, []),
+      ];
+    }, pictures);
+    golden.scores.values.forEach((score, i) => assert.ok(Math.abs(score - scores[0][i]) < 1e-4, `${scores[0]}`));
+    assert.deepEqual(scores.slice(1), [[scores[0][0]], []]);
+    assert.equal(fetched().length, 1, "once, then it is stored");
+    const codes = await page.evaluate(() =>
+      Promise.all([
+        window.codeOf(window.engine.score("p", ["no picture"])),
+        window.codeOf(window.engine.score("p", [new Blob([])])),
+        window.codeOf(window.engine.score("p", Array(65).fill(new ImageData(1, 1)))),
+        window.codeOf(window.engine.score("p".repeat(9000), [])),
+      ]),
+    );
+    assert.deepEqual(codes, Array(4).fill("Request"));
+    assert.deepEqual(problems, []);
+    await close();
+  });
+}
 
 test("the studio's switch: on where the pack recommends it, and off again", TIMEOUT, async () => {
   const recommend = ({ components, recommended }) => {

@@ -96,6 +96,7 @@ export async function goldenPack(model, edit = () => undefined) {
   const decoder = vae.tensors.filter(({ name }) => name.startsWith("decoder."));
   await add("vae_decoder", "vae/config.json", writeSafetensors({ tensors: decoder }));
   await add("upscaler", "upscaler/config.json", await read("upscaler/diffusion_pytorch_model.safetensors"), true);
+  await add("scorer", "scorer/config.json", await read("scorer/model.safetensors"), true);
   const manifest = {
     format: 1,
     name: model,
@@ -114,6 +115,13 @@ export async function goldenPack(model, edit = () => undefined) {
     return body ? { body } : null;
   };
   return { manifest, answer };
+}
+
+/** The F32 tensors of a golden, `{shape, values}` by name. */
+export async function goldenTensors(path) {
+  const { tensors } = parseSafetensors(await readFile(new URL(`../parity/goldens/${path}`, import.meta.url)));
+  const values = (data) => Array.from({ length: data.length / 4 }, (_, i) => data.readFloatLE(i * 4));
+  return Object.fromEntries(tensors.map(({ name, shape, data }) => [name, { shape, values: values(data) }]));
 }
 
 const json = (value) => ({ body: JSON.stringify(value), headers: { "content-type": "application/json" } });

@@ -245,6 +245,23 @@ export class Engine {
     return this.#work({ signal }, (connection, job) => connection.call("upscale", { job, picture }));
   }
 
+  /**
+   * How well each picture fits a prompt, by the loaded pack's scorer, which is fetched on first use: the cosine of CLIP's
+   * embeddings, in [-1, 1], in the pictures' order. At most 64 pictures at once.
+   *
+   * Rejects with `Request` where the pack has no scorer, or a picture cannot be read.
+   */
+  async score(
+    prompt: string,
+    pictures: readonly PictureSource[],
+    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<number[]> {
+    if (typeof prompt !== "string") throw requestError("prompt", "it must be text");
+    if (!Array.isArray(pictures)) throw requestError("pictures", "they must be an array");
+    pictures.forEach(checkPicture);
+    return this.#work({ signal }, (connection, job) => connection.call("score", { job, prompt, pictures }));
+  }
+
   /** What the engine holds right now. */
   memory(): Promise<MemoryReport> {
     return this.#connection.call("memory", {});

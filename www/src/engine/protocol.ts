@@ -115,6 +115,8 @@ export interface PackInfo {
   readonly totalBytes: number;
   /** How many times as large the pack's upscaler makes a picture along each side; null where there is none. */
   readonly upscaleFactor: number | null;
+  /** Whether {@link Engine.score} can be asked. */
+  readonly hasScorer: boolean;
 }
 
 /** What a pack needs of the device to paint at its recommended size; known from its manifest alone. */
@@ -128,6 +130,8 @@ export interface PackRequirements {
   readonly decodingBytes: number;
   /** Besides the weights, while the picture is made larger; null where the pack has no upscaler. */
   readonly upscalingBytes: number | null;
+  /** Besides the weights, while pictures are scored; null where the pack has no scorer. */
+  readonly scoringBytes: number | null;
   readonly largestBufferBytes: number;
   /** What the device allows one buffer, or null on the processor. */
   readonly bufferLimitBytes: number | null;
@@ -244,6 +248,7 @@ export interface Calls {
   last: { params: Record<string, never>; result: Picture };
   /** Gives a PNG. */
   upscale: { params: { job: number; picture: PictureSource }; result: Blob };
+  score: { params: { job: number; prompt: string; pictures: readonly PictureSource[] }; result: number[] };
   memory: { params: Record<string, never>; result: MemoryReport };
 }
 

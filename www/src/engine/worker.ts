@@ -94,6 +94,8 @@ function perform(message: CallMessage): Promise<Calls[CallName]["result"]> {
       return last();
     case "upscale":
       return upscale(message.params);
+    case "score":
+      return score(message.params);
     case "memory":
       return Promise.resolve(started().memory() as Calls["memory"]["result"]);
   }
@@ -191,6 +193,12 @@ function last(): Promise<Picture> {
 
 async function upscale({ job: number, picture }: Calls["upscale"]["params"]): Promise<Blob> {
   return within(number, async (_report, signal) => pngBlob(await started().upscale(await forEngine(picture), signal)));
+}
+
+async function score({ job: number, prompt, pictures }: Calls["score"]["params"]): Promise<number[]> {
+  return within(number, async (_report, signal) => {
+    return Array.from(await started().score(prompt, await Promise.all(pictures.map(forEngine)), signal));
+  });
 }
 
 /** A picture as the engine takes it; it refuses what is longer than it reads. */
