@@ -1,8 +1,7 @@
 /** What made the finished picture, and what can be done with it. */
 import { css, html, nothing, type TemplateResult } from "lit";
+import { save } from "./save";
 import { StudioElement } from "./studio-element";
-
-const RELEASE_URL_AFTER_MS = 60_000;
 
 /** `<fraise-result>` */
 export class ResultBar extends StudioElement {
@@ -47,12 +46,4 @@ export class ResultBar extends StudioElement {
       <button id="save" @click=${() => save(png, `fraise-${request.seed}.png`)}>${words.savePng}</button>
     </div>`;
   }
-}
-
-function save(png: Blob, name: string): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(png);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), RELEASE_URL_AFTER_MS);
 }
