@@ -1,0 +1,178 @@
+/** The pictures that wait to be painted, one after the other; remembered, so that they survive a reload. */
+import { isAbortError, type GenerateRequest } from "../engine/index";
+
+/** One picture that was asked for. */
+export interface QueueEntry {
+  /** Unlike every other entry's. */
+  readonly id: string;
+  /** The same for pictures asked for at once. */
+  readonly batch: string;
+  readonly request: GenerateRequest & { readonly seed: number };
+  /** `waiting` ones follow by themselves; `paused` ones wait until the visitor starts them. */
+  readonly status: "waiting" | "painting" | "paused" | "failed";
+  /** Why it failed; empty unless it did. */
+  readonly failure: string;
+}
+
+/** How many pictures can be asked for at once. */
+export const COUNTS = [1, 2, 4] as const;
+
+/** One of {@link COUNTS}. */
+export type Count = (typeof COUNTS)[number];
+
+/** More do not fit in the queue. */
+export const MAX_QUEUE = 64;
+
+const QUEUE_KEY = "fraise.queue";
+const MAX_PROMPT_LENGTH = 2000;
+
+/** Entries for `count` pictures that differ in their seeds, which follow each other. */
+export function batchOf(request: GenerateRequest & { readonly seed: number }, count: Count): QueueEntry[] {
+  const batch = crypto.randomUUID();
+  return Array.from({ length: count }, (_, index) => {
+    const seed = (request.seed + index) % (Number.MAX_SAFE_INTEGER + 1);
+    return { id: crypto.randomUUID(), batch, request: { ...request, seed }, status: "waiting", failure: "" };
+  });
+}
+
+/** What the queue needs of its owner. */
+export interface QueueOwner {
+  /** Shows the queue as it is now. */
+  show(entries: readonly QueueEntry[]): void;
+  /** Paints one picture; rejects with what went wrong, and with `AbortError` where `signal` ended it. */
+  paint(entry: QueueEntry, signal: AbortSignal): Promise<void>;
+  /** What to call an error. */
+  nameOf(error: unknown): string;
+}
+
+/** Paints what was asked for in its order. One failure stops nothing that comes after it. */
+export class PaintingQueue {
+  readonly #owner: QueueOwner;
+  #entries: readonly QueueEntry[] = [];
+  #run: AbortController | null = null;
+
+  constructor(owner: QueueOwner) {
+    this.#owner = owner;
+  }
+
+  /** Whether it is painting. */
+  get isRunning(): boolean {
+    return this.#run !== null;
+  }
+
+  /** Brings back what an earlier visit left, all of it paused. */
+  restore(): void {
+    this.#set(rememberedQueue());
+  }
+
+  /** Adds entries, as far as there is room, and paints what waits; failures seen so far are forgotten. */
+  async add(entries: readonly QueueEntry[]): Promise<void> {
+    const others = this.#entries.filter(({ status }) => status !== "failed");
+    this.#set([...others, ...entries].slice(0, MAX_QUEUE));
+    await this.#workThrough();
+  }
+
+  /** Paints what was paused, or what failed, and what waits. */
+  async resume(status: "paused" | "failed"): Promise<void> {
+    this.#set(this.#entries.map((entry) => (entry.status === status ? { ...entry, status: "waiting" } : entry)));
+    await this.#workThrough();
+  }
+
+  /** Stops the picture under way and pauses the others. */
+  cancel(): void {
+    this.#set(this.#entries.map((entry) => (entry.status === "waiting" ? { ...entry, status: "paused" } : entry)));
+    this.#run?.abort();
+  }
+
+  /** Moves an entry by so many places, within the queue: -1 is one earlier. */
+  move(id: string, places: number): void {
+    const from = this.#entries.findIndex((entry) => entry.id === id);
+    const entry = this.#entries[from];
+    if (!entry) return;
+    const others = this.#entries.filter((other) => other !== entry);
+    others.splice(Math.min(Math.max(from + places, 0), others.length), 0, entry);
+    this.#set(others);
+  }
+
+  /** Takes out what is not being painted. */
+  remove(...ids: string[]): void {
+    this.#set(this.#entries.filter(({ id, status }) => status === "painting" || !ids.includes(id)));
+  }
+
+  async #workThrough(): Promise<void> {
+    if (this.#run) return; // what is under way gets there by itself
+    const next = () => this.#entries.find(({ status }) => status === "waiting");
+    for (let entry = next(); entry; entry = next()) {
+      this.#run = new AbortController();
+      await this.#paint(entry, this.#run.signal);
+    }
+    this.#run = null;
+  }
+
+  async #paint(entry: QueueEntry, signal: AbortSignal): Promise<void> {
+    const replace = (...by: QueueEntry[]) => {
+      this.#set(this.#entries.flatMap((other) => (other.id === entry.id ? by : [other])));
+    };
+    replace({ ...entry, status: "painting", failure: "" });
+    try {
+      await this.#owner.paint(entry, signal);
+      replace();
+    } catch (error) {
+      if (isAbortError(error)) replace();
+      else replace({ ...entry, status: "failed", failure: this.#owner.nameOf(error) });
+    }
+  }
+
+  #set(entries: readonly QueueEntry[]): void {
+    this.#entries = entries;
+    rememberQueue(entries);
+    this.#owner.show(entries);
+  }
+}
+
+/** The remembered queue, all of it paused; what is not of the right form is left out. */
+function rememberedQueue(): QueueEntry[] {
+  try {
+    const entries: unknown = JSON.parse(localStorage.getItem(QUEUE_KEY) ?? "[]");
+    return Array.isArray(entries) ? entries.slice(0, MAX_QUEUE).flatMap(toEntry) : [];
+  } catch {
+    return []; // Storage may be off, or hold something else.
+  }
+}
+
+/** Remembers the queue in place of the one before. */
+function rememberQueue(queue: readonly QueueEntry[]): void {
+  try {
+    if (queue.length > 0) localStorage.setItem(QUEUE_KEY, JSON.stringify(queue));
+    else localStorage.removeItem(QUEUE_KEY);
+  } catch {
+    // Storage may be off; the queue then lasts for this visit.
+  }
+}
+
+function toEntry(value: unknown): QueueEntry[] {
+  const { batch, request } = (value ?? {}) as Record<string, unknown>;
+  const { prompt, negative, seed, steps, guidance, upscale } = (request ?? {}) as Record<string, unknown>;
+  if (typeof prompt !== "string" || !isWhole(seed)) return [];
+  return [
+    {
+      id: crypto.randomUUID(),
+      batch: String(batch).slice(0, 64),
+      request: {
+        prompt: prompt.slice(0, MAX_PROMPT_LENGTH),
+        negative: typeof negative === "string" ? negative.slice(0, MAX_PROMPT_LENGTH) : undefined,
+        seed,
+        steps: isWhole(steps) ? steps : undefined,
+        guidance: typeof guidance === "number" ? guidance : undefined,
+        promptSyntax: "a1111",
+        upscale: upscale === true,
+      },
+      status: "paused",
+      failure: "",
+    },
+  ];
+}
+
+function isWhole(value: unknown): value is number {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
+}
