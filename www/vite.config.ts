@@ -41,8 +41,8 @@ export default defineConfig({
       injectRegister: false, // src/app/offline.ts registers it
       manifest: false, // public/manifest.webmanifest is the app's own
       workbox: {
-        // The shell as one versioned set. Model pieces live in IndexedDB; only the small model manifest is listed here.
-        globPatterns: ["**/*.{html,js,css,wasm,svg,png,webmanifest}", "models/*/manifest.json"],
+        // The shell as one versioned set. Model pieces live in IndexedDB; only what the page shows of a model is listed here.
+        globPatterns: ["**/*.{html,js,css,wasm,svg,png,webmanifest}", "manners/*.webp", "models/*/{manifest,words}.json"],
         // The converter's vocabulary comes with the first conversion, and stays.
         runtimeCaching: [
           { urlPattern: /\/assets\/merges-[^/]*\.txt$/, handler: "CacheFirst", options: { cacheName: "fraise-vocabulary" } },

@@ -1,17 +1,22 @@
 /** The studio page's entry. */
 import "./app/theme.css";
 import * as fraise from "./engine/index";
+import { BatchGrid } from "./app/batch-grid";
 import { CanvasStage } from "./app/canvas-stage";
 import { ConvertPanel } from "./app/convert-panel";
 import { DropTarget } from "./app/drop-target";
 import { LanguageSwitch } from "./app/language-switch";
+import { MannerChips } from "./app/manner-chips";
 import { ModelNote } from "./app/model-note";
 import { Notices } from "./app/notices";
 import { keepForOffline } from "./app/offline";
 import { ProgressView } from "./app/progress-view";
 import { PromptBox } from "./app/prompt-box";
+import { PromptField } from "./app/prompt-field";
+import { QueueList } from "./app/queue-list";
 import { ResultBar } from "./app/result-bar";
 import { SettingsPanel } from "./app/settings-panel";
+import { StepScrubber } from "./app/step-scrubber";
 import { StudioPage } from "./app/studio-page";
 import { studio } from "./app/store";
 
@@ -25,6 +30,8 @@ declare global {
 window.fraise = fraise;
 customElements.define("fraise-language", LanguageSwitch);
 customElements.define("fraise-notices", Notices);
+customElements.define("fraise-prompt-field", PromptField);
+customElements.define("fraise-manners", MannerChips);
 customElements.define("fraise-prompt", PromptBox);
 customElements.define("fraise-settings", SettingsPanel);
 customElements.define("fraise-model-note", ModelNote);
@@ -33,5 +40,8 @@ customElements.define("fraise-drop", DropTarget);
 customElements.define("fraise-stage", CanvasStage);
 customElements.define("fraise-progress", ProgressView);
 customElements.define("fraise-result", ResultBar);
+customElements.define("fraise-steps", StepScrubber);
+customElements.define("fraise-batch", BatchGrid);
+customElements.define("fraise-queue", QueueList);
 customElements.define("fraise-studio", StudioPage);
 void keepForOffline(studio);

@@ -53,15 +53,15 @@ export class CanvasStage extends StudioElement {
 
   protected override render(): TemplateResult {
     const { words } = this;
-    const { activity, engineNumber, result } = this.state;
-    const hasPaint = result !== null || activity.kind === "painting";
+    const { activity, engineNumber, hasPaint, look } = this.state;
     return html`
       <div class="frame">
         ${keyed(
           engineNumber,
-          html`<canvas id="canvas" role="img" aria-label=${this.#description()} ?hidden=${!hasPaint}></canvas>`,
+          html`<canvas id="canvas" role="img" aria-label=${this.#description()} ?hidden=${!hasPaint && !look}></canvas>`,
         )}
-        ${hasPaint && !isWaitingForPaint(activity)
+        <canvas id="look" aria-hidden="true" ?hidden=${!look}></canvas>
+        ${hasPaint || look
           ? nothing
           : html`<img src="island.svg" alt="" />
               <div class="empty" ?hidden=${activity.kind !== "idle"}>
@@ -73,17 +73,36 @@ export class CanvasStage extends StudioElement {
   }
 
   protected override updated(_changes: PropertyValues): void {
-    const canvas = this.renderRoot.querySelector("canvas");
+    const canvas = this.renderRoot.querySelector<HTMLCanvasElement>("#canvas");
     if (canvas) this.studio.useCanvas(canvas);
+    void this.#draw();
+  }
+
+  /** What the second canvas shows. */
+  #drawn: Blob | ImageData | null = null;
+
+  /** Draws what is looked at in the place of the engine's canvas. */
+  async #draw(): Promise<void> {
+    const { look } = this.state;
+    if (look === this.#drawn) return;
+    this.#drawn = look;
+    if (!look) return;
+    const bitmap = await createImageBitmap(look);
+    const canvas = this.renderRoot.querySelector<HTMLCanvasElement>("#look");
+    if (canvas && this.#drawn === look) {
+      canvas.width = bitmap.width;
+      canvas.height = bitmap.height;
+      canvas.getContext("2d")?.drawImage(bitmap, 0, 0);
+    }
+    bitmap.close();
   }
 
   #description(): string {
-    const { result } = this.state;
-    return result ? `${this.words.canvas}: ${result.request.prompt}` : this.words.canvas;
+    const { words } = this;
+    const { result, shownFrame } = this.state;
+    if (!result) return words.canvas;
+    const frame = shownFrame === null ? null : result.film.frames[shownFrame];
+    const step = frame ? ` (${words.stepOf(frame.index + 1, result.film.total)})` : "";
+    return `${words.canvas}: ${result.request.prompt}${step}`;
   }
-}
-
-/** Before the first step the canvas still shows the last picture or nothing: the poster covers it. */
-function isWaitingForPaint(activity: { readonly kind: string; readonly done?: number }): boolean {
-  return activity.kind === "painting" && activity.done === 0;
 }

@@ -85,6 +85,21 @@ export const controls = css`
     margin: 0;
     accent-color: var(--berry);
   }
+  .switch {
+    display: flex;
+    align-items: center;
+    gap: 0.6rem;
+    min-height: 2.75rem;
+    margin: 0;
+    cursor: pointer;
+  }
+  .switch input {
+    flex: none;
+    width: 1.25rem;
+    height: 1.25rem;
+    margin: 0;
+    accent-color: var(--berry-fill);
+  }
   .visually-hidden {
     position: absolute;
     width: 1px;

@@ -67,7 +67,7 @@ export class Notices extends StudioElement {
       <h2>${words.failedTitle}</h2>
       <p>${words.failures[activity.code] ?? ""}</p>
       <p class="fact"><code id="failure-code">${activity.code}</code> ${activity.message}</p>
-      <button id="retry" ?disabled=${!canGenerate(state)} @click=${() => void this.studio.generate()}>
+      <button id="retry" ?disabled=${!canGenerate(state)} @click=${() => void this.studio.tryAgain()}>
         ${words.tryAgain}
       </button>
     </div>`;

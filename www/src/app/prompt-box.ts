@@ -1,7 +1,10 @@
-/** The prompt, examples to start from, and the one button that matters. */
+/** The prompt, the one button that matters, and what to start from. */
 import { css, html, nothing, type TemplateResult } from "lit";
+import { live } from "lit/directives/live.js";
+import { COUNTS } from "./queue";
+import { segments } from "./segments";
 import { StudioElement } from "./studio-element";
-import { canGenerate, examples, isBusy, suggestion } from "./state";
+import { canGenerate, canQueue, examples, isBusy } from "./state";
 
 const EXAMPLES_SHOWN = 5;
 
@@ -9,20 +12,12 @@ const EXAMPLES_SHOWN = 5;
 export class PromptBox extends StudioElement {
   static override styles = [
     StudioElement.styles,
+    segments,
     css`
-      .prompt {
-        font-size: 1.05rem;
-      }
-      textarea {
-        display: block;
-        min-height: 5.2rem;
-        resize: vertical;
-        line-height: 1.5;
-      }
       .row {
         display: flex;
         gap: 0.6rem;
-        margin-top: 0.75rem;
+        margin-top: 0.4rem;
       }
       .row button {
         flex: 1;
@@ -38,8 +33,25 @@ export class PromptBox extends StudioElement {
         font-weight: 400;
         opacity: 0.85;
       }
+      .options {
+        display: flex;
+        flex-wrap: wrap;
+        align-items: center;
+        justify-content: space-between;
+        gap: 0.4rem 1rem;
+        margin-top: 0.6rem;
+      }
+      .count {
+        display: flex;
+        align-items: center;
+        gap: 0.6rem;
+      }
+      .options .switch {
+        font-weight: 400;
+      }
+      fraise-manners,
       .examples {
-        margin: 0.9rem 0 0;
+        margin: 0.7rem 0 0;
       }
       .chips {
         display: flex;
@@ -64,9 +76,6 @@ export class PromptBox extends StudioElement {
         }
       }
       @media (max-width: 56rem) {
-        textarea {
-          min-height: 4.2rem;
-        }
         .chips {
           flex-wrap: nowrap;
           margin-inline: -0.9rem;
@@ -82,18 +91,11 @@ export class PromptBox extends StudioElement {
   ];
 
   protected override render(): TemplateResult {
-    const { words, state } = this;
     return html`
-      <label class="prompt" for="prompt">${words.prompt}</label>
-      <textarea
-        id="prompt"
-        rows="2"
-        maxlength="2000"
-        placeholder=${suggestion(state, words)}
-        .value=${state.prompt}
-        @input=${(event: InputEvent) => this.studio.change({ prompt: (event.target as HTMLTextAreaElement).value })}
-      ></textarea>
-      <div class="row">${isBusy(state) ? this.#cancelButton() : this.#generateButton()}</div>
+      <fraise-prompt-field></fraise-prompt-field>
+      <div class="row">${isBusy(this.state) ? this.#busyButtons() : this.#generateButton()}</div>
+      <div class="options">${this.#count()} ${this.#live()}</div>
+      <fraise-manners></fraise-manners>
       ${this.#examples()}
     `;
   }
@@ -111,11 +113,52 @@ export class PromptBox extends StudioElement {
     </button>`;
   }
 
-  #cancelButton(): TemplateResult {
+  #busyButtons(): TemplateResult {
     const { words } = this;
     return html`<button id="cancel" aria-keyshortcuts="Escape" @click=${() => this.studio.cancel()}>
-      ${words.cancel} <kbd>${words.cancelKeys}</kbd>
-    </button>`;
+        ${words.cancel} <kbd>${words.cancelKeys}</kbd>
+      </button>
+      <button
+        id="enqueue"
+        aria-keyshortcuts="Control+Enter Meta+Enter"
+        ?disabled=${!canQueue(this.state)}
+        @click=${() => void this.studio.generate()}
+      >
+        ${words.enqueue}
+      </button>`;
+  }
+
+  #count(): TemplateResult {
+    const { words, state } = this;
+    return html`<div class="count">
+      <span id="count-label">${words.count}</span>
+      <div class="segments" role="group" aria-labelledby="count-label">
+        ${COUNTS.map(
+          (count) =>
+            html`<button
+              data-count=${count}
+              aria-pressed=${count === state.count ? "true" : "false"}
+              @click=${() => this.studio.change({ count })}
+            >
+              ${count}
+            </button>`,
+        )}
+      </div>
+    </div>`;
+  }
+
+  #live(): TemplateResult {
+    const { words, state } = this;
+    return html`<label class="switch">
+      <input
+        id="live"
+        type="checkbox"
+        role="switch"
+        .checked=${live(state.isLive)}
+        @change=${(event: Event) => this.studio.setLive((event.target as HTMLInputElement).checked)}
+      />
+      ${words.live}
+    </label>`;
   }
 
   #examples(): TemplateResult | typeof nothing {

@@ -60,21 +60,6 @@ export class SettingsPanel extends StudioElement {
         display: grid;
         place-items: center;
       }
-      .switch {
-        display: flex;
-        align-items: center;
-        gap: 0.6rem;
-        min-height: 2.75rem;
-        margin: 0;
-        cursor: pointer;
-      }
-      .switch input {
-        flex: none;
-        width: 1.25rem;
-        height: 1.25rem;
-        margin: 0;
-        accent-color: var(--berry-fill);
-      }
       .invalid {
         color: var(--berry);
       }

@@ -1,10 +1,14 @@
 /** Everything the studio shows, as one plain value, and the rules that need no engine. */
 import type { DeviceChoice, EffectiveRequest, Progress } from "../engine/index";
 import type { Language, Words } from "../locales/index";
+import type { Animation } from "./animation";
 import type { Conversion } from "./conversion";
 import type { GpuSupport } from "./environment";
+import type { Film } from "./film";
 import type { LocalModel } from "./library";
-import type { ModelCard } from "./model";
+import { MODEL_URL, type ModelCard } from "./model";
+import { MAX_QUEUE, type Count, type QueueEntry } from "./queue";
+import type { Vocabulary } from "./vocabulary";
 
 /** What the studio is doing. */
 export type Activity =
@@ -25,6 +29,9 @@ export interface Result {
   /** The PNG's, in pixels. */
   readonly width: number;
   readonly height: number;
+  readonly film: Film;
+  /** The same for pictures asked for at once. */
+  readonly batch: string;
 }
 
 /** The whole state. Texts of number fields stay texts, so that a half-typed number is nobody's problem but the field's. */
@@ -40,6 +47,10 @@ export interface StudioState {
   readonly guidance: number | null;
   /** Whether to make finished pictures larger. Null: what the model recommends. */
   readonly upscale: boolean | null;
+  /** How many pictures one press of Generate asks for. */
+  readonly count: Count;
+  /** Whether the picture follows the typing. */
+  readonly isLive: boolean;
   readonly device: DeviceChoice;
   /** Null while it is being found out. */
   readonly gpu: GpuSupport | null;
@@ -51,13 +62,27 @@ export interface StudioState {
   readonly defaultModel: ModelCard | "unreadable" | null;
   /** The chosen model, likewise. */
   readonly model: ModelCard | "unreadable" | null;
+  /** The words that the model knows that comes with the page. */
+  readonly vocabulary: Vocabulary;
   /** Whether the model is loaded, so that the next picture starts at once. */
   readonly isModelLoaded: boolean;
   /** Where the engine computes, once it runs. */
   readonly runsOn: "gpu" | "cpu" | null;
   readonly activity: Activity;
   readonly conversion: Conversion;
+  /** What was asked for and is not painted yet, in the order in which it will be. */
+  readonly queue: readonly QueueEntry[];
+  /** The finished pictures that were asked for together with the newest one. */
+  readonly pictures: readonly Result[];
+  /** The picture that is looked at: the newest one, or one of {@link pictures} that the visitor chose. */
   readonly result: Result | null;
+  /** Which of the film's frames is looked at; null: the finished picture. */
+  readonly shownFrame: number | null;
+  /** What is shown in the place of the canvas; null: the canvas itself. */
+  readonly look: Blob | ImageData | null;
+  /** Whether the canvas holds a picture, finished or not. */
+  readonly hasPaint: boolean;
+  readonly animation: Animation;
   /** Counts the engines started; each needs a canvas of its own. */
   readonly engineNumber: number;
   /** A newer version of the page is waiting. */
@@ -79,7 +104,12 @@ export function isConverting({ conversion }: StudioState): boolean {
 
 /** Whether pressing Generate would start one. */
 export function canGenerate(state: StudioState): boolean {
-  return !isBusy(state) && !isConverting(state) && state.gpu !== null && !needsChoice(state);
+  return !isBusy(state) && canQueue(state);
+}
+
+/** Whether a picture can be asked for now, to be painted at once or after others. */
+export function canQueue(state: StudioState): boolean {
+  return !isConverting(state) && state.gpu !== null && !needsChoice(state) && state.queue.length < MAX_QUEUE;
 }
 
 /** Whether there is no GPU and the visitor has not yet agreed to paint on the processor. */
@@ -91,6 +121,11 @@ export function needsChoice({ gpu, device }: StudioState): boolean {
 export function examples({ model, language }: StudioState): readonly string[] {
   if (!model || model === "unreadable") return [];
   return model.examples[language] ?? model.examples["en"] ?? [];
+}
+
+/** The words that the chosen model knows; none where it does not say. */
+export function vocabularyOf({ modelUrl, vocabulary }: StudioState): Vocabulary {
+  return modelUrl === MODEL_URL ? vocabulary : [];
 }
 
 /** What is painted where the visitor asks for nothing in particular. */

@@ -6,27 +6,36 @@ import {
   type ConvertedModel,
   type DeviceChoice,
   type GenerateRequest,
+  type Step,
 } from "../engine/index";
 import { preferredLanguage, wordsOf, type Language } from "../locales/index";
+import { Animator } from "./animation";
 import { Converter } from "./conversion";
 import { detectGpu } from "./environment";
+import { FilmRecorder, type Film } from "./film";
 import { cardOf, rememberChoice, rememberedChoice, rememberedModels, rememberModels } from "./library";
+import { LivePainter } from "./live";
 import { fetchModelCard, MODEL_URL, type ModelCard } from "./model";
+import { batchOf, PaintingQueue, type QueueEntry } from "./queue";
 import {
-  canGenerate,
+  canQueue,
   isBusy,
   isConverting,
   parseSeed,
   randomSeed,
   suggestion,
   type Activity,
+  type Result,
   type StudioState,
 } from "./state";
+import { fetchVocabulary } from "./vocabulary";
 
 const LANGUAGE_KEY = "fraise.language";
+/** Live pictures are there quickly or not at all. */
+const MAX_LIVE_STEPS = 2;
 
 /** Settings that a visitor changes by hand. */
-export type Settings = Pick<StudioState, "prompt" | "negative" | "seed" | "steps" | "guidance" | "upscale">;
+export type Settings = Pick<StudioState, "prompt" | "negative" | "seed" | "steps" | "guidance" | "upscale" | "count">;
 
 /** Fires `change` after every change of {@link Studio.state}. */
 export class Studio extends EventTarget {
@@ -38,24 +47,35 @@ export class Studio extends EventTarget {
     steps: null,
     guidance: null,
     upscale: null,
+    count: 1,
+    isLive: false,
     device: "auto",
     gpu: null,
     modelUrl: MODEL_URL,
     localModels: [],
     defaultModel: null,
     model: null,
+    vocabulary: [],
     isModelLoaded: false,
     runsOn: null,
     activity: { kind: "idle" },
     conversion: { kind: "none" },
+    queue: [],
+    pictures: [],
     result: null,
+    shownFrame: null,
+    look: null,
+    hasPaint: false,
+    animation: { kind: "none" },
     engineNumber: 0,
     isUpdateWaiting: false,
   };
   #engine: Engine | null = null;
-  #run: AbortController | null = null;
   #canvas: HTMLCanvasElement | null = null;
+  /** The picture whose pixels the canvas holds, finished. */
+  #onCanvas: Result | null = null;
   #isWarm = false;
+  #liveSeed = 0;
   #update: () => void = () => undefined;
   readonly #converter = new Converter({
     engine: (signal) => this.#ensureEngine(signal),
@@ -63,6 +83,15 @@ export class Studio extends EventTarget {
     adopt: (model) => this.#adopt(model),
     abandon: () => this.#abandonEngine(),
   });
+  readonly #live = new LivePainter((stopped, stale) => this.#paintLive(stopped, stale));
+  /** What waits to be painted. */
+  readonly queue = new PaintingQueue({
+    show: (queue) => this.#set({ queue }),
+    paint: (entry, signal) => this.#paintEntry(entry, signal),
+    nameOf: codeOf,
+  });
+  /** Makes animations of what was painted. */
+  readonly animator = new Animator((animation) => this.#set({ animation }));
 
   /** What there is to show. */
   get state(): StudioState {
@@ -73,6 +102,7 @@ export class Studio extends EventTarget {
   async open(): Promise<void> {
     const localModels = rememberedModels();
     this.#set({ localModels });
+    this.queue.restore();
     this.#choose(rememberedChoice(localModels));
     await Promise.all([
       detectGpu().then((gpu) => this.#set({ gpu })),
@@ -80,12 +110,17 @@ export class Studio extends EventTarget {
         (model) => this.#introduce(model),
         () => this.#introduce("unreadable"),
       ),
+      fetchVocabulary(MODEL_URL).then(
+        (vocabulary) => this.#set({ vocabulary }),
+        () => undefined, // the page works without
+      ),
     ]);
   }
 
   /** Paints with another model from now on: the default one, or one converted in this browser. */
   chooseModel(url: string): void {
     if (url === this.#state.modelUrl || isBusy(this.#state) || isConverting(this.#state)) return;
+    void this.#live.stop();
     this.#choose(url);
     rememberChoice(url);
   }
@@ -124,17 +159,40 @@ export class Studio extends EventTarget {
   /** Takes over what the visitor typed or moved. */
   change(settings: Partial<Settings>): void {
     this.#set(settings);
+    if (this.#state.isLive) this.#live.wake();
+  }
+
+  /** Lets the picture follow the typing, or no longer. */
+  setLive(isLive: boolean): void {
+    this.#liveSeed = randomSeed();
+    this.#set({ isLive });
+    if (isLive) this.#live.wake();
+    else void this.#live.stop();
   }
 
   /** Draws a seed and writes it into the field. */
   rollSeed(): void {
-    this.#set({ seed: String(randomSeed()) });
+    this.change({ seed: String(randomSeed()) });
   }
 
   /** Writes the shown picture's seed into the field, to vary the words and keep the rest. */
   keepSeed(): void {
     const { result } = this.#state;
-    if (result) this.#set({ seed: String(result.request.seed) });
+    if (result) this.change({ seed: String(result.request.seed) });
+  }
+
+  /** Looks at another of the pictures. */
+  select(result: Result): void {
+    this.#set({ result, shownFrame: null, look: this.#lookOf(result) });
+  }
+
+  /** Looks at the picture as it was at one of its film's frames; the last one is the finished picture. */
+  showFrame(index: number): void {
+    const { result } = this.#state;
+    const frame = result?.film.frames[index];
+    if (!result || !frame) return;
+    if (frame === result.film.frames.at(-1)) this.select(result);
+    else this.#set({ shownFrame: index, look: frame.pixels });
   }
 
   /** Speaks another language and remembers it. */
@@ -150,9 +208,11 @@ export class Studio extends EventTarget {
   /** Paints elsewhere from now on; the engine starts anew. */
   chooseDevice(device: DeviceChoice): void {
     if (device === this.#state.device || isBusy(this.#state) || isConverting(this.#state)) return;
+    void this.#live.stop();
     this.#engine?.close();
     this.#engine = null;
-    this.#set({ device, isModelLoaded: false, runsOn: null, activity: { kind: "idle" }, result: null });
+    this.#clearCanvas();
+    this.#set({ device, isModelLoaded: false, runsOn: null, activity: { kind: "idle" }, result: null, pictures: [], look: null });
   }
 
   /** The element to paint on; a new one for each {@link StudioState.engineNumber}. */
@@ -171,26 +231,43 @@ export class Studio extends EventTarget {
     this.#update();
   }
 
-  /** Stops the download or the picture. */
+  /** Stops the download or the picture; what waits behind it is paused, and live painting is off. */
   cancel(): void {
-    this.#run?.abort();
+    this.queue.cancel();
+    if (this.#state.isLive) this.setLive(false);
   }
 
-  /** Loads the model if need be and paints a picture. Never rejects: how it ended is in the state. */
+  /** Asks for pictures of the words as they are, to be painted when it is their turn. */
   async generate(): Promise<void> {
-    if (!canGenerate(this.#state)) return;
-    const run = new AbortController();
-    this.#run = run;
+    if (!canQueue(this.#state)) return;
     const prompt = this.#state.prompt.trim() || suggestion(this.#state, wordsOf(this.#state.language));
-    this.#set({ prompt, activity: { kind: "starting" } });
+    this.#set({ prompt });
+    await this.queue.add(batchOf(this.#request(), this.#state.count));
+  }
+
+  /** Tries what failed once more; with the settings as they are now where these were at fault, or nothing was asked for. */
+  async tryAgain(): Promise<void> {
+    const { activity, queue } = this.#state;
+    const isRefused = activity.kind === "failed" && activity.code === "Request";
+    if (isRefused || !queue.some(({ status }) => status === "failed")) await this.generate();
+    else await this.resume("failed");
+  }
+
+  /** Paints what was paused, or what failed. */
+  async resume(status: "paused" | "failed"): Promise<void> {
+    if (canQueue(this.#state)) await this.queue.resume(status);
+  }
+
+  async #paintEntry(entry: QueueEntry, signal: AbortSignal): Promise<void> {
+    this.#do({ kind: "starting" });
     try {
-      const engine = await this.#ensureEngine(run.signal);
-      await this.#ensureModel(engine, run.signal);
-      await this.#paint(engine, run.signal);
+      await this.#live.stop();
+      const engine = await this.#ensureEngine(signal);
+      await this.#ensureModel(engine, signal);
+      await this.#paint(engine, entry, signal);
     } catch (error) {
       this.#fail(error);
-    } finally {
-      this.#run = null;
+      throw error;
     }
   }
 
@@ -199,6 +276,7 @@ export class Studio extends EventTarget {
     if (this.#engine !== engine) {
       this.#engine = engine;
       this.#isWarm = false;
+      this.#clearCanvas();
       this.#set({ runsOn: engine.device.kind, engineNumber: this.#state.engineNumber + 1 });
     }
     signal.throwIfAborted();
@@ -211,27 +289,77 @@ export class Studio extends EventTarget {
     this.#set({ isModelLoaded: true });
   }
 
-  async #paint(engine: Engine, signal: AbortSignal): Promise<void> {
+  async #paint(engine: Engine, entry: QueueEntry, signal: AbortSignal): Promise<void> {
     const startMs = performance.now();
-    const request = this.#request();
+    const { batch } = entry;
+    const canUpscale = upscales({ ...this.#state, upscale: true }); // the entry may have been asked of another model
+    const request = { ...entry.request, upscale: entry.request.upscale === true && canUpscale };
     const total = request.steps ?? recommendedSteps(this.#state);
-    this.#set({ result: null, activity: { kind: "painting", done: 0, total, endsAtMs: null } });
-    const canvas = this.#canvas ?? undefined;
-    for await (const step of engine.generate(request, { signal, canvas })) {
+    const pictures = this.#state.pictures.filter((picture) => picture.batch === batch);
+    this.#set({ pictures, result: null, activity: { kind: "painting", done: 0, total, endsAtMs: null } });
+    const recorder = new FilmRecorder();
+    for await (const step of this.#steps(engine, request, signal)) {
       // A new engine compiles its shaders in the first step, so that step says nothing about the others.
       const isTypical = this.#isWarm || step.index > 0;
       const endsAtMs = isTypical ? performance.now() + step.etaMs : null;
       this.#do({ kind: "painting", done: step.index + 1, total: step.total, endsAtMs });
+      await recorder.add(step).catch(() => signal.throwIfAborted()); // the film has a gap then; the picture is what counts
     }
-    this.#isWarm = true;
     const { blob: png, ...made } = await engine.last();
-    this.#set({
-      result: { png, ...made },
-      activity: { kind: "finished", elapsedMs: performance.now() - startMs },
-    });
+    const result = { png, ...made, film: recorder.film, batch };
+    this.#finish(result, [...pictures, result], startMs);
   }
 
-  #request(): GenerateRequest {
+  /** Paints the words as they are, in few steps, always with the same noise. */
+  async #paintLive(stopped: AbortSignal, stale: AbortSignal): Promise<void> {
+    if (this.queue.isRunning || !canQueue(this.#state) || this.#state.prompt.trim() === "") return;
+    try {
+      const engine = await this.#ensureEngine(stopped);
+      await this.#ensureModel(engine, stopped);
+      const { seed, ...words } = this.#request();
+      const startMs = performance.now();
+      const steps = Math.min(MAX_LIVE_STEPS, words.steps ?? recommendedSteps(this.#state));
+      const request = { ...words, steps, upscale: false, seed: parseSeed(this.#state.seed) ?? this.#liveSeed };
+      for await (const _step of this.#steps(engine, request, stale)); // the canvas shows them
+      const { blob: png, ...made } = await engine.last();
+      stale.throwIfAborted();
+      this.#finish({ png, ...made, film: NO_FILM, batch: "" }, [], startMs);
+    } catch (error) {
+      if (!isAbortError(error)) this.#fail(error);
+    } finally {
+      if (isBusy(this.#state) && !this.queue.isRunning) this.#do({ kind: stopped.aborted ? "cancelled" : "idle" });
+    }
+  }
+
+  /** A run's steps, painted on the canvas, which shows from the first one on what it holds. */
+  async *#steps(engine: Engine, request: GenerateRequest, signal: AbortSignal): AsyncGenerator<Step, void, undefined> {
+    const canvas = this.#canvas ?? undefined;
+    for await (const step of engine.generate(request, { signal, canvas })) {
+      this.#onCanvas = null;
+      if (step.index === 0) this.#set({ hasPaint: true, look: null, shownFrame: null });
+      yield step;
+    }
+    this.#isWarm = true;
+  }
+
+  #finish(result: Result, pictures: readonly Result[], startMs: number): void {
+    this.#onCanvas = result;
+    this.select(result);
+    this.#set({ pictures, activity: { kind: "finished", elapsedMs: performance.now() - startMs } });
+  }
+
+  /** What shows a finished picture: the canvas where it is on it, else its file. */
+  #lookOf(result: Result): Blob | null {
+    return result === this.#onCanvas ? null : result.png;
+  }
+
+  /** The canvas is gone; a picture that it held is shown from its file. */
+  #clearCanvas(): void {
+    this.#onCanvas = null;
+    this.#set({ hasPaint: false, look: this.#state.look ?? this.#state.result?.png ?? null });
+  }
+
+  #request(): GenerateRequest & { readonly seed: number } {
     const { prompt, negative, seed, steps, guidance } = this.#state;
     return {
       prompt: prompt.trim(),
@@ -269,7 +397,7 @@ export class Studio extends EventTarget {
       this.#do({ kind: "cancelled" });
       return;
     }
-    const code = error instanceof FraiseError ? error.code : "Internal";
+    const code = codeOf(error);
     const message = error instanceof Error ? error.message : String(error);
     if (code === "Internal") this.#abandonEngine();
     const isModelLoaded = this.#state.isModelLoaded && code === "Request";
@@ -291,6 +419,12 @@ export class Studio extends EventTarget {
     this.#state = { ...this.#state, ...changes };
     this.dispatchEvent(new Event("change"));
   }
+}
+
+const NO_FILM: Film = { total: 0, frames: [] };
+
+function codeOf(error: unknown): string {
+  return error instanceof FraiseError ? error.code : "Internal";
 }
 
 /** The steps that the loaded model recommends. */

@@ -96,13 +96,16 @@ export class StudioPage extends StudioElement {
     if (event.isComposing) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
-      void this.studio.generate();
+      if (!event.repeat) void this.studio.generate();
     } else if (event.key === "Escape" && isBusy(this.state)) {
       event.preventDefault();
       this.studio.cancel();
     } else if (event.key === "Escape" && this.state.conversion.kind === "converting") {
       event.preventDefault();
       this.studio.converter.cancel();
+    } else if (event.key === "Escape" && this.state.animation.kind === "encoding") {
+      event.preventDefault();
+      this.studio.animator.cancel();
     }
   };
 
@@ -138,6 +141,9 @@ export class StudioPage extends StudioElement {
           <fraise-stage></fraise-stage>
           <fraise-progress></fraise-progress>
           <fraise-result></fraise-result>
+          <fraise-steps></fraise-steps>
+          <fraise-batch></fraise-batch>
+          <fraise-queue></fraise-queue>
         </div>
         <fraise-settings></fraise-settings>
         <div class="models">

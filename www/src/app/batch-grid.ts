@@ -1,0 +1,92 @@
+/** The pictures that were asked for at once, side by side; each can be looked at in large. */
+import { css, html, nothing, type TemplateResult } from "lit";
+import { StudioElement } from "./studio-element";
+import type { Result } from "./state";
+
+/** `<fraise-batch>` */
+export class BatchGrid extends StudioElement {
+  static override styles = [
+    StudioElement.styles,
+    css`
+      :host {
+        max-width: var(--stage-max, 100%);
+        margin: 0.7rem auto 0;
+      }
+      ul {
+        display: grid;
+        grid-template-columns: repeat(4, 1fr);
+        gap: 0.5rem;
+        margin: 0;
+        padding: 0;
+        list-style: none;
+      }
+      button,
+      .awaited {
+        display: block;
+        width: 100%;
+        aspect-ratio: 1;
+        padding: 0;
+        overflow: hidden;
+        border: 2px solid transparent;
+        border-radius: var(--round);
+        background: var(--night);
+      }
+      .awaited {
+        border: 2px dashed var(--line-strong);
+        background: none;
+      }
+      button[aria-pressed="true"] {
+        border-color: var(--berry);
+      }
+      img {
+        display: block;
+        width: 100%;
+        height: 100%;
+        object-fit: cover;
+      }
+    `,
+  ];
+
+  readonly #urls = new Map<Result, string>();
+
+  override disconnectedCallback(): void {
+    this.#keepUrls([]);
+    super.disconnectedCallback();
+  }
+
+  protected override render(): TemplateResult | typeof nothing {
+    const { words, state } = this;
+    const { pictures, queue, result } = state;
+    this.#keepUrls(pictures);
+    const batch = pictures[0]?.batch;
+    const awaited = queue.filter((entry) => entry.batch === batch && entry.status !== "failed");
+    const total = pictures.length + awaited.length;
+    if (total < 2) return nothing;
+    return html`<ul id="batch" aria-label=${words.pictures}>
+      ${pictures.map(
+        (picture, index) => html`<li>
+          <button
+            aria-label=${words.pictureOf(index + 1, total, String(picture.request.seed))}
+            aria-pressed=${picture === result ? "true" : "false"}
+            @click=${() => this.studio.select(picture)}
+          >
+            <img src=${this.#urls.get(picture) ?? ""} alt="" />
+          </button>
+        </li>`,
+      )}
+      ${awaited.map(() => html`<li class="awaited" aria-hidden="true"></li>`)}
+    </ul>`;
+  }
+
+  /** Addresses for these pictures, and for no others any longer. */
+  #keepUrls(pictures: readonly Result[]): void {
+    for (const [picture, url] of this.#urls) {
+      if (pictures.includes(picture)) continue;
+      URL.revokeObjectURL(url);
+      this.#urls.delete(picture);
+    }
+    for (const picture of pictures) {
+      if (!this.#urls.has(picture)) this.#urls.set(picture, URL.createObjectURL(picture.png));
+    }
+  }
+}

@@ -1,0 +1,94 @@
+/** Looks back at the steps of a finished picture, and saves them as an animation. */
+import { css, html, nothing, type TemplateResult } from "lit";
+import { canEncodeVideo } from "./animation";
+import { progressBar } from "./progress-bar";
+import { StudioElement } from "./studio-element";
+import type { Result } from "./state";
+
+/** `<fraise-steps>` */
+export class StepScrubber extends StudioElement {
+  static override styles = [
+    StudioElement.styles,
+    progressBar,
+    css`
+      :host {
+        max-width: var(--stage-max, 100%);
+        margin: 0.5rem auto 0;
+      }
+      .steps {
+        display: flex;
+        flex-wrap: wrap;
+        align-items: center;
+        gap: 0.6rem;
+      }
+      .scrubber {
+        flex: 1 1 11rem;
+        min-width: 0;
+      }
+      label {
+        margin: 0;
+        font-weight: 400;
+        font-size: 0.88rem;
+        font-variant-numeric: tabular-nums;
+      }
+      .saving {
+        flex: 1 1 11rem;
+      }
+      @media (max-width: 30rem) {
+        button {
+          flex: 1;
+        }
+      }
+    `,
+  ];
+
+  protected override render(): TemplateResult | typeof nothing {
+    const { result } = this.state;
+    if (!result || result.film.frames.length < 2) return nothing;
+    return html`<div class="steps">${this.#scrubber(result)} ${this.#saving()}</div>`;
+  }
+
+  #scrubber({ film }: Result): TemplateResult {
+    const { words, studio } = this;
+    const last = film.frames.length - 1;
+    const shown = this.state.shownFrame ?? last;
+    const text = words.stepOf((film.frames[shown]?.index ?? 0) + 1, film.total);
+    return html`<div class="scrubber">
+      <label for="scrubber">${text}</label>
+      <input
+        id="scrubber"
+        type="range"
+        min="0"
+        max=${last}
+        step="1"
+        .value=${String(shown)}
+        aria-label=${words.lookBack}
+        aria-valuetext=${text}
+        @input=${(event: Event) => studio.showFrame(Number((event.target as HTMLInputElement).value))}
+      />
+    </div>`;
+  }
+
+  #saving(): TemplateResult {
+    const { words, studio } = this;
+    const { animation } = this.state;
+    if (animation.kind === "encoding") {
+      const text = words.animating(animation.done, animation.total);
+      return html`<div class="saving">
+          <span role="status">${words.makingAnimation}</span>
+          <progress aria-label=${text} max=${animation.total} .value=${animation.done}></progress>
+        </div>
+        <button id="cancel-animation" @click=${() => studio.animator.cancel()}>${words.cancel}</button>`;
+    }
+    return html`<button id="save-gif" @click=${() => this.#save("gif")}>${words.saveGif}</button>
+      ${canEncodeVideo()
+        ? html`<button id="save-video" @click=${() => this.#save("video")}>${words.saveVideo}</button>`
+        : nothing}
+      ${animation.kind === "failed" ? html`<p class="hint" role="alert">${words.animationFailed} ${animation.message}</p>` : nothing}`;
+  }
+
+  #save(kind: "gif" | "video"): void {
+    const { result } = this.state;
+    if (result) void this.studio.animator.save(result.film, kind, `fraise-${result.request.seed}`);
+  }
+}
