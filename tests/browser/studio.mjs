@@ -183,4 +183,14 @@ export class StudioDriver {
       return { width: bitmap.width, height: bitmap.height, rgba: [...context.getImageData(0, 0, bitmap.width, bitmap.height).data] };
     }, png.toString("base64"));
   }
+
+  /** The pixels that a canvas shows, the engine's too. */
+  pixelsOf(selector) {
+    return this.page.evaluate(async (wanted) => {
+      const bitmap = await createImageBitmap(window.tools.find(wanted));
+      const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+      context.drawImage(bitmap, 0, 0);
+      return [...context.getImageData(0, 0, bitmap.width, bitmap.height).data];
+    }, selector);
+  }
 }
