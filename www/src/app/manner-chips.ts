@@ -22,14 +22,13 @@ export class MannerChips extends StudioElement {
         display: flex;
         flex-direction: column;
         align-items: center;
-        justify-content: center;
         gap: 0.3rem;
         width: 100%;
         height: 100%;
         padding: 0.3rem;
         border-color: var(--line);
         background: var(--chip);
-        font-size: 0.82rem;
+        font-size: 0.78rem;
         line-height: 1.2;
         text-align: center;
       }
