@@ -14,7 +14,7 @@ export class BatchGrid extends StudioElement {
       }
       ul {
         display: grid;
-        grid-template-columns: repeat(4, 1fr);
+        grid-template-columns: repeat(4, minmax(0, 6rem));
         gap: 0.5rem;
         margin: 0;
         padding: 0;

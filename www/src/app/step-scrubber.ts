@@ -35,6 +35,9 @@ export class StepScrubber extends StudioElement {
         flex: 1 1 11rem;
       }
       @media (max-width: 30rem) {
+        .scrubber {
+          flex-basis: 100%;
+        }
         button {
           flex: 1;
         }

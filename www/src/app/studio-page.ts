@@ -80,7 +80,7 @@ export class StudioPage extends StudioElement {
           grid-template: "prompt picture" auto "settings picture" auto "model picture" 1fr / minmax(20rem, 25rem) minmax(0, 1fr);
           column-gap: clamp(1.5rem, 4vw, 3.5rem);
           padding-top: 0.75rem;
-          --stage-max: min(100%, calc(100vh - 13rem));
+          --stage-max: min(100%, calc(100vh - 16rem));
         }
         .picture {
           grid-area: picture;
