@@ -36,7 +36,7 @@ function addUtf8(texts, data) {
   texts[data.toString("latin1", 0, keywordEnd)] = (isCompressed ? inflateSync(text) : text).toString("utf8");
 }
 
-function crc32(bytes) {
+export function crc32(bytes) {
   if (zlibCrc32) return zlibCrc32(bytes);
   let crc = 0xffffffff;
   for (const byte of bytes) {
