@@ -31,7 +31,6 @@ export class PromptBox extends StudioElement {
         font: inherit;
         font-size: 0.78rem;
         font-weight: 400;
-        opacity: 0.85;
       }
       .options {
         display: flex;
