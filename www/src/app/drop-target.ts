@@ -1,5 +1,6 @@
 /** Takes files dropped anywhere on the page, and says so while one is held above it. */
 import { css, html, nothing, type TemplateResult } from "lit";
+import { kindOf } from "./exchange";
 import { StudioElement } from "./studio-element";
 
 /** `<fraise-drop>` */
@@ -40,7 +41,9 @@ export class DropTarget extends StudioElement {
   readonly #onOver = (event: DragEvent) => {
     if (!hasFiles(event)) return;
     event.preventDefault();
-    if (event.dataTransfer) event.dataTransfer.dropEffect = this.studio.canConvert ? "copy" : "none";
+    if (!event.dataTransfer) return;
+    const isCheckpoint = [...event.dataTransfer.items].every((item) => kindOf(item) === "checkpoint");
+    event.dataTransfer.dropEffect = isCheckpoint && !this.studio.canConvert ? "none" : "copy";
   };
   readonly #onLeave = (event: DragEvent) => {
     if (hasFiles(event)) this.#move(-1);
@@ -52,7 +55,7 @@ export class DropTarget extends StudioElement {
     this.#move(-this.#depth);
     const files = [...(event.dataTransfer?.files ?? [])];
     const file = files.find(({ name }) => name.endsWith(".safetensors")) ?? files[0];
-    if (file) this.studio.openCheckpoint(file);
+    if (file) this.studio.take(file);
   };
 
   override connectedCallback(): void {
@@ -73,7 +76,7 @@ export class DropTarget extends StudioElement {
 
   protected override render(): TemplateResult | typeof nothing {
     if (this.#depth === 0) return nothing;
-    return html`<div id="drop" aria-hidden="true"><p>${this.words.convertDrop}</p></div>`;
+    return html`<div id="drop" aria-hidden="true"><p>${this.words.drop}</p></div>`;
   }
 
   #move(steps: number): void {

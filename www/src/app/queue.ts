@@ -152,7 +152,7 @@ function rememberQueue(queue: readonly QueueEntry[]): void {
 
 function toEntry(value: unknown): QueueEntry[] {
   const { batch, request } = (value ?? {}) as Record<string, unknown>;
-  const { prompt, negative, seed, steps, guidance, upscale } = (request ?? {}) as Record<string, unknown>;
+  const { prompt, negative, seed, steps, guidance, width, height, sampler, upscale } = (request ?? {}) as Record<string, unknown>;
   if (typeof prompt !== "string" || !isWhole(seed)) return [];
   return [
     {
@@ -164,6 +164,9 @@ function toEntry(value: unknown): QueueEntry[] {
         seed,
         steps: isWhole(steps) ? steps : undefined,
         guidance: typeof guidance === "number" ? guidance : undefined,
+        width: isWhole(width) ? width : undefined,
+        height: isWhole(height) ? height : undefined,
+        sampler: typeof sampler === "string" ? sampler.slice(0, 64) : undefined,
         promptSyntax: "a1111",
         upscale: upscale === true,
       },

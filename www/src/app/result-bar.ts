@@ -1,5 +1,6 @@
 /** What made the finished picture, and what can be done with it. */
 import { css, html, nothing, type TemplateResult } from "lit";
+import { asFoundSettings } from "./exchange/found";
 import { save } from "./save";
 import { StudioElement } from "./studio-element";
 
@@ -38,11 +39,12 @@ export class ResultBar extends StudioElement {
     const { words } = this;
     const { result } = this.state;
     if (!result) return nothing;
-    const { png, request, width, height } = result;
+    const { png, request, width, height, model } = result;
     const size = `${width}\u00a0×\u00a0${height}`;
     return html`<div>
       <p id="made-with">${words.madeWith(String(request.seed), request.steps, request.guidance.toFixed(1), size)}</p>
       <button id="keep-seed" @click=${() => this.studio.keepSeed()}>${words.keepSeed}</button>
+      <button id="copy-link" @click=${() => void this.studio.exchange.copyLink({ ...asFoundSettings(request), model })}>${words.copyLink}</button>
       <button id="save" @click=${() => save(png, `fraise-${request.seed}.png`)}>${words.savePng}</button>
     </div>`;
   }

@@ -69,7 +69,12 @@ export class SettingsPanel extends StudioElement {
   protected override render(): TemplateResult {
     return html`<details>
       <summary>${this.words.settings}</summary>
-      <div class="fields">${this.#seed()} ${this.#steps()} ${this.#guidance()} ${this.#upscale()} ${this.#negative()} ${this.#device()}</div>
+      <div class="fields">
+        ${this.#seed()} ${this.#steps()} ${this.#guidance()} ${this.#upscale()} ${this.#negative()}
+        <fraise-sampling></fraise-sampling>
+        ${this.#device()}
+        <button id="copy-form-link" @click=${() => void this.studio.exchange.copyLink()}>${this.words.copyFormLink}</button>
+      </div>
     </details>`;
   }
 

@@ -4,9 +4,12 @@ import type { Language, Words } from "../locales/index";
 import type { Animation } from "./animation";
 import type { Conversion } from "./conversion";
 import type { GpuSupport } from "./environment";
+import type { SamplerName } from "./exchange/samplers";
 import type { Film } from "./film";
+import type { GalleryState } from "./gallery/gallery";
 import type { LocalModel } from "./library";
 import { MODEL_URL, type ModelCard } from "./model";
+import type { Note } from "./note";
 import { MAX_QUEUE, type Count, type QueueEntry } from "./queue";
 import type { Vocabulary } from "./vocabulary";
 
@@ -32,6 +35,8 @@ export interface Result {
   readonly film: Film;
   /** The same for pictures asked for at once. */
   readonly batch: string;
+  /** The model's name. */
+  readonly model: string | undefined;
 }
 
 /** The whole state. Texts of number fields stay texts, so that a half-typed number is nobody's problem but the field's. */
@@ -51,6 +56,12 @@ export interface StudioState {
   readonly count: Count;
   /** Whether the picture follows the typing. */
   readonly isLive: boolean;
+  /** In pixels. Null: what the model recommends. */
+  readonly width: number | null;
+  /** In pixels. Null: what the model recommends. */
+  readonly height: number | null;
+  /** Null: the model's own. */
+  readonly sampler: SamplerName | null;
   readonly device: DeviceChoice;
   /** Null while it is being found out. */
   readonly gpu: GpuSupport | null;
@@ -83,6 +94,9 @@ export interface StudioState {
   /** Whether the canvas holds a picture, finished or not. */
   readonly hasPaint: boolean;
   readonly animation: Animation;
+  readonly gallery: GalleryState;
+  /** What there is to tell beside all this. */
+  readonly note: Note | null;
   /** Counts the engines started; each needs a canvas of its own. */
   readonly engineNumber: number;
   /** A newer version of the page is waiting. */

@@ -12,10 +12,14 @@ import { preferredLanguage, wordsOf, type Language } from "../locales/index";
 import { Animator } from "./animation";
 import { Converter } from "./conversion";
 import { detectGpu } from "./environment";
+import { asText, type FoundSettings } from "./exchange/found";
+import { Exchange, kindOf, type FileKind } from "./exchange";
 import { FilmRecorder, type Film } from "./film";
+import { Gallery, initialGallery } from "./gallery/gallery";
 import { cardOf, rememberChoice, rememberedChoice, rememberedModels, rememberModels } from "./library";
 import { LivePainter } from "./live";
 import { fetchModelCard, MODEL_URL, type ModelCard } from "./model";
+import type { Note } from "./note";
 import { batchOf, PaintingQueue, type QueueEntry } from "./queue";
 import {
   canQueue,
@@ -35,7 +39,13 @@ const LANGUAGE_KEY = "fraise.language";
 const MAX_LIVE_STEPS = 2;
 
 /** Settings that a visitor changes by hand. */
-export type Settings = Pick<StudioState, "prompt" | "negative" | "seed" | "steps" | "guidance" | "upscale" | "count">;
+export type Settings = Pick<
+  StudioState,
+  "prompt" | "negative" | "seed" | "steps" | "guidance" | "width" | "height" | "sampler" | "upscale" | "count"
+>;
+
+/** One model's are not another's. */
+const MODEL_SETTINGS = { steps: null, guidance: null, width: null, height: null, sampler: null, upscale: null };
 
 /** Fires `change` after every change of {@link Studio.state}. */
 export class Studio extends EventTarget {
@@ -49,6 +59,9 @@ export class Studio extends EventTarget {
     upscale: null,
     count: 1,
     isLive: false,
+    width: null,
+    height: null,
+    sampler: null,
     device: "auto",
     gpu: null,
     modelUrl: MODEL_URL,
@@ -67,6 +80,8 @@ export class Studio extends EventTarget {
     look: null,
     hasPaint: false,
     animation: { kind: "none" },
+    gallery: initialGallery(),
+    note: null,
     engineNumber: 0,
     isUpdateWaiting: false,
   };
@@ -93,6 +108,20 @@ export class Studio extends EventTarget {
   /** Makes animations of what was painted. */
   readonly animator = new Animator((animation) => this.#set({ animation }));
 
+  readonly #gallery = new Gallery({
+    state: () => this.#state.gallery,
+    show: (changes) => this.#set({ gallery: { ...this.#state.gallery, ...changes } }),
+    tell: (note) => this.tell(note),
+    restore: (settings) => this.#exchange.restore(settings, "gallery"),
+  });
+  readonly #exchange = new Exchange({
+    fillIn: (settings) => this.#set({ negative: "", seed: "", ...MODEL_SETTINGS, ...settings }),
+    canUpscale: () => (cardIn(this.#state)?.upscaleFactor ?? null) !== null,
+    chooseNamed: (model) => this.#chooseNamed(model),
+    current: () => this.#current(),
+    tell: (note) => this.tell(note),
+  });
+
   /** What there is to show. */
   get state(): StudioState {
     return this.#state;
@@ -106,10 +135,13 @@ export class Studio extends EventTarget {
     this.#choose(rememberedChoice(localModels));
     await Promise.all([
       detectGpu().then((gpu) => this.#set({ gpu })),
-      fetchModelCard(MODEL_URL).then(
-        (model) => this.#introduce(model),
-        () => this.#introduce("unreadable"),
-      ),
+      this.#gallery.open(),
+      fetchModelCard(MODEL_URL)
+        .then(
+          (model) => this.#introduce(model),
+          () => this.#introduce("unreadable"),
+        )
+        .then(() => this.#exchange.takeAddress()),
       fetchVocabulary(MODEL_URL).then(
         (vocabulary) => this.#set({ vocabulary }),
         () => undefined, // the page works without
@@ -149,6 +181,28 @@ export class Studio extends EventTarget {
   /** Looks into a checkpoint that was dropped, picked or named; what is under way is not disturbed. */
   openCheckpoint(source: File | string): void {
     if (this.canConvert) void this.#converter.open(source);
+  }
+
+  /** Takes a file that was dropped or picked, as what it seems to be. */
+  take(file: File, kind: FileKind = kindOf(file)): void {
+    if (kind === "picture") void this.#exchange.takePicture(file);
+    else if (kind === "zip") void this.#gallery.importAll(file);
+    else this.openCheckpoint(file);
+  }
+
+  /** The kept pictures. */
+  get gallery(): Gallery {
+    return this.#gallery;
+  }
+
+  /** Settings from outside, and links to them. */
+  get exchange(): Exchange {
+    return this.#exchange;
+  }
+
+  /** Tells the visitor something in place of what was told before; null: nothing. */
+  tell(note: Note | null): void {
+    this.#set({ note });
   }
 
   /** The conversion of the checkpoint that was opened last. */
@@ -306,8 +360,9 @@ export class Studio extends EventTarget {
       await recorder.add(step).catch(() => signal.throwIfAborted()); // the film has a gap then; the picture is what counts
     }
     const { blob: png, ...made } = await engine.last();
-    const result = { png, ...made, film: recorder.film, batch };
+    const result = { png, ...made, model: cardIn(this.#state)?.name, film: recorder.film, batch };
     this.#finish(result, [...pictures, result], startMs);
+    void this.#gallery.keep(png);
   }
 
   /** Paints the words as they are, in few steps, always with the same noise. */
@@ -323,7 +378,7 @@ export class Studio extends EventTarget {
       for await (const _step of this.#steps(engine, request, stale)); // the canvas shows them
       const { blob: png, ...made } = await engine.last();
       stale.throwIfAborted();
-      this.#finish({ png, ...made, film: NO_FILM, batch: "" }, [], startMs);
+      this.#finish({ png, ...made, model: cardIn(this.#state)?.name, film: NO_FILM, batch: "" }, [], startMs);
     } catch (error) {
       if (!isAbortError(error)) this.#fail(error);
     } finally {
@@ -360,16 +415,48 @@ export class Studio extends EventTarget {
   }
 
   #request(): GenerateRequest & { readonly seed: number } {
-    const { prompt, negative, seed, steps, guidance } = this.#state;
+    const { prompt, negative, seed, steps, guidance, width, height, sampler } = this.#state;
     return {
       prompt: prompt.trim(),
       negative: negative.trim() || undefined,
       seed: parseSeed(seed) ?? randomSeed(),
       steps: steps ?? undefined,
       guidance: guidance ?? undefined,
+      width: width ?? undefined,
+      height: height ?? undefined,
+      sampler: sampler ?? undefined,
       promptSyntax: "a1111",
       upscale: upscales(this.#state),
     };
+  }
+
+  /** What the form says, with the numbers that the model recommends where it says none. */
+  #current(): FoundSettings {
+    const { prompt, negative, seed, steps, guidance, width, height, sampler, upscale } = this.#state;
+    const card = cardIn(this.#state);
+    return {
+      prompt: prompt.trim(),
+      negative: negative.trim(),
+      seed: seed.trim(),
+      steps: String(steps ?? recommendedSteps(this.#state)),
+      guidance: asText(guidance ?? card?.guidance),
+      width: asText(width),
+      height: asText(height),
+      sampler: sampler ?? undefined,
+      upscale: asText(upscale),
+      model: card?.name,
+    };
+  }
+
+  /** Chooses a model that the page lists, by its name; whether it is the chosen one then. */
+  #chooseNamed(name: string): boolean {
+    const { model, defaultModel, localModels } = this.#state;
+    const isNamed = (card: ModelCard | "unreadable" | null) => card !== null && card !== "unreadable" && card.name === name;
+    if (isNamed(model)) return true;
+    const local = localModels.find(({ card }) => isNamed(card))?.address;
+    const url = isNamed(defaultModel) ? MODEL_URL : local;
+    if (url !== undefined) this.chooseModel(url);
+    return url === this.#state.modelUrl;
   }
 
   #adopt(model: ConvertedModel): void {
@@ -383,8 +470,7 @@ export class Studio extends EventTarget {
 
   #choose(url: string): void {
     const local = this.#state.localModels.find(({ address }) => address === url);
-    const settings = { steps: null, guidance: null, upscale: null }; // one model's are not another's
-    this.#set({ ...settings, modelUrl: url, model: local?.card ?? this.#state.defaultModel, isModelLoaded: false });
+    this.#set({ ...MODEL_SETTINGS, modelUrl: url, model: local?.card ?? this.#state.defaultModel, isModelLoaded: false });
   }
 
   #introduce(defaultModel: ModelCard | "unreadable"): void {
@@ -425,6 +511,11 @@ const NO_FILM: Film = { total: 0, frames: [] };
 
 function codeOf(error: unknown): string {
   return error instanceof FraiseError ? error.code : "Internal";
+}
+
+/** The chosen model's description, where it is known. */
+function cardIn({ model }: StudioState): ModelCard | null {
+  return model === "unreadable" ? null : model;
 }
 
 /** The steps that the loaded model recommends. */

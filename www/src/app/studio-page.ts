@@ -109,14 +109,19 @@ export class StudioPage extends StudioElement {
     }
   };
 
+  /** A link may be pasted where the page is open already. */
+  readonly #onHash = () => this.studio.exchange.takeAddress();
+
   override connectedCallback(): void {
     super.connectedCallback();
     document.addEventListener("keydown", this.#onKey);
+    addEventListener("hashchange", this.#onHash);
     void this.studio.open();
   }
 
   override disconnectedCallback(): void {
     document.removeEventListener("keydown", this.#onKey);
+    removeEventListener("hashchange", this.#onHash);
     super.disconnectedCallback();
   }
 
@@ -151,6 +156,10 @@ export class StudioPage extends StudioElement {
           <fraise-convert></fraise-convert>
         </div>
       </main>
+      <fraise-gallery></fraise-gallery>
+      <fraise-note></fraise-note>
+      <fraise-viewer></fraise-viewer>
+      <fraise-compare></fraise-compare>
       <fraise-drop></fraise-drop>
     `;
   }

@@ -1,0 +1,74 @@
+/** One kept picture, how it was made, and what can be done with it. */
+import { css, html, type TemplateResult } from "lit";
+import { formatBytes } from "../format";
+import { save } from "../save";
+import type { KeptPicture } from "./database";
+import { GalleryDialog } from "./dialog";
+import { wantedPictures } from "./gallery";
+
+/** `<fraise-viewer>` */
+export class PictureViewer extends GalleryDialog {
+  static override styles = [
+    GalleryDialog.styles,
+    css`
+      .prompt {
+        font-weight: 600;
+      }
+      .fact {
+        color: var(--ink-soft);
+        font-size: 0.88rem;
+      }
+    `,
+  ];
+
+  protected override get isShown(): boolean {
+    return this.state.gallery.opened !== null;
+  }
+
+  protected override get heading(): string {
+    const { opened } = this.state.gallery;
+    return opened ? new Date(opened.picture.timeMs).toLocaleString(document.documentElement.lang) : "";
+  }
+
+  protected override content(): TemplateResult {
+    const { words } = this;
+    const { gallery } = this.studio;
+    const { opened } = this.state.gallery;
+    if (!opened) return html``;
+    const { picture, png } = opened;
+    const { prompt, negative } = picture.settings;
+    const shown = wantedPictures(this.state.gallery);
+    const at = shown.findIndex(({ id }) => id === picture.id);
+    return html`<div class="picture"><fraise-image id="viewed" .blob=${png} .text=${prompt || words.noPrompt}></fraise-image></div>
+      <p class="prompt" id="viewed-prompt" aria-live="polite">${prompt || words.noPrompt}</p>
+      ${negative ? html`<p>${words.negative}: ${negative}</p>` : html``}
+      <p class="fact">${this.#facts(picture)}</p>
+      <div class="row">
+        <button id="previous" ?disabled=${at <= 0} aria-label=${words.previous} title=${words.previous} @click=${() => void gallery.step(-1)}>←</button>
+        <button id="next" ?disabled=${at >= shown.length - 1} aria-label=${words.next} title=${words.next} @click=${() => void gallery.step(1)}>→</button>
+        <button id="use" class="primary" @click=${() => gallery.use(picture)}>${words.useSettings}</button>
+        <button id="favourite" aria-pressed=${picture.isFavourite ? "true" : "false"} @click=${() => void gallery.toggleFavourite(picture)}>
+          ${picture.isFavourite ? "★" : "☆"} ${words.favourite}
+        </button>
+        <button id="compare" ?disabled=${shown.length < 2} @click=${() => gallery.startComparison()}>${words.compare}</button>
+        <button id="copy-kept-link" @click=${() => void this.studio.exchange.copyLink(picture.settings)}>${words.copyLink}</button>
+        <button id="save-kept" @click=${() => save(png, `fraise-${picture.settings.seed ?? picture.id.slice(0, 8)}.png`)}>${words.savePng}</button>
+        <button id="remove" @click=${() => void gallery.remove(picture)}>${words.removePicture}</button>
+      </div>`;
+  }
+
+  protected override press(event: KeyboardEvent): void {
+    if (event.composedPath()[0] instanceof HTMLInputElement) return; // whose keys these are
+    if (event.key === "ArrowLeft") void this.studio.gallery.step(-1);
+    if (event.key === "ArrowRight") void this.studio.gallery.step(1);
+  }
+
+  #facts({ settings, width, height, bytes }: KeptPicture): string {
+    const { words } = this;
+    const named = (["seed", "steps", "guidance", "sampler"] as const).flatMap((name) =>
+      settings[name] ? [`${words.settingNames[name]} ${settings[name]}`] : [],
+    );
+    const model = settings.model ? [settings.model] : [];
+    return [...named, `${width}\u00a0×\u00a0${height}`, formatBytes(bytes), ...model].join(" · ");
+  }
+}
