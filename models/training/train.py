@@ -66,7 +66,7 @@ def main() -> None:
     if "student" in args.stages:
         run.save(work / "final.pt", distil(work, model("teacher.pt"), data, minutes("student"), device).state_dict())
     if "scorer" in args.stages:
-        train_scorer(work, model("final.pt").text, data, minutes("scorer"), device)
+        train_scorer(work, model("teacher.pt").text, data, minutes("scorer"), device)
     if "export" in args.stages:
         export(work / "out" / "teacher", model("teacher.pt"), work)
         run.log(work, f"exported to {export(out, model('final.pt'), work)}")

@@ -16,9 +16,8 @@ BLOCK, SCALES = 32, ".scales"
 _DTYPES = {"F32": np.float32, "F16": np.float16, "I8": np.int8}
 
 
-def read_component(path: Path) -> dict[str, torch.Tensor]:
-    """All tensors of a pack's piece as float32; `q8` are blocks of 32 with a float16 scale each (`NAME.scales`)."""
-    data = path.read_bytes()
+def read_component(data: bytes) -> dict[str, torch.Tensor]:
+    """All tensors of a component's file, its pieces in order, as float32; `q8` are blocks of 32 with a float16 scale each (`NAME.scales`)."""
     size = struct.unpack("<Q", data[:8])[0]
     header = json.loads(data[8 : 8 + size])
     quantized = json.loads(header.pop("__metadata__", {}).get("quantization", "{}"))
@@ -38,8 +37,7 @@ def read_component(path: Path) -> dict[str, torch.Tensor]:
     return out
 
 
-def _write_tokenizer(piece: Path, folder: Path, config: dict) -> None:
-    data = piece.read_bytes()
+def _write_tokenizer(data: bytes, folder: Path, config: dict) -> None:
     size = struct.unpack("<Q", data[:8])[0]
     header = json.loads(data[8 : 8 + size])
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,19 +55,21 @@ def main() -> None:
     manifest = json.loads((args.pack / "manifest.json").read_text())
     folders: dict[str, tuple[dict, dict]] = {}
     for component, entry in manifest["components"].items():
+        data = b"".join((args.pack / f"{piece['sha256']}.bin").read_bytes() for piece in entry["pieces"])
         if component == "tokenizer":
-            _write_tokenizer(args.pack / f"{entry['pieces'][0]['sha256']}.bin", args.out / component, entry["config"])
+            _write_tokenizer(data, args.out / component, entry["config"])
             continue
         folder = "vae" if component.startswith("vae") else component
         tensors, _ = folders.setdefault(folder, ({}, entry["config"]))
-        for piece in entry["pieces"]:
-            tensors |= read_component(args.pack / f"{piece['sha256']}.bin")
+        tensors |= read_component(data)
     for folder, (tensors, config) in folders.items():
         target = args.out / folder
         target.mkdir(parents=True, exist_ok=True)
         name = "model" if folder in ("text_encoder", "scorer") else "diffusion_pytorch_model"
         save_file(tensors, target / f"{name}.safetensors", metadata={"format": "pt"})
         (target / "config.json").write_text(json.dumps(config, indent=2))
+    (args.out / "scheduler").mkdir(exist_ok=True)
+    (args.out / "scheduler" / "scheduler_config.json").write_text(json.dumps(manifest["scheduler"], indent=2))
 
 
 if __name__ == "__main__":
