@@ -84,6 +84,14 @@ export async function launchFirefox() {
     protocolTimeout: 600_000,
     extraPrefsFirefox: { ...FIREFOX_PREFS, "intl.accept_languages": "en-US" },
   });
+  let isClosing = false;
+  browser.process().once("exit", (code, signal) => {
+    if (!isClosing) console.error(`Firefox itself died: ${signal ?? `exit code ${code}`}`);
+  });
+  const close = () => {
+    isClosing = true;
+    return browser.close();
+  };
   const newPage = async () => {
     const context = await browser.createBrowserContext();
     const page = await context.newPage();
@@ -97,7 +105,7 @@ export async function launchFirefox() {
       close: () => context.close(),
     };
   };
-  return { name: "firefox", newPage, close: () => browser.close() };
+  return { name: "firefox", newPage, close };
 }
 
 /** Collects what must not happen: exceptions, GPU faults, and requests to other hosts. */

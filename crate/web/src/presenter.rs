@@ -50,21 +50,21 @@ impl Presenter {
         Self { canvas, may_use_gpu, way: RefCell::new(Way::Unknown) }
     }
 
-    /// Paints `image` and gives the canvas its size.
+    /// Paints `image` and gives the canvas its size. Returns the picture where it had to be read back for that.
     ///
     /// # Shapes
     /// `image`: [1, 3, height, width], pixels in [0, 1].
     ///
     /// # Errors
     /// [`Error::Storage`] where neither way works, or the device's own.
-    pub async fn present(&self, compute: &ComputeDevice, image: Tensor<4>) -> Result<()> {
+    pub async fn present(&self, compute: &ComputeDevice, image: Tensor<4>) -> Result<Option<Picture>> {
         let [_, _, height_px, width_px] = image.dims();
         let size_px = [width_px as u32, height_px as u32];
         if self.may_use_gpu
             && let Some(gpu) = &compute.gpu
             && self.is_on_surface(gpu, size_px)
         {
-            return self.paint_surface(compute, gpu, image);
+            return self.paint_surface(compute, gpu, image).map(|()| None);
         }
         let picture = read_picture(image).await?;
         let context = self.context_2d()?;
@@ -73,7 +73,10 @@ impl Presenter {
             self.canvas.set_width(size_px[0]);
             self.canvas.set_height(size_px[1]);
         }
-        context.put_image_data(&image_data(&picture)?, 0, 0).map_err(|thrown| failure("painting the canvas", &thrown))
+        context
+            .put_image_data(&image_data(&picture)?, 0, 0)
+            .map_err(|thrown| failure("painting the canvas", &thrown))?;
+        Ok(Some(picture))
     }
 
     /// Whether the canvas is, or has just become, a surface of this GPU with this size.

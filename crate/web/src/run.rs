@@ -113,13 +113,21 @@ impl Run {
         let is_last = step.index + 1 == step.total;
         let latents = if is_last { step.latents } else { step.denoised };
         self.newest.replace(Some(HeldStep { index: info.index, latents, is_last, image: None }));
-        if let Some(presenter) = &self.outlet.presenter {
-            presenter.present(&self.compute, self.newest_image(info.index)?).await?;
+        let shown = match &self.outlet.presenter {
+            Some(presenter) => presenter.present(&self.compute, self.newest_image(info.index)?).await?,
+            None => None,
+        };
+        // Waiting here keeps the queue short, so that cancelling takes effect within a step and times are true. A picture
+        // that was read back has been waited for, and browsers may take a tenth of a second to tell of it again.
+        match &shown {
+            Some(_) => self.compute.check()?,
+            None => self.compute.finish().await?,
         }
-        // Waiting here keeps the queue short, so that cancelling takes effect within a step and times are true.
-        self.compute.finish().await?;
         if is_last {
-            let picture = read_picture(self.newest_image(info.index)?).await?;
+            let picture = match shown {
+                Some(picture) => picture,
+                None => read_picture(self.newest_image(info.index)?).await?,
+            };
             self.compute.check()?;
             let info = PictureInfo { request: self.request.clone(), model: self.loaded.manifest.name.clone() };
             self.outlet.finished.replace(Some(Finished { picture, info }));

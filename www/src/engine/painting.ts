@@ -9,10 +9,16 @@ const FRAME_LIMIT_MS = 50;
 /**
  * Whether a canvas in this worker can be painted by the GPU itself.
  *
- * Real GPUs always can. Software adapters in a browser that composes without Vulkan cannot, and lose every device of the
- * process on the attempt, so they are tried with a throwaway device before the real one is opened.
+ * Not in Firefox, where reading such a canvas (a screenshot, "Save Image As…", `drawImage`) may end the whole browser:
+ * the copy takes the id of a command buffer that was dropped a moment ago and overtakes the message about that, which
+ * then finds nothing to drop ("Cannot remove a vacant resource"; seen in 153 ESR). Reading pixels back costs no more
+ * there, since the end of a step has to be waited for in any case.
+ *
+ * Elsewhere real GPUs always can. Software adapters in a browser that composes without Vulkan cannot, and lose every
+ * device of the process on the attempt, so they are tried with a throwaway device before the real one is opened.
  */
 export async function canPaintFromGpu(): Promise<boolean> {
+  if (navigator.userAgent.includes("Firefox/")) return false;
   const adapter = await requestAdapter();
   if (!adapter?.info.isFallbackAdapter) return true;
   const isAble = await survivesPainting(adapter);
