@@ -36,7 +36,6 @@ export class MannerChips extends StudioElement {
         border-color: var(--berry);
         box-shadow: inset 0 0 0 1px var(--berry);
         background: var(--selected);
-        font-weight: 600;
       }
       img {
         display: block;

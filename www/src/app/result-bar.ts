@@ -18,16 +18,13 @@ export class ResultBar extends StudioElement {
         margin: 0.5rem auto 0;
       }
       p {
-        flex: 1 1 11rem;
+        flex: 1 1 100%;
         margin: 0;
         color: var(--ink-soft);
         font-size: 0.88rem;
         overflow-wrap: anywhere;
       }
       @media (max-width: 30rem) {
-        p {
-          flex-basis: 100%;
-        }
         button {
           flex: 1;
         }
@@ -43,9 +40,9 @@ export class ResultBar extends StudioElement {
     const size = `${width}\u00a0×\u00a0${height}`;
     return html`<div>
       <p id="made-with">${words.madeWith(String(request.seed), request.steps, request.guidance.toFixed(1), size)}</p>
+      <button id="save" @click=${() => save(png, `fraise-${request.seed}.png`)}>${words.savePng}</button>
       <button id="keep-seed" @click=${() => this.studio.keepSeed()}>${words.keepSeed}</button>
       <button id="copy-link" @click=${() => void this.studio.exchange.copyLink({ ...asFoundSettings(request), model })}>${words.copyLink}</button>
-      <button id="save" @click=${() => save(png, `fraise-${request.seed}.png`)}>${words.savePng}</button>
     </div>`;
   }
 }
