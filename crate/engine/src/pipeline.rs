@@ -6,6 +6,8 @@
 //! Source: Rombach et al. (2022); Ho and Salimans, "Classifier-free diffusion guidance" (2022); diffusers 0.42.1
 //! `StableDiffusionPipeline`.
 
+#[cfg(feature = "parity")]
+mod modules;
 mod optional;
 
 use std::cell::{Cell, OnceCell};

@@ -14,6 +14,8 @@ pub mod error;
 pub mod fetch;
 pub mod indexed_db;
 pub mod library;
+#[cfg(feature = "parity")]
+pub mod modules;
 pub mod optional;
 #[cfg(feature = "parity")]
 pub mod parity;
