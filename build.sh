@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The one script of Fraise. Needs Rust (rustup), Node 20.19 or later, and Python; installs everything else itself.
-# CARGO=/path/to/cargo replaces cargo; PORT sets the port of `serve`.
+# CARGO=/path/to/cargo replaces cargo; PORT sets the port of `serve`; BENCH_PYTHON names a Python with tests/bench/requirements.txt.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -19,7 +19,7 @@ usage: ./build.sh COMMAND
   build    wasm, page and the default model into dist/
   test     native tests, then browser tests in Chromium and Firefox
   check    everything: format, lints, types, tests; ends with "N passed, N failed, N skipped"
-  bench    time a picture and measure sizes in Chromium; writes tests/bench/results/latest.json
+  bench    time pictures, and every module against onnxruntime-web; writes tests/bench/results (--gpu real, --quick, …)
   doctor   say what is installed and install what is missing
 TEXT
 }
@@ -202,10 +202,32 @@ check() {
   summary
 }
 
+# What Fraise is compared with, and what makes models for both. Where it cannot be had, the bench says what it leaves out.
+ensure_peer() {
+  local done=tests/bench/node_modules/.package-lock.json
+  if [[ ! -f $done || tests/bench/package-lock.json -nt $done ]]; then
+    say "installing onnxruntime-web into tests/bench/node_modules"
+    (cd tests/bench && npm ci --no-audit --no-fund && touch node_modules/.package-lock.json)
+  fi
+  if [[ -z "${BENCH_PYTHON:-}" && ! -f target/bench/venv/complete ]]; then
+    say "installing torch and diffusers into target/bench/venv"
+    python3 -m venv target/bench/venv
+    target/bench/venv/bin/pip install --quiet -r tests/bench/requirements.txt
+    touch target/bench/venv/complete
+  fi
+  "$CARGO" build --locked --workspace --bin fraise
+}
+
 bench() {
+  ensure_commands
   ensure_browsers
   is_built || build
-  node tests/bench/bench.mjs
+  build_parity
+  set +e # as in `stage`
+  ( set -e; ensure_peer )
+  (($?)) && say "without all that it takes to compare with onnxruntime-web"
+  set -e
+  node tests/bench/bench.mjs "$@"
 }
 
 command=${1:-help}

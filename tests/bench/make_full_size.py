@@ -97,10 +97,8 @@ def write_random(shapes, path, generator):
             file.write((weight(shape, generator) + np.float32(gain)).astype("<f2").tobytes())
 
 
-def write_folder(family, out):
-    pipeline, models = FAMILIES[family]
-    with torch.device("meta"):  # shapes and no memory
-        models = models()
+def write_folder(pipeline, models, out):
+    """A diffusers folder of these models with random weights; the models themselves may be without memory."""
     generator = np.random.default_rng(0)
     shutil.copytree(TINY / "scheduler", out / "scheduler")
     for name, model in models.items():
@@ -121,7 +119,10 @@ def main():
     arguments.add_argument("family", choices=FAMILIES)
     arguments.add_argument("out", type=Path)
     options = arguments.parse_args()
-    write_folder(options.family, options.out)
+    pipeline, models = FAMILIES[options.family]
+    with torch.device("meta"):  # shapes and no memory
+        models = models()
+    write_folder(pipeline, models, options.out)
 
 
 if __name__ == "__main__":

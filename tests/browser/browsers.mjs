@@ -12,21 +12,32 @@ const QUIET_FLAGS = [
   "--disable-sync",
 ];
 
-/** WebGPU on the software adapter, including presenting to a canvas from a worker. */
-const SOFTWARE_GPU_FLAGS = [
+/** WebGPU by Vulkan, including presenting to a canvas from a worker. */
+const GPU_FLAGS = [
   "--enable-unsafe-webgpu",
-  "--use-webgpu-adapter=swiftshader",
   "--enable-features=Vulkan",
-  "--use-vulkan=swiftshader",
   "--use-angle=vulkan",
   "--disable-vulkan-surface",
   "--ignore-gpu-blocklist",
 ];
 
+/** Flags by adapter: Chromium's own software, the machine's, or none. */
+const ADAPTER_FLAGS = {
+  software: [...GPU_FLAGS, "--use-webgpu-adapter=swiftshader", "--use-vulkan=swiftshader"],
+  real: [...GPU_FLAGS, "--use-vulkan=native"],
+  none: ["--disable-features=WebGPU"],
+};
+
 const FIREFOX_PREFS = {
   "dom.webgpu.enabled": true,
   "dom.webgpu.workers.enabled": true,
   "gfx.webgpu.ignore-blocklist": true,
+};
+
+/** Which drivers the Vulkan loader may take: Mesa's software alone, or any but that. */
+const VULKAN_DRIVERS = {
+  software: { VK_LOADER_DRIVERS_SELECT: "lvp*" },
+  real: { VK_LOADER_DRIVERS_DISABLE: "lvp*" },
 };
 
 /** Console text of a GPU that was used wrongly: such work goes on with wrong buffers, so a test must not pass. */
@@ -42,9 +53,9 @@ const HARMLESS = /No available adapters|external Instance reference|powerPrefere
  * One browser with fresh profiles. `newPage()` gives a page in a profile of its own:
  * `{page, find(selector), setFile(selector, path), problems, hosts, setOffline, close}`.
  */
-export async function launchChromium({ hasGpu = true } = {}) {
+export async function launchChromium({ gpu = "software" } = {}) {
   const { chromium } = require("playwright-core");
-  const browser = await chromium.launch(chromiumOptions(hasGpu));
+  const browser = await chromium.launch(chromiumOptions(gpu));
   const newPage = async ({ serviceWorkers = "allow", ...options } = {}) => {
     const context = await browser.newContext({ locale: "en-US", serviceWorkers, acceptDownloads: true, ...options });
     const page = await context.newPage();
@@ -61,27 +72,28 @@ export async function launchChromium({ hasGpu = true } = {}) {
   return { name: "chromium", newPage, close: () => browser.close() };
 }
 
-const chromiumOptions = (hasGpu) => ({
+const chromiumOptions = (gpu) => ({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: [...QUIET_FLAGS, ...(hasGpu ? SOFTWARE_GPU_FLAGS : ["--disable-features=WebGPU"])],
+  args: [...QUIET_FLAGS, ...ADAPTER_FLAGS[gpu]],
 });
 
 /** One page with a profile in a folder: profiles in memory are granted too little storage for the largest packs. */
 export async function openInProfile(folder) {
   const { chromium } = require("playwright-core");
-  const context = await chromium.launchPersistentContext(folder, { ...chromiumOptions(true), locale: "en-US" });
+  const context = await chromium.launchPersistentContext(folder, { ...chromiumOptions("software"), locale: "en-US" });
   const page = await context.newPage();
   return { ...watch(page, (request) => request.url()), page, close: () => context.close() };
 }
 
-/** As {@link launchChromium}; Firefox ESR on Mesa's software driver. */
-export async function launchFirefox() {
+/** As {@link launchChromium}; Firefox ESR on Mesa's software driver, or on the machine's own. */
+export async function launchFirefox({ gpu = "software" } = {}) {
   const puppeteer = require("puppeteer-core");
   const browser = await puppeteer.launch({
     browser: "firefox",
     executablePath: process.env.FIREFOX ?? "/usr/bin/firefox-esr",
     headless: true,
     protocolTimeout: 600_000,
+    env: { ...process.env, ...VULKAN_DRIVERS[gpu] },
     extraPrefsFirefox: { ...FIREFOX_PREFS, "intl.accept_languages": "en-US" },
   });
   let isClosing = false;
@@ -105,7 +117,9 @@ export async function launchFirefox() {
       close: () => context.close(),
     };
   };
-  return { name: "firefox", newPage, close };
+  // Firefox tells pages nothing of its adapter.
+  const adapterName = gpu === "software" ? "Mesa lavapipe" : "a hardware Vulkan driver";
+  return { name: "firefox", adapterName, newPage, close };
 }
 
 /** Collects what must not happen: exceptions, GPU faults, and requests to other hosts. */

@@ -164,7 +164,7 @@ test("cancelled while downloading, only the missing pieces are fetched later", T
 });
 
 test("without WebGPU it says why, fetches nothing, and offers the processor", TIMEOUT, async () => {
-  const plain = await launchChromium({ hasGpu: false });
+  const plain = await launchChromium({ gpu: "none" });
   try {
     site.log.length = 0;
     const studio = await StudioDriver.open(plain, site.url);

@@ -1,0 +1,67 @@
+// node tests/bench/readme.mjs: writes the bench's results into the README, between its two markers.
+import { readFile, writeFile } from "node:fs/promises";
+import { pathToFileURL } from "node:url";
+
+const README = new URL("../../README.md", import.meta.url);
+const RESULTS = new URL("results/", import.meta.url);
+const MARKERS = ["<!-- bench: written by tests/bench/readme.mjs -->", "<!-- bench ends -->"];
+
+/** Replaces what is between the markers. */
+export async function updateReadme() {
+  const text = await readFile(README, "utf8");
+  const [before, rest] = text.split(MARKERS[0]);
+  const after = rest?.split(MARKERS[1])[1];
+  if (after === undefined) throw new Error(`README.md lacks ${MARKERS.join(" or ")}`);
+  const parts = [];
+  for (const [stem, title] of [["latest", "No GPU"], ["real", "On a GPU"]]) {
+    const results = await readFile(new URL(`${stem}.json`, RESULTS), "utf8").then(JSON.parse, () => null);
+    if (results) parts.push(section(results, stem, title));
+  }
+  await writeFile(README, `${before}${MARKERS[0]}\n\n${parts.join("\n\n")}\n\n${MARKERS[1]}${after}`);
+}
+
+function section({ machine, adapters, visits, rows, memory, growth, skipped }, stem, title) {
+  const blocks = [
+    `**${title}**: ${machine.processors} × ${machine.processor}, load average ${machine.load_average} at the start.`,
+    adapters.map(adapterLine).join("\n"),
+    table(["with the model that ships, Chromium", "measured", "goal"], visits.map(({ name, value, unit, goal }) => [name, `${value} ${unit}`, goal ?? ""])),
+  ];
+  if (rows.length > 0) {
+    const head = ["same random weights, same inputs", "where", "Fraise, ms", "onnxruntime-web, ms", "ratio", "goal", "share of FMA peak"];
+    blocks.push(table(head, rows.map(comparison)), `![The ratios as bars](tests/bench/results/${stem}.svg)`);
+  }
+  if (memory.length > 0) {
+    const head = ["peak memory after these runs, Chromium", "where", "engine", "wasm, MiB", "GPU buffers, MiB"];
+    blocks.push(table(head, memory.filter(({ browser }) => browser === "chromium").map(peaks)));
+  }
+  if (growth.length > 0) {
+    const head = ["growth: default model's layers, q8, Chromium", "steps", "batch", "where", "picture, ms", "wasm, MiB", "GPU buffers, MiB"];
+    blocks.push(table(head, growth.map(grown)));
+  }
+  if (skipped.length > 0) blocks.push(["Left out:", ...skipped.map(({ name, why }) => `- ${name}: ${why}`)].join("\n"));
+  return blocks.filter(Boolean).join("\n\n");
+}
+
+function adapterLine({ browser, name, why_not, fma_gflops, fma_f16_gflops, bandwidth_gb_s }) {
+  if (fma_gflops === undefined) return `- ${browser}: ${[name, why_not].filter(Boolean).join("; ")}`;
+  const f16 = fma_f16_gflops === null ? "no shader-f16" : `${fma_f16_gflops} in f16`;
+  return `- ${browser}: ${name}; FMA peak ${fma_gflops} GFLOP/s (${f16}), copies ${bandwidth_gb_s} GB/s`;
+}
+
+const mebibytes = (bytes) => (bytes / 2 ** 20).toFixed(1);
+const place = ({ adapter }) => (adapter.startsWith("CPU") ? "CPU" : "GPU");
+const peaks = (row) => [row.name, place(row), row.engine, mebibytes(row.wasm_bytes), mebibytes(row.gpu_bytes)];
+
+function grown({ width_px, steps, batch, device, ms, wasm_bytes, gpu_bytes }) {
+  return [`${width_px} x ${width_px}`, steps, batch, device.toUpperCase(), ms, mebibytes(wasm_bytes), mebibytes(gpu_bytes)];
+}
+
+function comparison(row) {
+  const where = `${row.browser}, ${place(row)}`;
+  const share = row.ours_share_of_fma_peak === null ? "" : `${Math.round(100 * row.ours_share_of_fma_peak)} %`;
+  return [row.name, where, row.ours_ms, row.peer_ms, row.ratio, row.goal === null ? "" : `≥ ${row.goal}`, share];
+}
+
+const table = (head, rows) => [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href) await updateReadme();
