@@ -8,6 +8,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard};
 
 use burn::tensor::Device;
 use common::{Random, gpu, read, tensor};
@@ -145,6 +146,12 @@ fn golden(folder: &str, prefix: &str, device: &Device) -> (Weights, Value) {
     (builder.finish().unwrap(), config)
 }
 
+/// What the device's pool reserves is only one test's while no other test paints on that device.
+fn alone() -> MutexGuard<'static, ()> {
+    static PAINTING: Mutex<()> = Mutex::new(());
+    PAINTING.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
 /// The most that the device's pool had to reserve for `run`, beyond what it held before.
 fn reserved_by(device: &Device, run: impl FnOnce() -> Vec<f32>) -> u64 {
     let reserved = || {
@@ -164,6 +171,7 @@ fn reserved_by(device: &Device, run: impl FnOnce() -> Vec<f32>) -> u64 {
 #[test]
 fn the_formulas_tell_what_a_gpu_is_made_to_reserve() {
     let Some(device) = gpu() else { return };
+    let _alone = alone();
     let mut random = Random::new(1);
     let check = |what: &str, expected: u64, reserved: u64| {
         let ratio = reserved as f64 / expected as f64;
@@ -192,6 +200,7 @@ fn the_formulas_tell_what_a_gpu_is_made_to_reserve() {
 #[test]
 fn the_formula_tells_what_upscaling_takes() {
     let Some(device) = gpu() else { return };
+    let _alone = alone();
     let config = UpscalerConfig { num_feat: 12, num_conv: 1, upscale: 4, ..UpscalerConfig::default() };
     let (mut weights, found) = golden("upscaler_x4", "", &device);
     assert_eq!(UpscalerConfig::deserialize(&found).unwrap(), config);
