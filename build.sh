@@ -163,7 +163,7 @@ lint_wasm() {
     --emit=link=target/lint/fraise_web.wasm
 }
 
-check_types() { (cd www && npx --no-install tsc --noEmit); }
+check_types() { (cd www && npx --no-install tsc --noEmit && npx --no-install tsc --noEmit -p src/service-worker); }
 
 # Runs one stage, keeps its output in a log, shows it only where it failed, and prints one line.
 stage() {

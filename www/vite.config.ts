@@ -38,22 +38,16 @@ export default defineConfig({
     defaultModel("fraise-1"),
     VitePWA({
       registerType: "prompt",
-      injectRegister: false, // src/app/offline.ts registers it
+      injectRegister: false, // src/app/update.ts registers it, on the studio page alone
       manifest: false, // public/manifest.webmanifest is the app's own
-      workbox: {
+      strategies: "injectManifest",
+      srcDir: "src/service-worker",
+      filename: "sw.ts",
+      injectManifest: {
         // The shell as one versioned set. Model pieces live in IndexedDB; only what the page shows of a model is listed here.
         globPatterns: ["**/*.{html,js,css,wasm,svg,png,webmanifest}", "manners/*.webp", "models/*/{manifest,words}.json"],
-        // The converter's vocabulary comes with the first conversion, and stays.
-        runtimeCaching: [
-          { urlPattern: /\/assets\/merges-[^/]*\.txt$/, handler: "CacheFirst", options: { cacheName: "fraise-vocabulary" } },
-        ],
+        globIgnores: ["fraise.js", "painter.js"], // for pages of other people, which are left alone
         maximumFileSizeToCacheInBytes: 64 * 1024 * 1024,
-        cleanupOutdatedCaches: true,
-        clientsClaim: true,
-        navigateFallback: null, // one page, listed itself; other pages beside it are none of its business
-        ignoreURLParametersMatching: [/./],
-        inlineWorkboxRuntime: true,
-        sourcemap: false,
       },
     }),
   ],

@@ -107,24 +107,6 @@ test("cancelled in the middle, the engine paints the next picture", TIMEOUT, asy
   await studio.close();
 });
 
-test("offline after the first visit: reloads and paints without one request", TIMEOUT, async () => {
-  const studio = await StudioDriver.open(browser, site.url);
-  await studio.settings({ steps: 1, device: "cpu" });
-  await studio.generate();
-  await studio.page.evaluate(async () => {
-    await navigator.serviceWorker.ready;
-  });
-  await studio.setOffline(true);
-  site.log.length = 0;
-  await studio.page.reload();
-  await studio.installTools();
-  await studio.settings({ steps: 1, device: "cpu" });
-  await studio.generate();
-  // The browser's own look for a newer service worker gets past the emulated offline state; nothing else may.
-  assert.deepEqual(site.log.filter((path) => path !== "/sw.js"), []);
-  await studio.close();
-});
-
 test("cancelled while downloading, only the missing pieces are fetched later", TIMEOUT, async () => {
   const studio = await StudioDriver.open(browser, site.url, { serviceWorkers: "block" });
   let served = 0;

@@ -11,7 +11,7 @@ export type FileKind = "picture" | "zip" | "checkpoint";
 
 /** What a file seems to be; its reader looks at the bytes. */
 export function kindOf({ name, type }: { readonly name?: string; readonly type: string }): FileKind {
-  if (type === "image/png" || name?.toLowerCase().endsWith(".png")) return "picture";
+  if (type.startsWith("image/") || name?.toLowerCase().endsWith(".png")) return "picture";
   if (/^application\/(x-)?zip(-compressed)?$/.test(type) || name?.toLowerCase().endsWith(".zip")) return "zip";
   return "checkpoint";
 }
@@ -55,6 +55,12 @@ export class Exchange {
     if (!found) return;
     history.replaceState(history.state, "", location.pathname + location.search);
     this.restore(found, "link");
+  }
+
+  /** Writes what the form says into the page's address, from where {@link takeAddress} takes it after a reload. */
+  keepInAddress(): void {
+    const settings = this.#host.current();
+    if (settings.prompt) history.replaceState(history.state, "", `#${writeHash(settings)}`);
   }
 
   /** Fills in what can be used of found settings, and says what could not. */

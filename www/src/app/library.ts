@@ -3,6 +3,7 @@
  * before the engine runs. The engine's own records decide whether one can be loaded.
  */
 import type { ConvertedModel } from "../engine/index";
+import { remember, remembered } from "./local-storage";
 import type { ModelCard } from "./model";
 import { MODEL_URL, toModelCard } from "./model";
 
@@ -33,7 +34,7 @@ export function cardOf(model: ConvertedModel): ModelCard {
 
 /** The remembered models; what is not of the right form is left out. */
 export function rememberedModels(): LocalModel[] {
-  const entries: unknown = read(LIBRARY_KEY);
+  const entries = remembered(LIBRARY_KEY);
   if (!Array.isArray(entries)) return [];
   return entries.slice(0, MAX_MODELS).flatMap((entry: { address?: unknown; card?: Partial<ModelCard> }) => {
     if (typeof entry?.address !== "string" || !entry.address.startsWith("local:")) return [];
@@ -51,32 +52,16 @@ export function rememberedModels(): LocalModel[] {
 
 /** Remembers the models in place of those remembered before. */
 export function rememberModels(models: readonly LocalModel[]): void {
-  write(LIBRARY_KEY, models);
+  remember(LIBRARY_KEY, models);
 }
 
 /** The model chosen last, if it is still remembered; else the default one. */
 export function rememberedChoice(models: readonly LocalModel[]): string {
-  const choice: unknown = read(CHOICE_KEY);
+  const choice = remembered(CHOICE_KEY);
   return models.find(({ address }) => address === choice)?.address ?? MODEL_URL;
 }
 
 /** Remembers which model is chosen. */
 export function rememberChoice(address: string): void {
-  write(CHOICE_KEY, address);
-}
-
-function read(key: string): unknown {
-  try {
-    return JSON.parse(localStorage.getItem(key) ?? "null");
-  } catch {
-    return null; // Storage may be off, or hold something else.
-  }
-}
-
-function write(key: string, value: unknown): void {
-  try {
-    localStorage.setItem(key, JSON.stringify(value));
-  } catch {
-    // Storage may be off; the choice then lasts for this visit.
-  }
+  remember(CHOICE_KEY, address);
 }

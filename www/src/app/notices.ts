@@ -32,20 +32,21 @@ export class Notices extends StudioElement {
         font-size: 0.95em;
         color: var(--berry);
       }
-      .update {
+      .offer {
         display: flex;
+        flex-wrap: wrap;
         align-items: center;
-        justify-content: space-between;
-        gap: 1rem;
+        gap: 0.6rem;
       }
-      .update p {
+      .offer p {
+        flex: 1 1 12rem;
         margin: 0;
       }
     `,
   ];
 
   protected override render(): TemplateResult {
-    return html`${this.#noGpu()}${this.#failure()}${this.#truncated()}${this.#update()}`;
+    return html`${this.#noGpu()}${this.#failure()}${this.#truncated()}${this.#update()}${this.#install()}`;
   }
 
   #noGpu(): TemplateResult | typeof nothing {
@@ -82,11 +83,24 @@ export class Notices extends StudioElement {
   }
 
   #update(): TemplateResult | typeof nothing {
-    const { words, state } = this;
-    if (!state.isUpdateWaiting) return nothing;
-    return html`<div class="notice update" id="update" role="status">
-      <p>${words.updateReady}</p>
-      <button @click=${() => this.studio.acceptUpdate()}>${words.updateNow}</button>
+    const { words } = this;
+    const { update } = this.state;
+    if (!update) return nothing;
+    const later = html`<button id="update-later" @click=${() => this.studio.updates.postpone()}>${words.updateLater}</button>`;
+    return html`<div class="notice offer" id="update" role="status">
+      <p>${update === "waiting" ? words.updateReady : words.updateElsewhere}</p>
+      ${update === "waiting" ? later : nothing}
+      <button id="update-now" class="primary" @click=${() => this.studio.updates.accept(update)}>${words.updateNow}</button>
+    </div>`;
+  }
+
+  #install(): TemplateResult | typeof nothing {
+    const { words } = this;
+    if (!this.state.isInstallOffered) return nothing;
+    return html`<div class="notice offer" id="install" role="status">
+      <p>${words.installOffer}</p>
+      <button id="install-no" @click=${() => this.studio.installer.decline()}>${words.installNo}</button>
+      <button id="install-yes" class="primary" @click=${() => void this.studio.installer.accept()}>${words.installYes}</button>
     </div>`;
   }
 }

@@ -11,6 +11,7 @@ import type { LocalModel } from "./library";
 import { MODEL_URL, type ModelCard } from "./model";
 import type { Note } from "./note";
 import { MAX_QUEUE, type Count, type QueueEntry } from "./queue";
+import type { Update } from "./update";
 import type { Vocabulary } from "./vocabulary";
 
 /** What the studio is doing. */
@@ -99,8 +100,10 @@ export interface StudioState {
   readonly note: Note | null;
   /** Counts the engines started; each needs a canvas of its own. */
   readonly engineNumber: number;
-  /** A newer version of the page is waiting. */
-  readonly isUpdateWaiting: boolean;
+  /** A newer version of the page, where there is one to tell of. */
+  readonly update: Update | null;
+  /** Whether the page offers itself as an app. */
+  readonly isInstallOffered: boolean;
 }
 
 /** Largest seed that every other tool takes too. */
@@ -123,7 +126,8 @@ export function canGenerate(state: StudioState): boolean {
 
 /** Whether a picture can be asked for now, to be painted at once or after others. */
 export function canQueue(state: StudioState): boolean {
-  return !isConverting(state) && state.gpu !== null && !needsChoice(state) && state.queue.length < MAX_QUEUE;
+  const { gpu, queue, update } = state;
+  return !isConverting(state) && gpu !== null && !needsChoice(state) && queue.length < MAX_QUEUE && update !== "elsewhere";
 }
 
 /** Whether there is no GPU and the visitor has not yet agreed to paint on the processor. */

@@ -16,6 +16,7 @@ import { asText, type FoundSettings } from "./exchange/found";
 import { Exchange, kindOf, type FileKind } from "./exchange";
 import { FilmRecorder, type Film } from "./film";
 import { Gallery, initialGallery } from "./gallery/gallery";
+import { Installer } from "./install";
 import { cardOf, rememberChoice, rememberedChoice, rememberedModels, rememberModels } from "./library";
 import { LivePainter } from "./live";
 import { fetchModelCard, MODEL_URL, type ModelCard } from "./model";
@@ -32,6 +33,7 @@ import {
   type Result,
   type StudioState,
 } from "./state";
+import { Updates } from "./update";
 import { fetchVocabulary } from "./vocabulary";
 
 const LANGUAGE_KEY = "fraise.language";
@@ -83,7 +85,8 @@ export class Studio extends EventTarget {
     gallery: initialGallery(),
     note: null,
     engineNumber: 0,
-    isUpdateWaiting: false,
+    update: null,
+    isInstallOffered: false,
   };
   #engine: Engine | null = null;
   #canvas: HTMLCanvasElement | null = null;
@@ -91,7 +94,6 @@ export class Studio extends EventTarget {
   #onCanvas: Result | null = null;
   #isWarm = false;
   #liveSeed = 0;
-  #update: () => void = () => undefined;
   readonly #converter = new Converter({
     engine: (signal) => this.#ensureEngine(signal),
     show: (conversion) => this.#set({ conversion }),
@@ -107,6 +109,10 @@ export class Studio extends EventTarget {
   });
   /** Makes animations of what was painted. */
   readonly animator = new Animator((animation) => this.#set({ animation }));
+  /** Knows of newer versions of the page. */
+  readonly updates = new Updates({ show: (update) => this.#set({ update }), keepForm: () => this.#exchange.keepInAddress() });
+  /** Offers the page as an app. */
+  readonly installer = new Installer((isInstallOffered) => this.#set({ isInstallOffered }));
 
   readonly #gallery = new Gallery({
     state: () => this.#state.gallery,
@@ -274,17 +280,6 @@ export class Studio extends EventTarget {
     this.#canvas = canvas;
   }
 
-  /** Hears from the service worker that a newer version waits; `update` switches to it. */
-  offerUpdate(update: () => void): void {
-    this.#update = update;
-    this.#set({ isUpdateWaiting: true });
-  }
-
-  /** Switches to the newer version. */
-  acceptUpdate(): void {
-    this.#update();
-  }
-
   /** Stops the download or the picture; what waits behind it is paused, and live painting is off. */
   cancel(): void {
     this.queue.cancel();
@@ -362,6 +357,7 @@ export class Studio extends EventTarget {
     const { blob: png, ...made } = await engine.last();
     const result = { png, ...made, model: cardIn(this.#state)?.name, film: recorder.film, batch };
     this.#finish(result, [...pictures, result], startMs);
+    this.installer.painted();
     void this.#gallery.keep(png);
   }
 

@@ -1,6 +1,7 @@
 /** The page: where its parts stand, its keys, and its language. */
 import { css, html, type PropertyValues, type TemplateResult } from "lit";
 import { LANGUAGES } from "../locales/index";
+import { takeLaunchFiles } from "./launch";
 import { StudioElement } from "./studio-element";
 import { isBusy } from "./state";
 
@@ -116,7 +117,7 @@ export class StudioPage extends StudioElement {
     super.connectedCallback();
     document.addEventListener("keydown", this.#onKey);
     addEventListener("hashchange", this.#onHash);
-    void this.studio.open();
+    void this.studio.open().then(() => takeLaunchFiles((file) => this.studio.take(file)));
   }
 
   override disconnectedCallback(): void {

@@ -231,7 +231,12 @@ export const en = {
   otherModel: (model: string) => `It was painted with the model ${model}, which is not chosen here; another model paints another picture.`,
 
   updateReady: "A newer version is ready.",
-  updateNow: "Reload",
+  updateElsewhere: "Another tab has switched to a newer version. Reload this one to go on painting; what you typed stays.",
+  updateNow: "Reload now",
+  updateLater: "Later",
+  installOffer: "Keep Fraise as an app: with a window of its own, and offline too.",
+  installYes: "Install",
+  installNo: "No, thanks",
 
   noGpuTitle: "This browser gives no access to the graphics card",
   noGpuReasons: {

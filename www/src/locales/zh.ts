@@ -229,7 +229,12 @@ export const zh: Words = {
   otherModel: (model) => `它是用模型 ${model} 画的，这里没有选用它；不同的模型画出不同的图。`,
 
   updateReady: "新版本已就绪。",
-  updateNow: "重新载入",
+  updateElsewhere: "另一个标签页已切换到新版本。重新载入本页才能继续画，已输入的内容会保留。",
+  updateNow: "立即重新载入",
+  updateLater: "以后再说",
+  installOffer: "把 Fraise 安装为应用：有自己的窗口，离线也能用。",
+  installYes: "安装",
+  installNo: "不用了",
 
   noGpuTitle: "这个浏览器无法使用显卡",
   noGpuReasons: {
