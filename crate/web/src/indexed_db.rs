@@ -117,6 +117,11 @@ impl IndexedDbStore {
         .await
     }
 
+    /// Stores a piece that is JavaScript's already; errors as [`Store::put`].
+    pub(crate) async fn put_array(&self, sha256: &str, bytes: &Uint8Array) -> Result<()> {
+        self.write(PIECES, sha256, bytes, bytes.length() as usize).await
+    }
+
     async fn write(&self, store: &str, key: &str, value: &JsValue, bytes: usize) -> Result<()> {
         self.with_database(&format!("writing to the store of {store}"), bytes, async |database| {
             let transaction = database.transaction(store).with_mode(TransactionMode::Readwrite).build()?;
@@ -134,10 +139,9 @@ impl Store for IndexedDbStore {
     }
 
     async fn put(&self, sha256: &str, bytes: Vec<u8>) -> Result<()> {
-        let length = bytes.len();
         let array = Uint8Array::from(bytes.as_slice());
         drop(bytes); // before waiting: only JavaScript's copy is needed
-        self.write(PIECES, sha256, &array, length).await
+        self.put_array(sha256, &array).await
     }
 
     async fn present(&self) -> Result<BTreeSet<String>> {

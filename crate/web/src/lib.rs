@@ -17,6 +17,7 @@ pub mod library;
 #[cfg(feature = "parity")]
 pub mod modules;
 pub mod optional;
+pub mod pack_store;
 #[cfg(feature = "parity")]
 pub mod parity;
 pub mod presenter;
@@ -46,6 +47,7 @@ use crate::digest::WebDigest;
 use crate::error::{serialize_or_throw, set, to_js};
 use crate::fetch::{NetworkCount, PackSource};
 use crate::indexed_db::IndexedDbStore;
+use crate::pack_store::PackStore;
 use crate::presenter::{Presenter, image_data};
 use crate::run::Run;
 
@@ -56,7 +58,8 @@ pub struct FraiseEngine {
     device_kind: String,
     paints_from_gpu: bool,
     compute: RefCell<Rc<ComputeDevice>>,
-    store: IndexedDbStore,
+    store: Rc<IndexedDbStore>,
+    packs: PackStore,
     digest: WebDigest,
     network: Rc<NetworkCount>,
     loaded: RefCell<Option<Loaded>>,
@@ -113,6 +116,16 @@ impl<'a> PackInfo<'a> {
     }
 }
 
+/// What a load gives.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LoadedPack<'a> {
+    /// Whether the pack is kept beyond this visit; else it runs from memory.
+    is_kept: bool,
+    #[serde(flatten)]
+    pack: PackInfo<'a>,
+}
+
 /// What a pack needs of the device to paint at its recommended size, in bytes.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -153,8 +166,10 @@ impl FraiseEngine {
         report_panics_to(on_panic);
         let scope: WorkerGlobalScope = js_sys::global().unchecked_into();
         let compute = ComputeDevice::open(&device).await.map_err(|error| to_js(&error))?;
+        let store = Rc::new(IndexedDbStore::new(scope.clone()));
         Ok(Self {
-            store: IndexedDbStore::new(scope.clone()),
+            packs: PackStore::new(store.clone()),
+            store,
             digest: WebDigest::new(&scope),
             scope,
             device_kind: device,
@@ -194,7 +209,7 @@ impl FraiseEngine {
     pub async fn load(&self, url: String, on_progress: Function, signal: AbortSignal) -> Result<JsValue, JsValue> {
         let loading = until_aborted(&signal, self.load_pack(url, on_progress));
         let manifest = loading.await.map_err(|error| to_js(&error))?;
-        serialize_or_throw(&PackInfo::of(&manifest))
+        serialize_or_throw(&LoadedPack { is_kept: self.packs.is_kept(), pack: PackInfo::of(&manifest) })
     }
 
     /// Takes over a canvas, to be named by `canvas` from now on.
@@ -289,10 +304,14 @@ impl FraiseEngine {
             let _ = on_progress.call3(&JsValue::NULL, &phase.into(), &loaded.into(), &total.into());
         };
         let limits = DeviceLimits::of(&compute.device);
-        let fits = |manifest: &Manifest| Requirements::recommended(manifest, &limits)?.check();
+        let room = self.packs.begin().await;
+        let fits = |manifest: &Manifest| {
+            Requirements::recommended(manifest, &limits)?.check()?;
+            self.packs.plan(manifest, &room)
+        };
         let source = self.source(url.clone());
-        let manifest = download_if(&fits, &source, &self.store, &self.digest, &mut report).await?;
-        let pipeline = Pipeline::load(&manifest, &self.store, &self.digest, &compute.device, &mut report).await?;
+        let manifest = download_if(&fits, &source, &self.packs, &self.digest, &mut report).await?;
+        let pipeline = Pipeline::load(&manifest, &self.packs, &self.digest, &compute.device, &mut report).await?;
         compute.finish().await?;
         let manifest = Rc::new(manifest);
         let loaded = Loaded { pipeline: Rc::new(pipeline), manifest: manifest.clone(), address: url };
@@ -305,7 +324,7 @@ impl FraiseEngine {
     }
 
     async fn pack_requirements(&self, url: String) -> Result<PackRequirements> {
-        let manifest = read_manifest(&self.source(url), &self.store, &self.digest).await?;
+        let manifest = read_manifest(&self.source(url), &self.packs, &self.digest).await?;
         let limits = DeviceLimits::of(&self.compute().device);
         let needs = Requirements::recommended(&manifest, &limits)?;
         let batch = if needs.fits_batch(2) { 2 } else { 1 };

@@ -66,7 +66,7 @@ impl FraiseEngine {
         Requirements::recommended(&loaded.manifest, &limits)?.check_scoring()?;
         if !loaded.pipeline.has_scorer() {
             self.fetch(&loaded, scorer::COMPONENT).await?;
-            loaded.pipeline.load_scorer(&loaded.manifest, &self.store, &self.digest).await?;
+            loaded.pipeline.load_scorer(&loaded.manifest, &self.packs, &self.digest).await?;
         }
         let pipeline = loaded.pipeline.clone();
         let scores = read_to_the_end(async move { pipeline.score(&prompt, &pictures).await }).await?;
@@ -80,12 +80,12 @@ impl FraiseEngine {
             return Ok(());
         }
         self.fetch(loaded, upscaler::COMPONENT).await?;
-        loaded.pipeline.load_upscaler(&loaded.manifest, &self.store, &self.digest).await
+        loaded.pipeline.load_upscaler(&loaded.manifest, &self.packs, &self.digest).await
     }
 
     async fn fetch(&self, loaded: &Loaded, component: &str) -> Result<()> {
         let source = self.source(loaded.address.clone());
-        download_component(component, &loaded.manifest, (&source, &self.store, &self.digest), &mut |_| ()).await
+        download_component(component, &loaded.manifest, (&source, &self.packs, &self.digest), &mut |_| ()).await
     }
 }
 

@@ -9,6 +9,7 @@ import {
   type Progress,
   type Quant,
 } from "../engine/index";
+import { askToPersist } from "./persistence";
 
 /** Where a conversion is. */
 export type Conversion =
@@ -74,7 +75,7 @@ export class Converter {
     const name = `${stemOf(source)}-${quant}`;
     await this.#during(name, { kind: "converting", name, progress: null }, async (engine, signal) => {
       // Asked for on a visitor's own action, so that the browser does not clear the model away by itself.
-      void navigator.storage?.persist?.().catch(() => false);
+      void askToPersist();
       const onProgress = (progress: Progress) => this.#show({ kind: "converting", name, progress });
       const model = await engine.convert(source, { name, quant, prediction, signal, onProgress });
       this.#source = null;

@@ -48,6 +48,7 @@ export class ModelNote extends StudioElement {
       <p>
         ${isModelLoaded ? html`${words.modelReady} <span id="runs-on">${ready}</span>` : this.#size(formatBytes(model.totalBytes))}
       </p>
+      ${isModelLoaded ? this.#storage() : nothing}
       ${model.license ? html`<p>${words.modelLicense}: ${model.license}</p>` : nothing}
       ${model.licenseRestrictions ? html`<p>${model.licenseRestrictions}</p>` : nothing}
       <p>${words.privacy}</p>
@@ -57,6 +58,15 @@ export class ModelNote extends StudioElement {
           </button>`
         : nothing}
     </section>`;
+  }
+
+  /** How long the loaded model stays. */
+  #storage(): TemplateResult | typeof nothing {
+    const { words } = this;
+    const { isModelKept, isPersistent } = this.state;
+    if (!isModelKept) return html`<p id="storage">${words.modelInMemory}</p>`;
+    if (isPersistent === null) return nothing;
+    return html`<p id="storage">${isPersistent ? words.modelPersistent : words.modelEvictable}</p>`;
   }
 
   get #isLocal(): boolean {

@@ -78,6 +78,10 @@ export interface StudioState {
   readonly vocabulary: Vocabulary;
   /** Whether the model is loaded, so that the next picture starts at once. */
   readonly isModelLoaded: boolean;
+  /** Whether this browser keeps the loaded model beyond this visit. */
+  readonly isModelKept: boolean;
+  /** Whether the browser promised not to clear away what it keeps; null where it was not asked or cannot say. */
+  readonly isPersistent: boolean | null;
   /** Where the engine computes, once it runs. */
   readonly runsOn: "gpu" | "cpu" | null;
   readonly activity: Activity;

@@ -6,6 +6,7 @@ import {
   type ConvertedModel,
   type DeviceChoice,
   type GenerateRequest,
+  type Progress,
   type Step,
 } from "../engine/index";
 import { preferredLanguage, wordsOf, type Language } from "../locales/index";
@@ -21,6 +22,7 @@ import { cardOf, rememberChoice, rememberedChoice, rememberedModels, rememberMod
 import { LivePainter } from "./live";
 import { fetchModelCard, MODEL_URL, type ModelCard } from "./model";
 import type { Note } from "./note";
+import { askToPersist } from "./persistence";
 import { batchOf, PaintingQueue, type QueueEntry } from "./queue";
 import {
   canQueue,
@@ -72,6 +74,8 @@ export class Studio extends EventTarget {
     model: null,
     vocabulary: [],
     isModelLoaded: false,
+    isModelKept: true,
+    isPersistent: null,
     runsOn: null,
     activity: { kind: "idle" },
     conversion: { kind: "none" },
@@ -334,8 +338,10 @@ export class Studio extends EventTarget {
 
   async #ensureModel(engine: Engine, signal: AbortSignal): Promise<void> {
     if (this.#state.isModelLoaded) return;
-    await engine.load(this.#state.modelUrl, { signal, onProgress: (progress) => this.#do({ kind: "loading", progress }) });
-    this.#set({ isModelLoaded: true });
+    void askToPersist().then((isPersistent) => this.#set({ isPersistent }));
+    const onProgress = (progress: Progress) => this.#do({ kind: "loading", progress });
+    const { isKept } = await engine.load(this.#state.modelUrl, { signal, onProgress });
+    this.#set({ isModelLoaded: true, isModelKept: isKept });
   }
 
   async #paint(engine: Engine, entry: QueueEntry, signal: AbortSignal): Promise<void> {

@@ -13,8 +13,8 @@ import type {
   DeviceChoice,
   DeviceInfo,
   GenerateRequest,
+  LoadedPack,
   MemoryReport,
-  PackInfo,
   PackRequirements,
   Picture,
   PictureSource,
@@ -129,11 +129,14 @@ export class Engine {
 
   /**
    * Loads a pack: what is not stored yet is downloaded, verified and stored, then all of it goes to the device. A pack
-   * loaded before needs no network. Loading again after `DeviceLost` or `Internal` brings the engine back to work.
+   * loaded before needs no network, and one that another tab is downloading is waited for instead. Where the browser has
+   * no storage or too little room, the pack runs from memory ({@link LoadedPack.isKept}). Loading again after `DeviceLost` or `Internal` brings the engine back to work.
+   *
+   * Rejects with `Quota` before anything is downloaded where there is room neither in storage nor in memory (2 GiB).
    *
    * @param url the pack's `manifest.json`; relative addresses are taken from the page's.
    */
-  async load(url: string, { signal, onProgress }: LoadOptions = {}): Promise<PackInfo> {
+  async load(url: string, { signal, onProgress }: LoadOptions = {}): Promise<LoadedPack> {
     const absolute = new URL(url, baseAddress()).href;
     return this.#work({ signal, onProgress }, (connection, job) => connection.call("load", { job, url: absolute }));
   }

@@ -10,6 +10,7 @@ export type {
   DeviceInfo,
   EffectiveRequest,
   GenerateRequest,
+  LoadedPack,
   MemoryReport,
   PackInfo,
   PackRequirements,

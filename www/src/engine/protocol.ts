@@ -119,6 +119,12 @@ export interface PackInfo {
   readonly hasScorer: boolean;
 }
 
+/** A pack that was loaded. */
+export interface LoadedPack extends PackInfo {
+  /** Whether this browser keeps it beyond the visit. Else, for want of room or of storage, it runs from memory. */
+  readonly isKept: boolean;
+}
+
 /** What a pack needs of the device to paint at its recommended size; known from its manifest alone. */
 export interface PackRequirements {
   /** What has to be downloaded, or is stored already. */
@@ -228,7 +234,7 @@ export type CheckpointSource = File | string;
 /** Every call, with what it takes and what it gives. */
 export interface Calls {
   create: { params: { device: DeviceChoice }; result: DeviceInfo };
-  load: { params: { job: number; url: string }; result: PackInfo };
+  load: { params: { job: number; url: string }; result: LoadedPack };
   requirements: { params: { job: number; url: string }; result: PackRequirements };
   inspect: { params: { job: number; source: CheckpointSource }; result: CheckpointInfo };
   convert: {

@@ -15,10 +15,10 @@ import type {
   FromWorker,
   Picture,
   PictureSource,
-  Progress,
   StepMessage,
   ToWorker,
 } from "./protocol";
+import { inTurn, type Report } from "./turns";
 
 interface WorkerScope {
   postMessage(message: FromWorker, transfer?: Transferable[]): void;
@@ -108,7 +108,10 @@ async function create({ device }: Calls["create"]["params"]): Promise<Calls["cre
 }
 
 async function load({ job: number, url }: Calls["load"]["params"]): Promise<Calls["load"]["result"]> {
-  return within(number, (report, signal) => started().load(url, report, signal));
+  return within(number, (report, signal) => {
+    const work = (tell: Report) => started().load(url, tell, signal);
+    return inTurn({ address: url, phase: "download", signal, report, work });
+  });
 }
 
 async function requirements({ job: number, url }: Calls["requirements"]["params"]): Promise<Calls["requirements"]["result"]> {
@@ -123,7 +126,8 @@ async function convert(params: Calls["convert"]["params"]): Promise<Calls["conve
   const { job: number, source, name, quant, prediction } = params;
   return within(number, async (report, signal) => {
     const options = { name, quant, prediction, vocabulary: await vocabulary(signal) };
-    return started().convert(source, options, report, signal);
+    const work = (tell: Report) => started().convert(source, options, tell, signal);
+    return inTurn({ address: `local:${encodeURIComponent(name)}`, phase: "convert", signal, report, work });
   });
 }
 
@@ -134,8 +138,6 @@ async function vocabulary(signal: AbortSignal): Promise<Uint8Array> {
   if (!response?.ok) throw networkError(url, response?.status ?? 0);
   return new Uint8Array(await response.arrayBuffer());
 }
-
-type Report = (phase: Progress["phase"], loadedBytes: number, totalBytes: number) => void;
 
 /** Does a job that is one call into the engine. */
 async function within<T>(number: number, work: (report: Report, signal: AbortSignal) => Promise<unknown>): Promise<T> {
