@@ -118,7 +118,7 @@ build_parity() {
 
 build_page() {
   ensure_node_modules
-  (cd www && npx --no-install vite build)
+  (cd www && npx --no-install vite build && npx --no-install cem analyze)
 }
 
 build() {

@@ -176,31 +176,6 @@ test("Chinese: the page changes its language and remembers it", TIMEOUT, async (
   await studio.close();
 });
 
-test("a painter element downloads nothing before the click and tells what it does", TIMEOUT, async () => {
-  site.log.length = 0;
-  const { page, problems, close } = await browser.newPage({ serviceWorkers: "block" });
-  await page.goto(`${site.url}widget.html`);
-  await page.waitForFunction(() => document.querySelector("fraise-painter")?.shadowRoot?.textContent.includes("MB"));
-  assert.deepEqual(site.log.filter((path) => /\.(bin|wasm)$/.test(path)), []);
-  await page.evaluate(() => {
-    window.heard = [];
-    for (const name of ["progress", "step", "result", "error"]) {
-      document.addEventListener(`fraise-${name}`, (event) => {
-        window.heard.push(name);
-        if (name === "result") window.resultBytes = event.detail.blob.size;
-      });
-    }
-  });
-  await page.locator("fraise-painter button").click();
-  await page.waitForFunction(() => window.heard.includes("result") || window.heard.includes("error"), null, { timeout: 300_000 });
-  const heard = await page.evaluate(() => window.heard);
-  assert.deepEqual([...new Set(heard)], ["progress", "step", "result"]);
-  assert.equal(heard.filter((name) => name === "step").length, 2);
-  assert.ok((await page.evaluate(() => window.resultBytes)) > 1000);
-  assert.deepEqual(problems, []);
-  await close();
-});
-
 function manifestPieces(studio) {
   return studio.page.evaluate(async () => {
     const { components } = await (await fetch("models/fraise-1/manifest.json")).json();

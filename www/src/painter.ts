@@ -1,119 +1,114 @@
-/**
- * `<fraise-painter model="…/manifest.json" prompt="…">`: a picture painter for any page.
- *
- * It shows a button and the size of the download first; nothing but the small manifest is fetched, and no engine is
- * started, before the visitor presses it or the page calls {@link FraisePainter.paint}.
- *
- * Attributes: `model`, `prompt`, `negative`, `seed`, `steps`, `guidance`, `device`.
- * Events: `fraise-progress` (detail: `Progress`), `fraise-step` (`Step`), `fraise-result` (`Picture`), `fraise-error`
- * (`FraiseError`). All bubble and cross shadow roots. Parts: `frame`, `button`, `status`.
- */
-import { css, html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
+import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { keyed } from "lit/directives/keyed.js";
-import { Engine, FraiseError, isAbortError, type DeviceChoice, type GenerateRequest, type Picture } from "./engine/index";
-import { fetchModelCard, type ModelCard } from "./app/model";
+import { live } from "lit/directives/live.js";
+import { FraiseError, isAbortError, type DeviceChoice, type Engine, type GenerateRequest, type Picture } from "./engine/index";
 import { formatBytes } from "./app/format";
-import { preferredLanguage, wordsOf, type Words } from "./locales/index";
+import { mannersIn, mannersOf, toggleManner } from "./app/manners";
+import { fetchModelCard, type ModelCard } from "./app/model";
+import { fetchVocabulary, type Word } from "./app/vocabulary";
+import { preferredLanguage, wordsOf, type Language, type Words } from "./locales/index";
+import { sharedEngine } from "./painter/shared-engine";
+import { styles } from "./painter/styles";
 
-/** All painters of a page that compute in the same place share one engine and one loaded pack. */
-interface SharedEngine {
-  readonly engine: Engine;
-  loaded: string | null;
-}
-
-const engines = new Map<DeviceChoice, Promise<SharedEngine>>();
-
-function sharedEngine(device: DeviceChoice): Promise<SharedEngine> {
-  let shared = engines.get(device);
-  if (!shared) {
-    shared = Engine.create({ device }).then((engine) => ({ engine, loaded: null }));
-    engines.set(device, shared);
-    shared.catch(() => engines.delete(device));
-  }
-  return shared;
-}
-
-/** The element's class; `fraise/define` registers it as `fraise-painter`. */
+/**
+ * A picture painter for any page: `<fraise-painter model="…/manifest.json" prompt="…">`.
+ *
+ * It shows a poster, a button and the size of the download first; nothing but the pack's small description is fetched, and
+ * no engine is started, before the visitor presses the button or the page calls `paint`. All painters of a page share one
+ * engine and one copy of the model, and paint one after the other.
+ *
+ * @tag fraise-painter
+ *
+ * @attr {string} model - Address of the pack's `manifest.json`, relative to the page.
+ * @attr {string} prompt - What to paint.
+ * @attr {string} prompt-prefix - What stands in front of every prompt; the visitor can neither see nor change it.
+ * @attr {boolean} editable - Lets the visitor change the prompt.
+ * @attr {string} manners - Manners that the visitor may choose from: identities in the pack's `words.json`, with commas between.
+ * @attr {string} negative - What to keep out of the picture.
+ * @attr {number} seed - Seed of the noise; a new one for each picture where absent.
+ * @attr {number} steps - Denoising steps, 1 to 150; the pack's recommendation where absent.
+ * @attr {number} guidance - Guidance scale, 0 to 30; the pack's recommendation where absent.
+ * @attr {number} size - Both sides of the picture in pixels; the pack's recommendation where absent.
+ * @attr {number} width - Width in pixels, where it is not `size`.
+ * @attr {number} height - Height in pixels, where it is not `size`.
+ * @attr {boolean} upscale - Makes the finished picture larger, where the pack can.
+ * @attr {"auto"|"gpu"|"cpu"} device - Where to compute; `auto` where absent. Read when painting starts.
+ * @attr {string} lang - The painter's language, `en` or `zh`; that of the nearest element with one, else the browser's.
+ *
+ * @fires {CustomEvent<Progress>} fraise-progress - How far the download is. All events bubble and cross shadow roots.
+ * @fires {CustomEvent<Step>} fraise-step - A denoising step is on the canvas.
+ * @fires {CustomEvent<Picture>} fraise-result - The picture is finished.
+ * @fires {CustomEvent<FraiseError>} fraise-error - It could not be painted. Cancelling is no error.
+ *
+ * @slot poster - What stands in the frame before the first picture, such as an `img`.
+ *
+ * @csspart frame - Around the picture.
+ * @csspart prompt - The field for the prompt, where `editable`.
+ * @csspart manners - Around the manners.
+ * @csspart manner - One manner's button.
+ * @csspart button - The button that paints or cancels.
+ * @csspart status - The line that says how far it is.
+ *
+ * @cssprop [--fraise-ink=inherit] - Colour of texts.
+ * @cssprop [--fraise-berry=#cf2450] - Colour of the button.
+ * @cssprop [--fraise-on-berry=#fff] - Colour of the button's text.
+ * @cssprop [--fraise-night=#16153a] - Background of the frame.
+ * @cssprop [--fraise-focus=#3f7fd6] - Colour of the outline around what has the focus.
+ * @cssprop [--fraise-round=0.8rem] - Radius of corners.
+ */
 export class FraisePainter extends LitElement {
   static override properties = {
     model: {},
     prompt: {},
+    promptPrefix: { attribute: "prompt-prefix" },
+    editable: { type: Boolean },
+    manners: {},
     negative: {},
     seed: { type: Number },
     steps: { type: Number },
     guidance: { type: Number },
+    size: { type: Number },
+    width: { type: Number },
+    height: { type: Number },
+    upscale: { type: Boolean },
     device: {},
     status: { state: true },
     card: { state: true },
+    offered: { state: true },
+    chosen: { state: true },
     isBusy: { state: true },
+    hasPaint: { state: true },
     canvasNumber: { state: true },
   };
 
-  static override styles = css`
-    :host {
-      display: inline-block;
-      width: 20rem;
-      max-width: 100%;
-      font-family: system-ui, sans-serif;
-      color: var(--fraise-ink, inherit);
-    }
-    :host([hidden]) {
-      display: none;
-    }
-    div {
-      aspect-ratio: 1;
-      overflow: hidden;
-      border-radius: var(--fraise-round, 0.8rem);
-      background: var(--fraise-night, #16153a);
-    }
-    canvas {
-      display: block;
-      width: 100%;
-      height: 100%;
-      object-fit: contain;
-    }
-    button {
-      width: 100%;
-      min-height: 2.75rem;
-      margin-top: 0.6rem;
-      border: 0;
-      border-radius: var(--fraise-round, 0.8rem);
-      background: var(--fraise-berry, #cf2450);
-      color: var(--fraise-on-berry, #fff);
-      font: inherit;
-      font-weight: 600;
-      cursor: pointer;
-    }
-    button:focus-visible {
-      outline: 3px solid var(--fraise-focus, #3f7fd6);
-      outline-offset: 2px;
-    }
-    p {
-      min-height: 1.4em;
-      margin: 0.4rem 0 0;
-      font-size: 0.88rem;
-      overflow-wrap: anywhere;
-    }
-  `;
+  static override styles = styles;
 
-  /** Address of the pack's `manifest.json`, relative to the page. */
+  /** `lang` has an accessor of the browser's own, so that it is only watched. */
+  static override get observedAttributes(): string[] {
+    return [...super.observedAttributes, "lang"];
+  }
+
   declare model: string;
-  /** What to paint. */
   declare prompt: string;
-  /** What to keep out of the picture. */
+  declare promptPrefix: string;
+  declare editable: boolean;
+  declare manners: string;
   declare negative: string;
-  /** Seed of the noise; a new one for each picture where absent. */
   declare seed: number | undefined;
-  /** Denoising steps; the pack's recommendation where absent. */
   declare steps: number | undefined;
-  /** Guidance scale; the pack's recommendation where absent. */
   declare guidance: number | undefined;
-  /** Where to compute; `auto` where absent. Read when painting starts. */
+  declare size: number | undefined;
+  declare width: number | undefined;
+  declare height: number | undefined;
+  declare upscale: boolean;
   declare device: DeviceChoice;
 
   private declare status: string;
   private declare card: ModelCard | null;
+  private declare offered: readonly Word[];
+  private declare chosen: Word | null;
   private declare isBusy: boolean;
+  private declare hasPaint: boolean;
   private declare canvasNumber: number;
   #run: AbortController | null = null;
   #canvasOwner: Engine | null = null;
@@ -122,21 +117,28 @@ export class FraisePainter extends LitElement {
     super();
     this.model = "";
     this.prompt = "";
+    this.promptPrefix = "";
+    this.editable = false;
+    this.manners = "";
     this.negative = "";
+    this.upscale = false;
     this.device = "auto";
     this.status = "";
     this.card = null;
+    this.offered = [];
+    this.chosen = null;
     this.isBusy = false;
+    this.hasPaint = false;
     this.canvasNumber = 0;
   }
 
   /**
    * Paints the picture, as the button does.
    *
-   * Rejects with `FraiseError`, or with `AbortError` after {@link cancel}; the events tell the same.
+   * Rejects with `FraiseError`, or with `AbortError` after `cancel`; the events tell the same.
    */
   async paint(): Promise<Picture> {
-    if (this.#run) this.cancel();
+    this.cancel();
     const run = new AbortController();
     this.#run = run;
     this.isBusy = true;
@@ -146,7 +148,7 @@ export class FraisePainter extends LitElement {
       this.#emit("fraise-result", picture);
       return picture;
     } catch (error) {
-      this.#fail(error);
+      if (this.#run === run) this.#fail(error);
       throw error;
     } finally {
       if (this.#run === run) {
@@ -166,8 +168,20 @@ export class FraisePainter extends LitElement {
     super.disconnectedCallback();
   }
 
+  override attributeChangedCallback(name: string, before: string | null, now: string | null): void {
+    super.attributeChangedCallback(name, before, now);
+    if (name === "lang") this.requestUpdate();
+  }
+
   protected override willUpdate(changes: PropertyValues): void {
     if (changes.has("model")) void this.#introduce(this.model);
+    if (changes.has("model") || changes.has("manners")) void this.#offer(this.model, this.manners);
+  }
+
+  protected override updated(): void {
+    const [width, height] = this.#sides;
+    const frame = this.renderRoot.querySelector<HTMLElement>("[part=frame]");
+    if (frame) frame.style.aspectRatio = width && height ? `${width} / ${height}` : "";
   }
 
   protected override render(): TemplateResult {
@@ -176,15 +190,48 @@ export class FraisePainter extends LitElement {
     return html`
       <div part="frame">
         ${keyed(this.canvasNumber, html`<canvas role="img" aria-label=${this.prompt || words.canvas}></canvas>`)}
+        <div class="poster" ?hidden=${this.hasPaint}><slot name="poster"></slot></div>
       </div>
+      ${this.editable ? this.#field(words) : nothing} ${this.offered.length > 0 ? this.#choices(words) : nothing}
       <button part="button" @click=${this.#press}>${this.isBusy ? words.cancel : words.generate}${size}</button>
       <p part="status" role="status">${this.status}</p>
     `;
   }
 
-  get #words(): Words {
+  #field(words: Words): TemplateResult {
+    const take = (event: Event) => (this.prompt = (event.target as HTMLTextAreaElement).value);
+    return html`<textarea
+      part="prompt"
+      rows="2"
+      aria-label=${words.prompt}
+      placeholder=${words.promptPlaceholder}
+      .value=${live(this.prompt)}
+      @input=${take}
+    ></textarea>`;
+  }
+
+  #choices(words: Words): TemplateResult {
+    const choice = (manner: Word) => html`<button
+      part="manner"
+      aria-pressed=${manner === this.chosen ? "true" : "false"}
+      @click=${() => (this.chosen = manner === this.chosen ? null : manner)}
+    >
+      ${[...manner.forms[this.#language], ...manner.forms.en, ...manner.forms.zh][0]}
+    </button>`;
+    return html`<div part="manners" role="group" aria-label=${words.manners}>${this.offered.map(choice)}</div>`;
+  }
+
+  get #language(): Language {
     const lang = this.closest<HTMLElement>("[lang]")?.lang;
-    return wordsOf(preferredLanguage([...(lang ? [lang] : []), ...navigator.languages]));
+    return preferredLanguage([...(lang ? [lang] : []), ...navigator.languages]);
+  }
+
+  get #words(): Words {
+    return wordsOf(this.#language);
+  }
+
+  get #sides(): readonly [number | undefined, number | undefined] {
+    return [this.width ?? this.size, this.height ?? this.size];
   }
 
   readonly #press = (): void => {
@@ -199,39 +246,54 @@ export class FraisePainter extends LitElement {
     if (model === this.model) this.card = card;
   }
 
+  /** Offers those of the pack's manners that the page allows, in its order. */
+  async #offer(model: string, allowed: string): Promise<void> {
+    const ids = allowed.split(",").map((id) => id.trim()).filter((id) => id !== "");
+    const known = model && ids.length > 0 ? mannersOf(await fetchVocabulary(model).catch(() => [])) : [];
+    if (model !== this.model || allowed !== this.manners) return;
+    this.offered = ids.flatMap((id) => known.find((manner) => manner.id === id) ?? []);
+    this.chosen = null;
+  }
+
   async #paint(signal: AbortSignal): Promise<Picture> {
     const words = this.#words;
     this.status = words.starting;
-    const shared = await sharedEngine(this.device);
-    const { engine } = shared;
-    if (this.#canvasOwner !== engine) {
-      this.#canvasOwner = engine;
-      this.canvasNumber += 1; // a canvas belongs to one engine for good
-    }
-    if (shared.loaded !== this.model) {
-      shared.loaded = null;
-      await engine.load(this.model, {
+    const shared = sharedEngine(this.device);
+    return shared.use(signal, async (engine) => {
+      if (this.#canvasOwner !== engine) {
+        this.#canvasOwner = engine;
+        this.canvasNumber += 1; // a canvas belongs to one engine for good
+      }
+      await shared.load(engine, this.model, {
         signal,
         onProgress: (progress) => {
           this.status = `${words.downloading}: ${words.bytesOf(formatBytes(progress.loadedBytes), formatBytes(progress.totalBytes))}`;
           this.#emit("fraise-progress", progress);
         },
       });
-      shared.loaded = this.model;
-    }
-    await this.updateComplete;
-    const canvas = this.renderRoot.querySelector("canvas") ?? undefined;
-    for await (const step of engine.generate(this.#request(), { signal, canvas })) {
-      this.status = words.stepOf(step.index + 1, step.total);
-      this.#emit("fraise-step", step);
-    }
-    return engine.last();
+      await this.updateComplete;
+      const canvas = this.renderRoot.querySelector("canvas") ?? undefined;
+      for await (const step of engine.generate(this.#request(), { signal, canvas })) {
+        this.hasPaint = true;
+        this.status = words.stepOf(step.index + 1, step.total);
+        this.#emit("fraise-step", step);
+      }
+      return engine.last();
+    });
   }
 
   #request(): GenerateRequest {
-    const { prompt, negative, steps, guidance } = this;
+    const { negative, steps, guidance, upscale } = this;
+    const [width, height] = this.#sides;
     const seed = this.seed ?? crypto.getRandomValues(new Uint32Array(1))[0];
-    return { prompt, negative: negative || undefined, seed, steps, guidance };
+    const canUpscale = (this.card?.upscaleFactor ?? null) !== null;
+    return { prompt: this.#fullPrompt, negative: negative || undefined, seed, steps, guidance, width, height, upscale: upscale && canUpscale };
+  }
+
+  get #fullPrompt(): string {
+    const text = [this.promptPrefix, this.prompt].map((part) => part.trim()).filter((part) => part !== "").join(" ");
+    if (!this.chosen || mannersIn(text, this.offered).has(this.chosen.id)) return text;
+    return toggleManner(text, this.chosen, this.offered, this.#language);
   }
 
   #fail(error: unknown): void {
@@ -241,7 +303,6 @@ export class FraisePainter extends LitElement {
       return;
     }
     const code = error instanceof FraiseError ? error.code : "Internal";
-    if (code === "Internal" || code === "DeviceLost") engines.delete(this.device);
     this.status = `${words.failedTitle}: ${words.failures[code] ?? ""} (${code})`;
     this.#emit("fraise-error", error);
   }

@@ -5,8 +5,9 @@
  * Loads and runs queue: one at a time, first come first served. A caller who wants the newest request to win aborts the
  * older one first.
  */
+import { orAborted } from "./abort";
 import { Connection } from "./connection";
-import { abortError, FraiseError, requestError } from "./errors";
+import { requestError } from "./errors";
 import type {
   CheckpointInfo,
   ConvertedModel,
@@ -305,7 +306,7 @@ export class Engine {
     });
     this.#turn = before.then(() => mine);
     try {
-      await orAborted(before, signal, () => undefined);
+      await orAborted(before, signal);
     } catch (error) {
       leave();
       throw error;
@@ -352,29 +353,6 @@ class CanvasRegistry {
     this.#ids.set(canvas, entry);
     this.#gone.register(canvas, entry);
     return entry.id;
-  }
-}
-
-/** `work`, or an `AbortError` as soon as `signal` aborts; `onAbort` is called then. */
-async function orAborted<T>(work: Promise<T>, signal: AbortSignal | undefined, onAbort: () => void): Promise<T> {
-  if (!signal) return work;
-  let stopListening: () => void = () => undefined;
-  const aborted = new Promise<never>((_resolve, reject) => {
-    const abort = () => {
-      onAbort();
-      reject(abortError());
-    };
-    if (signal.aborted) abort();
-    signal.addEventListener("abort", abort, { once: true });
-    stopListening = () => signal.removeEventListener("abort", abort);
-  });
-  try {
-    return await Promise.race([aborted, work]);
-  } catch (error) {
-    // The worker's own word for an abort, should it come first.
-    throw error instanceof FraiseError && error.code === "Cancelled" ? abortError() : error;
-  } finally {
-    stopListening();
   }
 }
 

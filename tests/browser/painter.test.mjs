@@ -1,0 +1,154 @@
+// The element on other people's pages: plain, in React and in Vue; the examples in www/examples are what is tested.
+import assert from "node:assert/strict";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, beforeEach, test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { launchChromium } from "./browsers.mjs";
+import { openSite, piecesIn } from "./site.mjs";
+
+const TIMEOUT = { timeout: 300_000 };
+const EXAMPLES = new URL("../../www/examples/", import.meta.url).pathname;
+const DIST = new URL("../../dist/", import.meta.url);
+const require = createRequire(new URL("../../www/package.json", import.meta.url));
+
+let site;
+let browser;
+let folder;
+
+before(async () => {
+  site = await openSite();
+  browser = await launchChromium();
+  folder = await mkdtemp(join(tmpdir(), "fraise-examples-"));
+  site.files["/examples/plain.html"] = join(EXAMPLES, "plain.html");
+});
+after(async () => {
+  await browser?.close();
+  await site?.close();
+  if (folder) await rm(folder, { recursive: true });
+});
+beforeEach(() => {
+  site.log.length = 0;
+});
+
+/** A page on which nothing of the studio is kept. */
+async function open(path) {
+  const opened = await browser.newPage({ serviceWorkers: "block" });
+  await opened.page.goto(site.url + path);
+  return opened;
+}
+
+/** Puts an example together as its owner would, and serves it beside the site. */
+async function bundle(name) {
+  const { build } = await import(pathToFileURL(require.resolve("vite")));
+  const { default: vue } = await import(pathToFileURL(require.resolve("@vitejs/plugin-vue")));
+  const outDir = join(folder, name);
+  const plugins = [vue({ template: { compilerOptions: { isCustomElement: (tag) => tag === "fraise-painter" } } })];
+  await build({ configFile: false, logLevel: "error", root: join(EXAMPLES, name), base: "./", plugins, build: { outDir } });
+  for (const file of await readdir(outDir, { recursive: true })) site.files[`/examples/${name}/${file}`] = join(outDir, file);
+  site.files[`/examples/${name}/`] = join(outDir, "index.html");
+}
+
+/** What a painter's shadow holds, as text. */
+const shown = (page, selector) => page.evaluate((wanted) => document.querySelector(wanted).shadowRoot.textContent, selector);
+const isOfEngine = (path) => /\.(bin|wasm)$|\/worker-/.test(path);
+
+test("a painter element downloads nothing before the click and tells what it does", TIMEOUT, async () => {
+  const { page, problems, close } = await open("widget.html");
+  await page.waitForFunction(() => document.querySelector("fraise-painter")?.shadowRoot?.textContent.includes("MB"));
+  assert.deepEqual(site.log.filter(isOfEngine), []);
+  await page.evaluate(() => {
+    window.heard = [];
+    for (const name of ["progress", "step", "result", "error"]) {
+      document.addEventListener(`fraise-${name}`, (event) => {
+        window.heard.push(name);
+        if (name === "result") window.resultBytes = event.detail.blob.size;
+      });
+    }
+  });
+  await page.locator("fraise-painter button").click();
+  await page.waitForFunction(() => window.heard.includes("result") || window.heard.includes("error"), null, { timeout: 300_000 });
+  const heard = await page.evaluate(() => window.heard);
+  assert.deepEqual([...new Set(heard)], ["progress", "step", "result"]);
+  assert.equal(heard.filter((name) => name === "step").length, 2);
+  assert.ok((await page.evaluate(() => window.resultBytes)) > 1000);
+  assert.deepEqual(problems, []);
+  await close();
+});
+
+test("importing the package registers nothing and starts nothing", TIMEOUT, async () => {
+  const { page, close } = await open("manners/"); // no page, but of this origin
+  const names = await page.evaluate(async (url) => Object.keys(await import(url)), `${site.url}fraise.js`);
+  assert.ok(names.includes("Engine") && names.includes("FraisePainter"), String(names));
+  assert.equal(await page.evaluate(() => customElements.get("fraise-painter")), undefined);
+  assert.deepEqual(site.log.filter(isOfEngine), []);
+  assert.equal(page.workers().length, 0);
+  await close();
+});
+
+test("two painters on a page: one engine, one download, each as its attributes say", TIMEOUT, async () => {
+  const { page, problems, close } = await open("examples/plain.html");
+  const painters = ["#postcard", "#plain"].map((id) => page.locator(id));
+  await page.waitForFunction(() => document.querySelector("#postcard").shadowRoot?.querySelectorAll("[part=manner]").length === 2);
+  assert.match(await shown(page, "#plain"), /开始画/, "its own language");
+  await page.evaluate(() => document.querySelector("#plain").setAttribute("lang", "en"));
+  await page.waitForFunction(() => document.querySelector("#plain").shadowRoot.textContent.includes("Generate"));
+  const look = await painters[0].locator("[part=button]").evaluate((button) => {
+    const { backgroundColor, borderRadius } = getComputedStyle(button);
+    return [backgroundColor, borderRadius, getComputedStyle(button.getRootNode().querySelector("[part=status]")).fontStyle];
+  });
+  assert.deepEqual(look, ["rgb(10, 102, 64)", "4px", "italic"], "custom properties and parts");
+  assert.ok(await painters[0].locator("img").isVisible(), "the poster");
+  assert.deepEqual(site.log.filter(isOfEngine), []);
+
+  await page.evaluate(() => {
+    window.made = {};
+    document.addEventListener("fraise-result", ({ target, detail }) => (window.made[target.id] = detail.request));
+  });
+  await painters[0].locator("textarea").fill("a lighthouse");
+  await painters[0].locator("[part=manner]", { hasText: "ink" }).click();
+  for (const painter of painters) await painter.locator("[part=button]").click();
+  await page.waitForFunction(() => window.made.postcard && window.made.plain, null, { timeout: 200_000 });
+  const { postcard, plain } = await page.evaluate(() => window.made);
+  assert.match(postcard.prompt, /^a postcard of a lighthouse, .*ink/);
+  assert.equal(postcard.steps, 4);
+  assert.deepEqual([plain.prompt, plain.width, plain.height], ["a cat in the snow", 128, 128]);
+  assert.equal(page.workers().length, 1, "one engine");
+  assert.equal(new Set(piecesIn(site.log)).size, piecesIn(site.log).length, "one download");
+  assert.equal(await painters[0].locator("img").isVisible(), false);
+  assert.deepEqual(problems, []);
+  await close();
+});
+
+for (const name of ["react", "vue"]) {
+  test(`a painter in ${name}: properties in, events out`, TIMEOUT, async () => {
+    await bundle(name);
+    const { page, problems, close } = await open(`examples/${name}/`);
+    await page.locator("#prompt").fill("a red fish");
+    await page.locator("fraise-painter [part=button]").click();
+    await page.locator("#made").waitFor({ timeout: 200_000 });
+    assert.match(await page.locator("#made").textContent(), /^a red fish, \d+ x \d+$/);
+    assert.deepEqual(problems, []);
+    await close();
+  });
+}
+
+test("the custom-elements manifest says what the element has", TIMEOUT, async () => {
+  const { modules } = JSON.parse(await readFile(new URL("custom-elements.json", DIST)));
+  const [element] = modules[0].declarations;
+  const named = (list) => list.map(({ name }) => name).sort();
+  const { page, close } = await open("examples/plain.html");
+  await page.waitForFunction(() => customElements.get("fraise-painter"));
+  const [attributes, parts] = await page.evaluate(() => {
+    const inside = [...document.querySelectorAll("fraise-painter")].flatMap(({ shadowRoot }) => [...shadowRoot.querySelectorAll("[part]")]);
+    return [[...customElements.get("fraise-painter").observedAttributes].sort(), [...new Set(inside.map((part) => part.getAttribute("part")))].sort()];
+  });
+  assert.equal(element.tagName, "fraise-painter");
+  assert.deepEqual(named(element.attributes), attributes);
+  assert.deepEqual(named(element.cssParts).filter((part) => !/^manner/.test(part)), parts.filter((part) => !/^manner/.test(part)));
+  assert.deepEqual(named(element.members.filter(({ kind }) => kind === "method")), ["cancel", "paint"]);
+  assert.deepEqual(named(element.events), ["fraise-error", "fraise-progress", "fraise-result", "fraise-step"]);
+  await close();
+});
