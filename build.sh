@@ -129,7 +129,7 @@ build() {
 
 # dist/ is stale when any source is newer than the page in it.
 is_built() {
-  [[ -f dist/index.html ]] && [[ -z "$(find crate www/src www/public www/index.html www/vite.config.ts models \
+  [[ -f dist/index.html ]] && [[ -z "$(find crate www/src www/public www/index.html www/embed.html www/vite.config.ts models \
     Cargo.lock -newer dist/index.html -type f -not -path 'models/training/*' -not -path 'www/src/wasm/*' -print -quit)" ]]
 }
 

@@ -44,7 +44,7 @@ const VULKAN_DRIVERS = {
 const GPU_FAULT = /validation|wgpu|webgpu|GPU ?(Validation|OutOfMemory|Internal)Error|uncaptured/i;
 
 /** Console text of something that the page's security policy forbids. */
-const POLICY_FAULT = /Content Security Policy|Refused to (load|connect|execute|apply)/i;
+const POLICY_FAULT = /Content Security Policy|requires '?Trusted|Refused to (load|connect|execute|apply)/i;
 
 /** Names of Chromium's own startup trouble, not of the page's doing. */
 const HARMLESS = /No available adapters|external Instance reference|powerPreference option is currently ignored/i;

@@ -1,4 +1,5 @@
 /** The studio page's entry. */
+import "./trusted-types";
 import "./app/theme.css";
 import * as fraise from "./engine/index";
 import { BatchGrid } from "./app/batch-grid";
