@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use clap::{Args, ValueEnum};
 use fraise_engine::picture::{Picture, PictureInfo};
-use fraise_engine::pipeline::Pipeline;
-use fraise_engine::request::{EffectiveRequest, PromptSyntax, Request};
+use fraise_engine::pipeline::{Origin, Pipeline};
+use fraise_engine::request::{EffectiveRequest, PromptSyntax, Request, StartPicture, Variation};
 use fraise_engine::store::Sha2Digest;
 use fraise_engine::{Error, Result};
 use futures::StreamExt;
@@ -19,6 +19,7 @@ use safetensors::{Dtype, SafeTensors};
 use crate::device::DeviceKind;
 use crate::folder::{FolderStore, read_bounded, write_whole};
 use crate::output::{self, mebibytes};
+use crate::upscale::read_png;
 
 /// Where the picture goes when neither `-o` nor `--save` says.
 const DEFAULT_OUT: &str = "fraise.png";
@@ -55,6 +56,24 @@ pub struct GenerateArguments {
     /// Height in pixels [default: the pack's]
     #[arg(long, value_name = "H")]
     height: Option<u32>,
+    /// Start from this picture, a PNG, scaled and cut to the size
+    #[arg(long, value_name = "FILE.png")]
+    image: Option<PathBuf>,
+    /// How much of the schedule is run from --image, 0 to 1 [default: 0.6]
+    #[arg(long, value_name = "S", requires = "image")]
+    strength: Option<f64>,
+    /// Where --image is painted anew, a PNG: white; where it is kept: black
+    #[arg(long, value_name = "FILE.png", requires = "image")]
+    mask: Option<PathBuf>,
+    /// Make opposite edges fit together
+    #[arg(long)]
+    tiling: bool,
+    /// Another seed, towards whose noise that of --seed is turned
+    #[arg(long, value_name = "N", requires = "variation_strength")]
+    variation_seed: Option<u64>,
+    /// How far it is turned, 0 to 1
+    #[arg(long, value_name = "S", requires = "variation_seed")]
+    variation_strength: Option<f64>,
     /// Start from the tensor `init_latents` [1, C, h, w] of this file instead of the seed's noise
     #[arg(long, value_name = "F.safetensors")]
     init_latents: Option<PathBuf>,
@@ -108,7 +127,8 @@ pub async fn run(arguments: &GenerateArguments) -> Result<()> {
     };
     let pipeline = Rc::new(Pipeline::load(&manifest, &store, &Sha2Digest, &device, &mut on_progress).await?);
     bar.finish_and_clear();
-    let request = pipeline.resolve(&request(arguments))?;
+    let wanted = request(arguments)?;
+    let request = pipeline.resolve(&wanted)?;
     for cut in &request.truncated {
         output::print_note(&format!(
             "the {} is too long by {} tokens; not painted: {}",
@@ -118,10 +138,17 @@ pub async fn run(arguments: &GenerateArguments) -> Result<()> {
     if request.upscale {
         pipeline.load_upscaler(&manifest, &store, &Sha2Digest).await?;
     }
+    let start = match &wanted.start {
+        Some(picture) => {
+            pipeline.load_encoder(&manifest, &store, &Sha2Digest).await?;
+            Some(pipeline.start(picture, &request)?)
+        }
+        None => None,
+    };
     let latents = arguments.init_latents.as_deref().map(|path| init_latents(path, &device)).transpose()?;
     let loaded = started.elapsed();
 
-    let painted = paint(&pipeline, &request, latents, arguments.save.is_some()).await?;
+    let painted = paint(&pipeline, &request, Origin { latents, start }, arguments.save.is_some()).await?;
     let picture = Picture::read(painted.image.clone()).await?;
     let painting = started.elapsed() - loaded;
     let mut written = Vec::new();
@@ -139,8 +166,17 @@ pub async fn run(arguments: &GenerateArguments) -> Result<()> {
     output::print(&summary(&written, size_px, &request, &pipeline, [loaded, painting]))
 }
 
-fn request(arguments: &GenerateArguments) -> Request {
-    Request {
+fn request(arguments: &GenerateArguments) -> Result<Request> {
+    let picture = |argument, path| Picture::from_png(&read_png(argument, path)?);
+    let start = match &arguments.image {
+        Some(image) => Some(StartPicture {
+            image: picture("--image", image)?,
+            mask: arguments.mask.as_deref().map(|mask| picture("--mask", mask)).transpose()?,
+        }),
+        None => None,
+    };
+    let variation = arguments.variation_seed.zip(arguments.variation_strength);
+    Ok(Request {
         prompt: arguments.prompt.clone(),
         negative: arguments.negative.clone(),
         seed: arguments.seed,
@@ -151,7 +187,11 @@ fn request(arguments: &GenerateArguments) -> Request {
         sampler: arguments.sampler.clone(),
         prompt_syntax: arguments.prompt_syntax.into(),
         upscale: arguments.upscale,
-    }
+        start,
+        strength: arguments.strength,
+        tiling: arguments.tiling,
+        variation: variation.map(|(seed, strength)| Variation { seed, strength }),
+    })
 }
 
 /// What a run leaves on the device.
@@ -165,15 +205,17 @@ struct Painted {
 async fn paint(
     pipeline: &Rc<Pipeline>,
     request: &EffectiveRequest,
-    latents: Option<Tensor<4>>,
+    origin: Origin,
     keep_steps: bool,
 ) -> Result<Painted> {
     let bar = output::steps_bar(u64::from(request.steps), "painting");
-    let mut stream = pin!(pipeline.generate_from(request.clone(), latents));
+    let start = origin.start.clone();
+    let mut stream = pin!(pipeline.generate_from(request.clone(), origin));
     let mut steps = Vec::new();
     let mut last = None;
     while let Some(step) = stream.next().await {
         let step = step?;
+        bar.set_length(u64::from(step.total));
         bar.set_position(u64::from(step.index) + 1);
         if keep_steps {
             steps.push(step.latents.clone());
@@ -182,7 +224,8 @@ async fn paint(
     }
     bar.finish_and_clear();
     let final_latents = last.ok_or_else(|| Error::request("steps", "the sampler made no step"))?;
-    Ok(Painted { image: pipeline.finish(final_latents.clone(), request)?, final_latents, steps })
+    let image = pipeline.finish(final_latents.clone(), request, start.as_ref())?;
+    Ok(Painted { image, final_latents, steps })
 }
 
 impl Painted {

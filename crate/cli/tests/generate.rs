@@ -51,7 +51,11 @@ impl Workplace {
 
 /// The arguments of a run of tests/parity/goldens/index.json, and its golden file.
 fn golden_run(name: &str) -> (Vec<String>, PathBuf) {
-    let index: Value = serde_json::from_slice(&fs::read(goldens().join("index.json")).unwrap()).unwrap();
+    golden_run_of("index.json", name)
+}
+
+fn golden_run_of(index: &str, name: &str) -> (Vec<String>, PathBuf) {
+    let index: Value = serde_json::from_slice(&fs::read(goldens().join(index)).unwrap()).unwrap();
     let run = index["cases"].as_array().unwrap().iter().find(|case| case["name"] == name).unwrap();
     let argument = |(key, value): (&String, &Value)| {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -169,6 +173,65 @@ fn a_picture_is_made_larger_while_painting_or_later() {
     assert_eq!(tensor(&saved, "image").0, [1, 3, 64, 64]);
 }
 
+/// The arguments of a run of start_index.json, its start picture and mask written as PNGs, and its golden file.
+fn started_run(name: &str, workplace: &Workplace) -> (Vec<String>, Vec<u8>) {
+    let (mut arguments, golden) = golden_run_of("start_index.json", name);
+    let golden = fs::read(golden).unwrap();
+    for (tensor_name, argument) in [("start_picture", "--image"), ("mask", "--mask")] {
+        if SafeTensors::deserialize(&golden).unwrap().tensor(tensor_name).is_ok() {
+            let path = workplace.path(&format!("{tensor_name}.png"));
+            fs::write(&path, picture(&tensor(&golden, tensor_name)).to_png(None).unwrap()).unwrap();
+            arguments.extend([argument.to_owned(), path]);
+        }
+    }
+    (arguments, golden)
+}
+
+/// Planes in [0, 1], [1, 3, height, width], as a picture.
+fn picture((shape, values): &(Vec<usize>, Vec<f32>)) -> Picture {
+    let [height, width] = [shape[2], shape[3]];
+    let plane = width * height;
+    let rgb = (0..plane * 3).map(|i| (values[i % 3 * plane + i / 3] * 255.0).round() as u8).collect();
+    Picture { width: width as u32, height: height as u32, rgb }
+}
+
+#[test]
+fn a_run_from_a_picture_is_diffusers_run() {
+    let workplace = Workplace::new("tiny_sd");
+    for name in ["run_start_euler", "run_mask_ddim"] {
+        let (arguments, golden) = started_run(name, &workplace);
+        let found = workplace.saved(&text(&arguments));
+        for name in ["steps", "final_latents", "image"] {
+            assert_close(&found, &golden, name, 1e-4);
+        }
+    }
+}
+
+#[test]
+fn tiling_and_variations_are_saved_with_the_picture() {
+    let workplace = Workplace::new("tiny_sd");
+    let path = workplace.path("out.png");
+    let small = ["--prompt", "p", "--steps", "1", "--width", "32", "--height", "32", "-o", &path];
+    let options = ["--tiling", "--variation-seed", "7", "--variation-strength", "0.25"];
+    let output = workplace.generate(&[&small[..], &options[..]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let request = fraise_engine::picture::read_info(&fs::read(&path).unwrap()).unwrap().request;
+    assert!(request.tiling);
+    assert_eq!(request.variation.map(|variation| (variation.seed, variation.strength)), Some((7, 0.25)));
+    let refusals: [(&[&str], &str); 5] = [
+        (&["--strength", "0.5"], "arguments"),
+        (&["--mask", &path], "arguments"),
+        (&["--variation-seed", "1"], "arguments"),
+        (&["--image", "/nowhere.png"], "--image"),
+        (&["--image", &path, "--strength", "2"], "strength"),
+    ];
+    for (arguments, field) in refusals {
+        let output = workplace.generate(&[&small[..], arguments].concat());
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert!(line.starts_with(&format!("error[Request]: request field `{field}`: ")), "{arguments:?}: {line}");
+    }
+}
+
 #[test]
 fn pictures_are_ranked_by_a_prompt() {
     let workplace = Workplace::new("tiny_flow");
@@ -176,12 +239,8 @@ fn pictures_are_ranked_by_a_prompt() {
     let golden = fs::read(goldens().join("tiny_flow/golden/tiny_flow_scorer.safetensors")).unwrap();
     let (_, scores) = tensor(&golden, "scores");
     let pictures = [0, 1].map(|index| {
-        let (shape, values) = tensor(&golden, &format!("picture_{index}"));
-        let [height, width] = [shape[2], shape[3]];
-        let plane = width * height;
-        let rgb = (0..plane * 3).map(|i| (values[i % 3 * plane + i / 3] * 255.0).round() as u8).collect();
         let path = workplace.path(&format!("{index}.png"));
-        let picture = Picture { width: width as u32, height: height as u32, rgb };
+        let picture = picture(&tensor(&golden, &format!("picture_{index}")));
         fs::write(&path, picture.to_png(None).unwrap()).unwrap();
         path
     });

@@ -1,9 +1,10 @@
-//! Between latents and pixels: here the tiny autoencoder, in `kl` the KL autoencoder's decoder, in `patch` the default
-//! model's.
+//! Between latents and pixels: here the tiny autoencoder, in `kl` and `kl_encoder` the KL autoencoder, in `patch` the
+//! default model's.
 //!
 //! Source: diffusers 0.42.1 `AutoencoderTiny`; Madebyollin, "TAESD" (2023).
 
 mod kl;
+mod kl_encoder;
 mod patch;
 
 use burn::tensor::Tensor;
@@ -12,13 +13,13 @@ use serde::Deserialize;
 use crate::{
     Error, Result,
     bands::Bands,
-    kernels::Conv2dShape,
+    kernels::{Border, Conv2dShape},
     layers::{Activation, Conv2d},
-    limits::piece_bytes,
     weights::Scope,
 };
 
 pub use kl::{AutoencoderKlConfig, KlDecoder, TILE_LATENTS};
+pub use kl_encoder::KlEncoder;
 pub use patch::{AutoencoderPatchConfig, PatchDecoder, PatchEncoder};
 
 /// Most resolution levels of an autoencoder.
@@ -178,14 +179,6 @@ enum TinyLayer {
 }
 
 impl TinyLayer {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        match self {
-            Self::Conv(conv) => conv.forward(x),
-            Self::Block(block) => block.forward(Bands::within_limits(x)).join(),
-            Self::Activation(activation) => activation.forward(x),
-        }
-    }
-
     fn forward_bands(&self, x: Bands) -> Bands {
         match self {
             Self::Conv(conv) => x.conv(conv, None, |y, _| y),
@@ -220,14 +213,13 @@ pub struct TinyDecoder {
 impl TinyDecoder {
     /// # Shapes
     /// Scaled latents [B, latent_channels, h, w] → pixels in about [−1, 1], [B, 3, H, W].
-    pub fn forward(&self, latents: Tensor<4>) -> Tensor<4> {
-        let band_bytes = piece_bytes(&latents);
-        self.forward_in_bands(latents, band_bytes)
+    pub fn forward(&self, latents: Tensor<4>, border: Border) -> Tensor<4> {
+        self.forward_bands(Bands::within_limits(latents).bordered(border))
     }
 
-    /// As [`TinyDecoder::forward`], with no feature map in pieces larger than `band_bytes`. Exact.
-    pub fn forward_in_bands(&self, latents: Tensor<4>, band_bytes: usize) -> Tensor<4> {
-        let x = Bands::new((latents / 3.0).tanh() * 3.0, band_bytes);
+    /// As [`TinyDecoder::forward`], of latents that say in how large bands, and what is beyond their edges. Exact.
+    pub fn forward_bands(&self, latents: Bands) -> Tensor<4> {
+        let x = latents.map(|latents| (latents / 3.0).tanh() * 3.0);
         let pixels = self.layers.iter().fold(x, |x, layer| layer.forward_bands(x));
         pixels.join() * 2.0 - 1.0
     }
@@ -243,6 +235,7 @@ impl TinyEncoder {
     /// # Shapes
     /// Pixels in [−1, 1], [B, 3, H, W] → scaled latents [B, latent_channels, h, w].
     pub fn forward(&self, pixels: Tensor<4>) -> Tensor<4> {
-        self.layers.iter().fold((pixels + 1.0) / 2.0, |x, layer| layer.forward(x))
+        let x = Bands::within_limits((pixels + 1.0) / 2.0);
+        self.layers.iter().fold(x, |x, layer| layer.forward_bands(x)).join()
     }
 }

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use burn::tensor::Tensor;
 
-use crate::kernels::{self, GroupNorm, Moments, Padding};
+use crate::kernels::{self, Border, Conv2dShape, GroupNorm, Moments, Padding};
 use crate::layers::Conv2d;
 use crate::limits::piece_bytes;
 
@@ -22,6 +22,8 @@ pub struct Bands {
     first_row: usize,
     /// Size that no band, and no temporary copy of one, should exceed.
     band_bytes: usize,
+    /// What convolutions find beyond the map's edges.
+    border: Border,
 }
 
 /// What happens to a convolution's input on its way into it.
@@ -36,7 +38,12 @@ pub struct NormSilu<'a> {
 impl Bands {
     /// A map of one tensor, whose successors are cut where one would exceed `band_bytes`.
     pub fn new(map: Tensor<4>, band_bytes: usize) -> Self {
-        Self { bands: VecDeque::from([map]), first_row: 0, band_bytes }
+        Self { bands: VecDeque::from([map]), first_row: 0, band_bytes, border: Border::Zeros }
+    }
+
+    /// The map, with something else beyond its edges.
+    pub fn bordered(self, border: Border) -> Self {
+        Self { border, ..self }
     }
 
     /// As [`Bands::new`], by the limits of the map's device.
@@ -47,8 +54,7 @@ impl Bands {
 
     /// The map as one tensor.
     pub fn join(self) -> Tensor<4> {
-        let mut bands = Vec::from(self.bands);
-        if bands.len() == 1 { bands.swap_remove(0) } else { Tensor::cat(bands, 2) }
+        stacked(Vec::from(self.bands))
     }
 
     /// Batch, channels, rows (dropped ones included) and columns.
@@ -59,7 +65,7 @@ impl Bands {
 
     /// An empty map of the same limit, to be filled from the top.
     fn successor(&self) -> Self {
-        Self { bands: VecDeque::new(), first_row: 0, band_bytes: self.band_bytes }
+        Self { bands: VecDeque::new(), first_row: 0, band_bytes: self.band_bytes, border: self.border }
     }
 
     /// Rows of the map, which must not have been dropped.
@@ -76,7 +82,24 @@ impl Bands {
             }
             start += height;
         }
-        if parts.len() == 1 { parts.swap_remove(0) } else { Tensor::cat(parts, 2) }
+        stacked(parts)
+    }
+
+    /// As [`Bands::rows`], which may lie beyond the edges where there are `ends`, the first and the last rows of a map that
+    /// goes on at its other end.
+    fn rows_around(&self, start: isize, end: isize, ends: Option<&[Tensor<4>; 2]>) -> Tensor<4> {
+        let height = self.dims()[2] as isize;
+        let mut parts = vec![self.rows(start.max(0) as usize..end.min(height) as usize)];
+        if let Some([first, last]) = ends {
+            let (above, below, held) = ((-start).max(0) as usize, (end - height).max(0) as usize, last.dims()[2]);
+            if above > 0 {
+                parts.insert(0, last.clone().narrow(2, held - above, above));
+            }
+            if below > 0 {
+                parts.push(first.clone().narrow(2, 0, below));
+            }
+        }
+        stacked(parts)
     }
 
     /// Drops bands that end at or above `row`.
@@ -93,7 +116,7 @@ impl Bands {
         if moments.len() == 1 { moments.swap_remove(0) } else { kernels::combine(moments) }
     }
 
-    /// A convolution of stride 1 and "same" size over the map, doubled in size if the layer's shape says so.
+    /// A convolution over the map, doubled or halved in size if the layer's shape says so.
     ///
     /// Consumes the map from the top. `finish` gets each finished band and the rows of the result that it holds.
     pub fn conv(
@@ -103,23 +126,36 @@ impl Bands {
         mut finish: impl FnMut(Tensor<4>, Range<usize>) -> Tensor<4>,
     ) -> Self {
         let [batch, channels, height, width] = self.dims();
-        let (enlarge, halo) = (conv.shape().enlarge, conv.shape().kernel / 2);
-        let row_bytes = batch * channels.max(conv.outputs()) * (width * enlarge + 2 * halo) * size_of::<f32>();
-        let most = (self.band_bytes / row_bytes).saturating_sub(2 * halo) / enlarge;
-        let count = height.div_ceil(most.max(1));
+        let Conv2dShape { kernel, stride, padding, enlarge } = conv.shape();
+        let out_height = (height * enlarge + padding.0 + padding.1 - kernel) / stride + 1;
+        let row_bytes =
+            batch * channels.max(conv.outputs()) * (width * enlarge + padding.0 + padding.1) * size_of::<f32>();
+        // The result is cut where a row of the map begins.
+        let most = (self.band_bytes / row_bytes + stride).saturating_sub(kernel) / (enlarge * stride);
+        let units = out_height / enlarge;
+        let count = units.div_ceil(most.max(1));
+        let halo = padding.0.max(padding.1).min(height);
+        let wraps = halo > 0 && count > 1 && self.border == Border::Circular;
+        let ends = wraps.then(|| [self.rows(0..halo), self.rows(height - halo..height)]);
         let mut result = self.successor();
+        // In rows of the enlarged map, those beyond its edges included.
+        let row_of = |unit: usize| (unit * enlarge * stride) as isize - padding.0 as isize;
+        let scale = enlarge as isize;
         for index in 0..count {
-            let (start, end) = (height * index / count, height * (index + 1) / count);
-            let (above, below) = (start.min(halo), (height - end).min(halo));
-            let mut x = self.rows(start - above..end + below);
-            self.release_above(end - halo.min(end));
+            let (start, end) = (units * index / count, units * (index + 1) / count);
+            let (from, to) = (row_of(start), row_of(end) + kernel as isize - stride as isize);
+            let (mut first, mut last) = (from.div_euclid(scale), -(-to).div_euclid(scale));
+            if ends.is_none() {
+                (first, last) = (first.max(0), last.min(height as isize));
+            }
+            let mut x = self.rows_around(first, last, ends.as_ref());
+            self.release_above(row_of(end).div_euclid(scale).max(0) as usize);
             if let Some(NormSilu { norm, moments }) = before {
                 x = kernels::normalize(x, moments, norm, true);
             }
-            let side = |present: usize| halo as isize - (present * enlarge) as isize;
-            let sides = halo as isize;
-            let padding = Padding { rows: (side(above), side(below)), columns: (sides, sides) };
-            let y = conv.forward_padded(kernels::pad(x, enlarge, padding));
+            let columns = (padding.0 as isize, padding.1 as isize);
+            let padding = Padding { rows: (first * scale - from, to - last * scale), columns };
+            let y = conv.forward_padded(kernels::pad(x, enlarge, padding, self.border));
             result.bands.push_back(finish(y, start * enlarge..end * enlarge));
         }
         result
@@ -137,6 +173,13 @@ impl Bands {
         conv.forward(self.rows(rows)) + result
     }
 
+    /// Applies a function to the map as one tensor.
+    pub fn whole(self, function: impl FnOnce(Tensor<4>) -> Tensor<4>) -> Self {
+        let mut result = self.successor();
+        result.bands.push_back(function(self.join()));
+        result
+    }
+
     /// Applies a function of single elements to every band.
     pub fn map(mut self, function: impl Fn(Tensor<4>) -> Tensor<4>) -> Self {
         let mut result = self.successor();
@@ -146,4 +189,9 @@ impl Bands {
         }
         result
     }
+}
+
+/// Maps one above the other; one alone is not copied.
+fn stacked(mut parts: Vec<Tensor<4>>) -> Tensor<4> {
+    if parts.len() == 1 { parts.swap_remove(0) } else { Tensor::cat(parts, 2) }
 }

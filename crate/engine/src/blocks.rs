@@ -8,7 +8,7 @@ use burn::tensor::{Tensor, activation};
 use crate::{
     Result,
     bands::{Bands, NormSilu},
-    kernels::{self, AttentionShape, Conv2dShape, GroupNorm, Padding},
+    kernels::{self, AttentionShape, Border, Conv2dShape, GroupNorm, Padding},
     layers::{Conv2d, LayerNorm, Linear, group_norm, upsample_nearest},
     limits::piece_bytes,
     weights::Scope,
@@ -66,11 +66,6 @@ impl ResnetBlock2D {
 
     /// # Shapes
     /// `x` [B, inputs, H, W], `time` [1 or B, time_channels] already activated → [B, outputs, H, W].
-    pub fn forward(&self, x: Tensor<4>, time: Option<&Tensor<2>>) -> Tensor<4> {
-        self.forward_bands(Bands::within_limits(x), time).join()
-    }
-
-    /// As [`ResnetBlock2D::forward`], band by band.
     pub fn forward_bands(&self, mut x: Bands, time: Option<&Tensor<2>>) -> Bands {
         let shift = self.time_emb_proj.as_ref().zip(time).map(|(projection, time)| {
             let shift = projection.forward(time.clone());
@@ -264,8 +259,8 @@ impl Downsample2D {
 
     /// # Shapes
     /// [B, C, H, W] → [B, C, H/2, W/2].
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.conv.forward(x)
+    pub fn forward_bands(&self, x: Bands) -> Bands {
+        x.conv(&self.conv, None, |y, _| y)
     }
 }
 
@@ -284,13 +279,13 @@ impl Upsample2D {
 
     /// # Shapes
     /// [B, C, H, W] → [B, C, size[0], size[1]].
-    pub fn forward(&self, x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+    pub fn forward(&self, x: Tensor<4>, size: [usize; 2], border: Border) -> Tensor<4> {
         let [_, _, height, width] = x.dims();
         match size == [height * 2, width * 2] {
-            true => self.forward_bands(Bands::within_limits(x)).join(),
+            true => self.forward_bands(Bands::within_limits(x).bordered(border)).join(),
             false => {
                 let x = upsample_nearest(x, size);
-                self.conv.forward_padded(kernels::pad(x, 1, Padding::square(Conv2dShape::SAME.padding)))
+                self.conv.forward_padded(kernels::pad(x, 1, Padding::square(Conv2dShape::SAME.padding), border))
             }
         }
     }

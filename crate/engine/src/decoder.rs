@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::autoencoder::{
     AutoencoderKlConfig, AutoencoderPatchConfig, AutoencoderTinyConfig, KlDecoder, PatchDecoder, TinyDecoder,
 };
+use crate::kernels::Border;
 use crate::pack::Manifest;
 use crate::weights::Weights;
 use crate::{Error, Result};
@@ -53,11 +54,11 @@ impl Decoder {
     ///
     /// # Shapes
     /// [B, C, h, w] → [B, 3, H, W], pixels in [0, 1].
-    pub fn forward(&self, latents: Tensor<4>, most_bytes: u64) -> Tensor<4> {
+    pub fn forward(&self, latents: Tensor<4>, most_bytes: u64, border: Border) -> Tensor<4> {
         let pixels = match self {
-            Self::Tiny(decoder, config) => decoder.forward(latents / config.scaling_factor),
-            Self::Kl(decoder, config) => decoder.forward_within(latents / config.scaling_factor, most_bytes),
-            Self::Patch(decoder, config) => decoder.forward(latents / config.scaling_factor),
+            Self::Tiny(decoder, config) => decoder.forward(latents / config.scaling_factor, border),
+            Self::Kl(decoder, config) => decoder.forward_within(latents / config.scaling_factor, most_bytes, border),
+            Self::Patch(decoder, config) => decoder.forward(latents / config.scaling_factor, border),
         };
         (pixels / 2.0 + 0.5).clamp(0.0, 1.0)
     }
@@ -70,19 +71,19 @@ impl Decoder {
     ///
     /// # Shapes
     /// [B, C, h, w] → [B, 3, H, W], pixels in [0, 1].
-    pub fn preview(&self, latents: Tensor<4>, most_bytes: u64) -> Tensor<4> {
+    pub fn preview(&self, latents: Tensor<4>, most_bytes: u64, border: Border) -> Tensor<4> {
         let [_, _, height, width] = latents.dims();
         let square = match self {
             Self::Tiny(..) | Self::Patch(..) => 1,
             Self::Kl(..) => preview_square([height, width]),
         };
         if square == 1 {
-            return self.forward(latents, most_bytes);
+            return self.forward(latents, most_bytes, border);
         }
         let small = module::avg_pool2d(latents, AvgPoolOptions::new([square; 2]));
         let size = [height, width].map(|side| side * self.scale_px() as usize);
         let options = InterpolateOptions::new(InterpolateMode::Bilinear).with_align_corners(false);
-        module::interpolate(self.forward(small, most_bytes), options.with_output_size(size)).clamp(0.0, 1.0)
+        module::interpolate(self.forward(small, most_bytes, border), options.with_output_size(size)).clamp(0.0, 1.0)
     }
 
     /// Channels of the latents.

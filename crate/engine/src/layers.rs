@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::{
     Result,
-    kernels::{self, Conv2dShape, GroupNorm},
+    kernels::{self, Border, Conv2dShape, GroupNorm},
     weights::{Scope, Weight},
 };
 
@@ -84,7 +84,12 @@ impl Conv2d {
     /// # Shapes
     /// [B, inputs, H, W] → [B, outputs, H', W'].
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        kernels::conv2d(x, &self.weight, self.bias.as_ref(), self.shape)
+        self.forward_beyond(x, Border::Zeros)
+    }
+
+    /// As [`Conv2d::forward`], with something else beyond the edges.
+    pub fn forward_beyond(&self, x: Tensor<4>, border: Border) -> Tensor<4> {
+        kernels::conv2d(x, &self.weight, self.bias.as_ref(), self.shape, border)
     }
 
     /// As [`Conv2d::forward`], of an input that is already enlarged and padded.

@@ -10,6 +10,7 @@ pub mod blocks;
 pub mod conditioning;
 pub mod convert;
 pub mod decoder;
+pub mod encoder;
 pub mod error;
 pub mod kernels;
 pub mod layers;

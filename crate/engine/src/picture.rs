@@ -1,12 +1,15 @@
 //! A finished picture: read back from the device, and saved as a PNG that says how it was made.
 
 mod pixels;
+mod resize;
 
 use burn::tensor::{DType, Tensor};
 use png::text_metadata::ITXtChunk;
 use serde::{Deserialize, Serialize};
 
-use crate::request::{EffectiveRequest, MAX_SIDE_PX, Request, RequestLimits};
+pub(crate) use resize::bilinear;
+
+use crate::request::{EffectiveRequest, MAX_SIDE_PX, Request, RequestLimits, check_fraction};
 use crate::{Error, Result};
 
 /// Longest PNG whose settings are read, in bytes.
@@ -174,9 +177,13 @@ fn check(info: &PictureInfo) -> Result<()> {
         sampler: request.sampler.clone(),
         prompt_syntax: request.prompt_syntax,
         upscale: request.upscale,
+        tiling: request.tiling,
+        variation: request.variation,
+        ..Request::default()
     }
-    .resolve(&limits)
-    .map(|_| ())
+    .resolve(&limits)?;
+    // What it was started from is not in the file.
+    request.strength.map_or(Ok(()), |strength| check_fraction("strength", strength))
 }
 
 /// The settings as AUTOMATIC1111 words them: prompt, negative prompt, then one line of `Key: value` pairs. `Size` is what
@@ -193,6 +200,15 @@ fn parameters(info: &PictureInfo, width_px: u32) -> String {
     }
     text += &format!("CFG scale: {}, Seed: {}, ", request.guidance, request.seed);
     text += &format!("Size: {}x{}, Model: {}, ", request.width, request.height, info.model);
+    if let Some(variation) = request.variation {
+        text += &format!("Variation seed: {}, Variation seed strength: {}, ", variation.seed, variation.strength);
+    }
+    if let Some(strength) = request.strength {
+        text += &format!("Denoising strength: {strength}, ");
+    }
+    if request.tiling {
+        text += "Tiling: True, ";
+    }
     if request.upscale {
         let factor = f64::from(width_px) / f64::from(request.width);
         text += &format!("Hires upscale: {factor}, Hires upscaler: SRVGGNetCompact, ");
@@ -229,7 +245,7 @@ mod tests {
     use burn::tensor::{Device, TensorData};
 
     use super::*;
-    use crate::request::PromptSyntax;
+    use crate::request::{PromptSyntax, Variation};
 
     fn request(prompt: &str) -> EffectiveRequest {
         EffectiveRequest {
@@ -243,6 +259,10 @@ mod tests {
             sampler: Some("euler_a".into()),
             prompt_syntax: PromptSyntax::A1111,
             upscale: false,
+            strength: None,
+            masked: false,
+            tiling: false,
+            variation: None,
             truncated: Vec::new(),
         }
     }
@@ -308,6 +328,28 @@ mod tests {
         let foreign = larger.to_png(None).unwrap();
         assert_eq!(read_info(&foreign).map_err(|error| error.code()), Err("Request"));
         assert!(String::from_utf8_lossy(&foreign).contains("digitalsourcetype/algorithmicallyEnhanced"));
+    }
+
+    #[test]
+    fn how_a_picture_was_begun_is_saved_and_held_to_its_bounds() {
+        let begun = EffectiveRequest {
+            strength: Some(0.5),
+            masked: true,
+            tiling: true,
+            variation: Some(Variation { seed: u64::MAX, strength: 0.25 }),
+            ..request("p")
+        };
+        let bytes = png(&picture(), begun.clone());
+        assert_eq!(read_info(&bytes).unwrap().request, begun);
+        let settings = "Model: fraise-1, Variation seed: 18446744073709551615, Variation seed strength: 0.25, \
+                        Denoising strength: 0.5, Tiling: True, Version";
+        assert!(String::from_utf8_lossy(&bytes).contains(settings));
+        for bad in [
+            EffectiveRequest { strength: Some(1.5), ..begun.clone() },
+            EffectiveRequest { variation: Some(Variation { seed: 1, strength: -1.0 }), ..begun },
+        ] {
+            assert_eq!(read_info(&png(&picture(), bad)).map_err(|error| error.code()), Err("Request"));
+        }
     }
 
     fn png_with(width: u32, add: impl FnOnce(&mut png::Encoder<&mut Vec<u8>>)) -> Vec<u8> {

@@ -6,9 +6,11 @@
 //! Source: Rombach et al. (2022); Ho and Salimans, "Classifier-free diffusion guidance" (2022); diffusers 0.42.1
 //! `StableDiffusionPipeline`.
 
+mod loading;
 #[cfg(feature = "parity")]
 mod modules;
 mod optional;
+mod start;
 
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
@@ -16,13 +18,19 @@ use std::rc::Rc;
 use burn::tensor::{Device, Tensor, TensorData};
 use futures::{Stream, stream};
 
+pub use start::Start;
+
+use loading::{Loading, check_widths, comes_with};
+
 use crate::{
     Error, Result,
     conditioning::{Conditioning, Negative, TextConditioner},
     decoder::Decoder,
+    encoder::{self, Encoder},
+    kernels::Border,
     limits::DeviceLimits,
-    loader::{Phase, Progress, load_component},
-    noise::NoiseStream,
+    loader::Progress,
+    noise::{NoiseStream, slerp},
     pack::{Manifest, Recommended},
     request::{EffectiveRequest, Request, RequestLimits},
     requirements::{ModelShape, Requirements},
@@ -42,6 +50,9 @@ pub struct Pipeline {
     unet_config: UNet2DConditionConfig,
     decoder: Decoder,
     preview_decoder: Option<Decoder>,
+    encoder: OnceCell<Encoder>,
+    /// Whether the pack has an encoder at all.
+    can_encode: bool,
     upscaler: OnceCell<Upscaler>,
     scorer: OnceCell<Scorer>,
     scheduler: SchedulerConfig,
@@ -128,6 +139,8 @@ impl Pipeline {
             unet_config,
             decoder,
             preview_decoder,
+            encoder: OnceCell::new(),
+            can_encode: manifest.components.contains_key(encoder::COMPONENT),
             upscaler,
             scorer: OnceCell::new(),
             scheduler,
@@ -161,6 +174,12 @@ impl Pipeline {
         if effective.upscale {
             needs.check_upscaling()?;
         }
+        if effective.strength.is_some() {
+            if !self.can_encode {
+                return Err(encoder::missing());
+            }
+            needs.check_encoding()?;
+        }
         let negative = effective.negative.as_ref().filter(|_| self.is_guided(&effective));
         let texts = [("prompt", &effective.prompt)].into_iter().chain(negative.map(|text| ("negative", text)));
         for (field, text) in texts {
@@ -172,16 +191,16 @@ impl Pipeline {
     /// Paints: a stream of steps, each computed when it is asked for. Dropping the stream cancels the run and frees
     /// what it holds on the device.
     pub fn generate(self: &Rc<Self>, request: EffectiveRequest) -> impl Stream<Item = Result<Step>> + 'static {
-        self.generate_from(request, None)
+        self.generate_from(request, Origin::default())
     }
 
-    /// As [`Pipeline::generate`], from given initial latents ~ N(0, 1), [1, C, h, w], instead of the seed's.
+    /// As [`Pipeline::generate`], from more than the seed's noise.
     pub fn generate_from(
         self: &Rc<Self>,
         request: EffectiveRequest,
-        latents: Option<Tensor<4>>,
+        origin: Origin,
     ) -> impl Stream<Item = Result<Step>> + 'static {
-        let start = (Rc::clone(self), request, latents);
+        let start = (Rc::clone(self), request, origin);
         stream::try_unfold(Progression::Start(Box::new(start)), |progression| async move {
             let mut run = match progression {
                 Progression::Start(start) => Box::new(Run::new(start.0, &start.1, start.2)?),
@@ -195,8 +214,8 @@ impl Pipeline {
     ///
     /// # Shapes
     /// [1, C, h, w] → [1, 3, H, W], pixels in [0, 1].
-    pub fn decode(&self, latents: Tensor<4>) -> Tensor<4> {
-        self.decoder.forward(latents, self.shape.decoding_bytes(&self.device_limits))
+    pub fn decode(&self, latents: Tensor<4>, border: Border) -> Tensor<4> {
+        self.decoder.forward(latents, self.shape.decoding_bytes(&self.device_limits), border)
     }
 
     /// A quick look at unfinished latents: by the preview decoder where the pack has one, else as
@@ -204,9 +223,9 @@ impl Pipeline {
     ///
     /// # Shapes
     /// [1, C, h, w] → [1, 3, H, W], pixels in [0, 1]; H and W are the preview decoder's own.
-    pub fn preview(&self, latents: Tensor<4>) -> Tensor<4> {
+    pub fn preview(&self, latents: Tensor<4>, border: Border) -> Tensor<4> {
         let decoder = self.preview_decoder.as_ref().unwrap_or(&self.decoder);
-        decoder.preview(latents, self.shape.decoding_bytes(&self.device_limits))
+        decoder.preview(latents, self.shape.decoding_bytes(&self.device_limits), border)
     }
 
     fn sampler(&self, request: &EffectiveRequest) -> Result<Box<dyn Sampler>> {
@@ -216,6 +235,32 @@ impl Pipeline {
     /// Whether each step needs a prediction without the prompt; consistency models are guided by an embedding instead.
     fn is_guided(&self, request: &EffectiveRequest) -> bool {
         request.guidance > 1.0 && self.unet_config.time_cond_proj_dim.is_none()
+    }
+
+    /// The noise that a run begins with: the given one, or the seed's, on the way to its variation's.
+    fn initial_noise(
+        &self,
+        request: &EffectiveRequest,
+        given: Option<Tensor<4>>,
+        stream: &mut NoiseStream,
+    ) -> Result<Tensor<4>> {
+        let [height, width] = [request.height, request.width].map(|side| (side / self.limits.scale_px) as usize);
+        let shape = [1, self.unet_config.in_channels, height, width];
+        match given {
+            Some(latents) if latents.dims() == shape => Ok(latents),
+            Some(latents) => {
+                let reason = format!("have shape {:?}, this size needs {shape:?}", latents.dims());
+                Err(Error::request("init_latents", reason))
+            }
+            None => {
+                let mut values = stream.normal(shape.iter().product());
+                if let Some(variation) = request.variation {
+                    let other = NoiseStream::new(variation.seed).normal(values.len());
+                    values = slerp(&values, &other, variation.strength);
+                }
+                Ok(Tensor::from_data(TensorData::new(values, shape), &self.device))
+            }
+        }
     }
 
     /// What the UNet is told in every step of a run: of [negative; prompt] where it is guided, else of [prompt].
@@ -233,84 +278,22 @@ impl Pipeline {
         let [height, width] = [f64::from(request.height), f64::from(request.width)];
         let time_ids = [height, width, 0.0, 0.0, height, width];
         let added_embedding = pooled.and_then(|pooled| self.unet.added_embedding(pooled, time_ids));
-        Ok(Conditions { context, guidance_embedding, added_embedding })
+        Ok(Conditions { context, guidance_embedding, added_embedding, border: request.border() })
     }
 }
 
-/// Whether the pack has a component that it could paint without, and brings it along.
-fn comes_with(component: &str, manifest: &Manifest) -> bool {
-    manifest.components.get(component).is_some_and(|component| !component.optional)
-}
-
-/// Refuses parts that do not belong together.
-fn check_widths(
-    conditioner: &TextConditioner,
-    unet: &UNet2DConditionConfig,
-    decoders: [Option<&Decoder>; 2],
-) -> Result<()> {
-    for (name, decoder) in ["vae_decoder", "preview_decoder"].into_iter().zip(decoders) {
-        if decoder.is_some_and(|decoder| decoder.latent_channels() != unet.in_channels) {
-            let field = format!("components.{name}.config.latent_channels");
-            return Err(Error::manifest(field, "differs from the UNet's in_channels"));
-        }
-    }
-    if conditioner.context_width() != unet.context_width() {
-        let field = "components.unet.config.cross_attention_dim";
-        return Err(Error::manifest(field, "differs from the text encoder's width"));
-    }
-    if conditioner.pooled_width() != unet.pooled_width() {
-        let field = "components.unet.config.projection_class_embeddings_input_dim";
-        return Err(Error::manifest(field, "does not fit the width of the second text encoder's projection"));
-    }
-    Ok(())
-}
-
-/// Loads one module after the other, and adds up what they weigh.
-struct Loading<'a, S, D> {
-    manifest: &'a Manifest,
-    host: (&'a S, &'a D, &'a Device),
-    on_progress: &'a mut dyn FnMut(Progress),
-    loaded_bytes: u64,
-    memory: MemoryReport,
-}
-
-impl<'a, S: Store, D: Digest> Loading<'a, S, D> {
-    fn new(manifest: &'a Manifest, host: (&'a S, &'a D, &'a Device), on_progress: &'a mut dyn FnMut(Progress)) -> Self {
-        let more = ["preview_decoder", upscaler::COMPONENT].into_iter().filter(|name| comes_with(name, manifest));
-        let names = TextConditioner::components(manifest).iter().copied().chain(["unet", "vae_decoder"]).chain(more);
-        let pack_bytes = names.map(|name| manifest.component(name).map_or(0, |component| component.bytes)).sum();
-        let memory = MemoryReport { pack_bytes, device_bytes: 0 };
-        let mut loading = Self { manifest, host, on_progress, loaded_bytes: 0, memory };
-        loading.report();
-        loading
-    }
-
-    async fn module<M>(&mut self, name: &str, init: impl FnOnce(&mut Weights) -> Result<M>) -> Result<M> {
-        let (store, digest, device) = self.host;
-        let mut weights = load_component(self.manifest, name, store, digest, device).await?;
-        let device_bytes = weights.device_bytes();
-        let module = init(&mut weights)?;
-        weights.finish()?;
-        self.add(name, device_bytes);
-        Ok(module)
-    }
-
-    /// Counts a component that is done.
-    fn add(&mut self, name: &str, device_bytes: u64) {
-        self.memory.device_bytes += device_bytes;
-        self.loaded_bytes += self.manifest.component(name).map_or(0, |component| component.bytes);
-        self.report();
-    }
-
-    fn report(&mut self) {
-        let (loaded_bytes, total_bytes) = (self.loaded_bytes, self.memory.pack_bytes);
-        (self.on_progress)(Progress { phase: Phase::Upload, loaded_bytes, total_bytes });
-    }
+/// What a run begins with besides its request.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// Noise ~ N(0, 1), [1, C, h, w], instead of the seed's and its variation's.
+    pub latents: Option<Tensor<4>>,
+    /// The start picture, where the request has a strength.
+    pub start: Option<Start>,
 }
 
 /// Where a run is between two polls of its stream.
 enum Progression {
-    Start(Box<(Rc<Pipeline>, EffectiveRequest, Option<Tensor<4>>)>),
+    Start(Box<(Rc<Pipeline>, EffectiveRequest, Origin)>),
     Running(Box<Run>),
 }
 
@@ -325,32 +308,37 @@ struct Run {
     /// Whether the device has room for both predictions at once.
     in_one_pass: bool,
     noise: NoiseStream,
+    /// What the run began with, and the noise that it was given.
+    start: Option<(Start, Tensor<4>)>,
     sample: Tensor<4>,
+    /// Evaluation at which the run began, and the next.
+    begin: usize,
     index: usize,
 }
 
 impl Run {
-    fn new(pipeline: Rc<Pipeline>, request: &EffectiveRequest, latents: Option<Tensor<4>>) -> Result<Self> {
-        let sampler = pipeline.sampler(request)?;
+    fn new(pipeline: Rc<Pipeline>, request: &EffectiveRequest, origin: Origin) -> Result<Self> {
+        let mut sampler = pipeline.sampler(request)?;
         let guidance = pipeline.is_guided(request).then_some(request.guidance);
         let conditions = pipeline.conditions(request)?;
-        let scale = pipeline.limits.scale_px;
-        let shape =
-            [1, pipeline.unet_config.in_channels, (request.height / scale) as usize, (request.width / scale) as usize];
         let mut noise = NoiseStream::new(request.seed);
-        let latents = match latents {
-            Some(latents) if latents.dims() == shape => latents,
-            Some(latents) => {
-                return Err(Error::request(
-                    "init_latents",
-                    format!("have shape {:?}, this size needs {shape:?}", latents.dims()),
-                ));
+        let initial = pipeline.initial_noise(request, origin.latents, &mut noise)?;
+        let (begin, sample, start) = match (origin.start, request.strength) {
+            (None, None) => (0, initial * sampler.init_noise_sigma(), None),
+            (Some(start), Some(strength)) => {
+                let begin = sampler.begin_after(sampler::skipped_steps(request.steps as usize, strength))?;
+                let begin = begin.min(sampler.timesteps().len().saturating_sub(1));
+                // What is painted anew altogether need not remember what was there.
+                let sample = match start.is_masked() && strength == 1.0 {
+                    true => initial.clone() * sampler.init_noise_sigma(),
+                    false => sampler.add_noise(start.latents.clone(), initial.clone(), begin),
+                };
+                (begin, sample, Some((start, initial)))
             }
-            None => draw(&mut noise, shape, &pipeline.device),
+            _ => return Err(Error::request("image", "a start picture and a strength go together")),
         };
-        let sample = latents * sampler.init_noise_sigma();
         let in_one_pass = pipeline.requirements(request.width, request.height).fits_batch(2);
-        Ok(Self { pipeline, sampler, conditions, guidance, in_one_pass, noise, sample, index: 0 })
+        Ok(Self { pipeline, sampler, conditions, guidance, in_one_pass, noise, start, sample, begin, index: begin })
     }
 
     /// Computes the next step, or `None` after the last.
@@ -361,12 +349,18 @@ impl Run {
         let output = self.predict(input, timestep);
         let (shape, device) = (self.sample.dims(), &self.pipeline.device);
         let noise = &mut self.noise;
-        let stepped = self.sampler.step(output, index, self.sample.clone(), &mut || draw(noise, shape, device));
-        self.sample = stepped.prev_sample;
+        let mut stepped = self.sampler.step(output, index, self.sample.clone(), &mut || draw(noise, shape, device));
         self.index += 1;
+        let total = self.sampler.timesteps().len();
+        if let Some((start, noise)) = &self.start {
+            let keep = |sample, index| start.keep(sample, noise, index, self.sampler.as_ref());
+            stepped.prev_sample = keep(stepped.prev_sample, self.index);
+            stepped.pred_original_sample = keep(stepped.pred_original_sample, total);
+        }
+        self.sample = stepped.prev_sample;
         Some(Step {
-            index: index as u32,
-            total: self.sampler.timesteps().len() as u32,
+            index: (index - self.begin) as u32,
+            total: (total - self.begin) as u32,
             latents: self.sample.clone(),
             denoised: stepped.pred_original_sample,
         })

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::kernels::Border;
+use crate::picture::Picture;
 use crate::{Error, Result};
 
 /// Longest prompt accepted, in bytes. Far above any text encoder's context; bounds the tokenizer's work.
@@ -12,6 +14,8 @@ pub const MAX_STEPS: u32 = 150;
 pub const MAX_GUIDANCE: f64 = 30.0;
 /// Largest picture side accepted, in pixels.
 pub const MAX_SIDE_PX: u32 = 2048;
+/// How much of the schedule is run from a start picture where the caller does not say.
+pub const DEFAULT_STRENGTH: f64 = 0.6;
 
 /// How a prompt is read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +38,25 @@ pub struct Truncated {
     pub tokens: usize,
     /// What they say, in lower case.
     pub text: String,
+}
+
+/// A picture to start from instead of noise alone, of any size; see [`crate::pipeline::Start`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct StartPicture {
+    /// The picture.
+    pub image: Picture,
+    /// Where it is painted anew: white; where it is kept: black; greys blend.
+    pub mask: Option<Picture>,
+}
+
+/// Another seed, and how far the noise goes from the request's own to that seed's.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Variation {
+    /// The other seed.
+    pub seed: u64,
+    /// 0 for the request's own noise, 1 for the other seed's.
+    pub strength: f64,
 }
 
 /// A request for one picture. Fields left out take the pack's recommendation.
@@ -61,6 +84,16 @@ pub struct Request {
     pub prompt_syntax: PromptSyntax,
     /// Whether the finished picture goes through the pack's upscaler, and so becomes larger than `width` x `height`.
     pub upscale: bool,
+    /// What to start from instead of noise alone.
+    #[serde(skip)]
+    pub start: Option<StartPicture>,
+    /// How much of the schedule is run from the start picture, 0 to 1; [`DEFAULT_STRENGTH`] where absent. At least one
+    /// step is run.
+    pub strength: Option<f64>,
+    /// Whether opposite edges of the picture fit together.
+    pub tiling: bool,
+    /// Noise on the way to another seed's.
+    pub variation: Option<Variation>,
 }
 
 /// What a pack recommends and requires of a request.
@@ -104,9 +137,28 @@ pub struct EffectiveRequest {
     /// Whether the picture was made larger by the pack's upscaler; `width` and `height` are those before.
     #[serde(default)]
     pub upscale: bool,
+    /// How much of the schedule was run from a start picture, where there was one.
+    #[serde(default)]
+    pub strength: Option<f64>,
+    /// Whether a mask said which part of the start picture to paint anew.
+    #[serde(default)]
+    pub masked: bool,
+    /// Whether opposite edges of the picture fit together.
+    #[serde(default)]
+    pub tiling: bool,
+    /// The other seed that the noise went towards.
+    #[serde(default)]
+    pub variation: Option<Variation>,
     /// What of `prompt` and `negative` the text encoder has no room for; mostly nothing.
     #[serde(default)]
     pub truncated: Vec<Truncated>,
+}
+
+impl EffectiveRequest {
+    /// What convolutions find beyond the picture's edges.
+    pub fn border(&self) -> Border {
+        if self.tiling { Border::Circular } else { Border::Zeros }
+    }
 }
 
 impl Request {
@@ -127,6 +179,9 @@ impl Request {
         if !(0.0..=MAX_GUIDANCE).contains(&guidance) {
             return Err(Error::request("guidance", format!("{guidance} is outside 0 to {MAX_GUIDANCE}")));
         }
+        if let Some(variation) = self.variation {
+            check_fraction("variation.strength", variation.strength)?;
+        }
         Ok(EffectiveRequest {
             prompt: self.prompt.clone(),
             negative: self.negative.clone(),
@@ -138,8 +193,30 @@ impl Request {
             sampler: self.sampler.clone(),
             prompt_syntax: self.prompt_syntax,
             upscale: self.upscale,
+            strength: self.strength()?,
+            masked: self.start.as_ref().is_some_and(|start| start.mask.is_some()),
+            tiling: self.tiling,
+            variation: self.variation,
             truncated: Vec::new(),
         })
+    }
+
+    fn strength(&self) -> Result<Option<f64>> {
+        let strength = match (&self.start, self.strength) {
+            (None, None) => return Ok(None),
+            (None, Some(_)) => return Err(Error::request("strength", "needs an `image` to start from")),
+            (Some(_), strength) => strength.unwrap_or(DEFAULT_STRENGTH),
+        };
+        check_fraction("strength", strength)?;
+        Ok(Some(strength))
+    }
+}
+
+/// Refuses what is outside 0 to 1.
+pub(crate) fn check_fraction(field: &str, value: f64) -> Result<()> {
+    match (0.0..=1.0).contains(&value) {
+        true => Ok(()),
+        false => Err(Error::request(field, format!("{value} is outside 0 to 1"))),
     }
 }
 
@@ -175,10 +252,24 @@ mod tests {
         let request = Request { prompt: "a strawberry".into(), seed: 7, ..Request::default() };
         let effective = request.resolve(&LIMITS).unwrap();
         assert_eq!((effective.steps, effective.guidance, effective.width, effective.seed), (12, 3.0, 128, 7));
+        assert_eq!((effective.strength, effective.masked), (None, false));
+        let image = Picture { width: 1, height: 1, rgb: vec![0; 3] };
+        let start = Some(StartPicture { mask: Some(image.clone()), image });
+        let effective = Request { start, ..request }.resolve(&LIMITS).unwrap();
+        assert_eq!((effective.strength, effective.masked), (Some(DEFAULT_STRENGTH), true));
+    }
+
+    #[test]
+    fn settings_from_before_start_pictures_are_read() {
+        let old =
+            r#"{"prompt":"p","negative":null,"seed":1,"steps":2,"guidance":1.0,"width":8,"height":8,"sampler":null}"#;
+        let request: EffectiveRequest = serde_json::from_str(old).unwrap();
+        assert_eq!((request.strength, request.masked, request.tiling, request.variation), (None, false, false, None));
     }
 
     #[test]
     fn names_the_field_out_of_range() {
+        let start = Some(StartPicture { image: Picture { width: 1, height: 1, rgb: vec![0; 3] }, mask: None });
         let cases = [
             (Request { steps: Some(0), ..Request::default() }, "steps"),
             (Request { steps: Some(151), ..Request::default() }, "steps"),
@@ -187,6 +278,13 @@ mod tests {
             (Request { width: Some(130), ..Request::default() }, "width"),
             (Request { height: Some(4096), ..Request::default() }, "height"),
             (Request { prompt: "x".repeat(MAX_PROMPT_BYTES + 1), ..Request::default() }, "prompt"),
+            (Request { strength: Some(0.5), ..Request::default() }, "strength"),
+            (Request { start: start.clone(), strength: Some(1.1), ..Request::default() }, "strength"),
+            (Request { start: start.clone(), strength: Some(f64::NAN), ..Request::default() }, "strength"),
+            (
+                Request { variation: Some(Variation { seed: 1, strength: -0.1 }), ..Request::default() },
+                "variation.strength",
+            ),
         ];
         for (request, expected) in cases {
             match request.resolve(&LIMITS) {

@@ -174,6 +174,19 @@ impl Requirements {
         check(&self.limits, self.decoding(), self.weights_bytes)
     }
 
+    /// Whether the device can encode a start picture of this size. That takes no more than decoding it whole, whose maps are
+    /// as large and more, and is not done in tiles.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLimit`] naming the limit that is too low.
+    pub fn check_encoding(&self) -> Result<()> {
+        let (needed, available) = (self.whole_decoding.live_bytes, decoding_bytes(&self.limits, self.weights_bytes));
+        if needed > available {
+            return Err(Error::DeviceLimit { limit: "memory".into(), needed, available });
+        }
+        check(&self.limits, self.whole_decoding, self.weights_bytes)
+    }
+
     /// Whether the device can make a picture of this size larger.
     ///
     /// # Errors

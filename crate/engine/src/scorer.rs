@@ -5,7 +5,6 @@
 //!
 //! Source: Radford et al., "Learning transferable visual models from natural language supervision" (2021), section 2.3.
 
-mod resize;
 mod vision;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -15,7 +14,7 @@ use crate::{
     layers::Linear,
     loader::load_component,
     pack::Manifest,
-    picture::Picture,
+    picture::{Picture, bilinear},
     store::{Digest, Store},
     text_encoder::ClipTextConfig,
     weights::Weights,
@@ -93,7 +92,7 @@ impl Scorer {
     /// A picture's pixels in [0, 1] at the size that the model sees, [3, image_size, image_size].
     pub fn pixels(&self, picture: &Picture) -> Vec<f32> {
         let (size, side) = ([picture.height as usize, picture.width as usize], self.vision.image_size());
-        picture.planes().iter().flat_map(|plane| resize::bilinear(plane, size, [side, side])).collect()
+        picture.planes().iter().flat_map(|plane| bilinear(plane, size, [side, side])).collect()
     }
 
     /// How well each picture fits the prompt of that pooled state, [1, text width]: the cosine, in [−1, 1].

@@ -7,6 +7,8 @@
 
 use burn::tensor::{Tensor, TensorData};
 
+use crate::kernels::{self, Border, Padding};
+
 /// How a picture is cut into tiles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tiles {
@@ -32,8 +34,21 @@ impl Tiles {
         height > self.side || width > self.side
     }
 
-    /// Decodes latents [B, C, h, w] to pixels [B, 3, H, W] by `decode`, which does the same for one tile.
-    pub fn decode(self, latents: Tensor<4>, decode: impl Fn(Tensor<4>) -> Tensor<4>) -> Tensor<4> {
+    /// Decodes latents [B, C, h, w] to pixels [B, 3, H, W] by `decode`, which does the same for one tile. With a circular
+    /// border the latents are continued on all sides by as much as tiles overlap, and the pixels cut again.
+    pub fn decode(self, latents: Tensor<4>, border: Border, decode: impl Fn(Tensor<4>) -> Tensor<4>) -> Tensor<4> {
+        if border == Border::Zeros {
+            return self.decode_bounded(latents, decode);
+        }
+        let [_, _, height, width] = latents.dims();
+        let margin = (self.side / 4).min(height).min(width);
+        let around = Padding::square((margin, margin));
+        let pixels = self.decode_bounded(kernels::pad(latents, 1, around, border), decode);
+        let [from, tall, wide] = [margin, height, width].map(|latents| latents * self.scale);
+        pixels.narrow(2, from, tall).narrow(3, from, wide)
+    }
+
+    fn decode_bounded(self, latents: Tensor<4>, decode: impl Fn(Tensor<4>) -> Tensor<4>) -> Tensor<4> {
         let [_, _, height, width] = latents.dims();
         let mut above: Vec<Tensor<4>> = Vec::new();
         let mut rows = Vec::new();

@@ -10,8 +10,9 @@ use burn::tensor::{Tensor, activation};
 
 use crate::{
     Result,
+    bands::Bands,
     blocks::{Downsample2D, ResnetBlock2D, ResnetNorm, Transformer2DModel, TransformerShape, Upsample2D},
-    kernels::{self, Conv2dShape, GroupNorm},
+    kernels::{self, Border, Conv2dShape, GroupNorm},
     layers::{Conv2d, group_norm},
     weights::Scope,
 };
@@ -132,6 +133,8 @@ pub struct Conditions {
     pub guidance_embedding: Option<Tensor<2>>,
     /// What [`UNet2DCondition::added_embedding`] gives, [B, 4·first width].
     pub added_embedding: Option<Tensor<2>>,
+    /// What convolutions find beyond the edges.
+    pub border: Border,
 }
 
 impl Conditions {
@@ -141,6 +144,7 @@ impl Conditions {
             context: self.context.clone().narrow(0, index, 1),
             guidance_embedding: self.guidance_embedding.clone(),
             added_embedding: self.added_embedding.clone().map(|added| added.narrow(0, index, 1)),
+            border: self.border,
         }
     }
 }
@@ -199,7 +203,8 @@ impl UNet2DCondition {
     /// # Shapes
     /// `sample` [B, in_channels, h, w], `timestep` in the scheduler's training units → [B, out_channels, h, w].
     pub fn forward(&self, sample: Tensor<4>, timestep: f64, conditions: &Conditions) -> Tensor<4> {
-        let context = &conditions.context;
+        let (context, border) = (&conditions.context, conditions.border);
+        let bands = |x| Bands::within_limits(x).bordered(border);
         let time = self.time_embedding.forward(timestep, conditions.guidance_embedding.as_ref(), &sample.device());
         let time = match &conditions.added_embedding {
             Some(added) => time + added.clone(),
@@ -207,13 +212,13 @@ impl UNet2DCondition {
         };
         let time = activation::silu(time); // shared by all resnets
         let layer = |(resnet, transformer): &Layer, x: Tensor<4>| {
-            let x = resnet.forward(x, Some(&time));
+            let x = resnet.forward_bands(bands(x), Some(&time)).join();
             match transformer {
                 Some(transformer) => transformer.forward(x, context),
                 None => x,
             }
         };
-        let mut x = self.conv_in.forward(sample);
+        let mut x = self.conv_in.forward_beyond(sample, border);
         let mut skips = vec![x.clone()];
         for block in &self.down_blocks {
             for pair in &block.layers {
@@ -221,14 +226,14 @@ impl UNet2DCondition {
                 skips.push(x.clone());
             }
             if let Some(downsampler) = &block.downsampler {
-                x = downsampler.forward(x);
+                x = downsampler.forward_bands(bands(x)).join();
                 skips.push(x.clone());
             }
         }
         if let Some(mid) = &self.mid_block {
-            x = mid.resnet_0.forward(x, Some(&time));
+            x = mid.resnet_0.forward_bands(bands(x), Some(&time)).join();
             x = mid.attention.forward(x, context);
-            x = mid.resnet_1.forward(x, Some(&time));
+            x = mid.resnet_1.forward_bands(bands(x), Some(&time)).join();
         }
         for block in &self.up_blocks {
             for pair in &block.layers {
@@ -239,9 +244,9 @@ impl UNet2DCondition {
             }
             if let (Some(upsampler), Some(skip)) = (&block.upsampler, skips.last()) {
                 let [_, _, height, width] = skip.dims();
-                x = upsampler.forward(x, [height, width]);
+                x = upsampler.forward(x, [height, width], border);
             }
         }
-        self.conv_out.forward(kernels::group_norm(x, &self.conv_norm_out, true))
+        self.conv_out.forward_beyond(kernels::group_norm(x, &self.conv_norm_out, true), border)
     }
 }

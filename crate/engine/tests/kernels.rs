@@ -9,7 +9,7 @@ mod common;
 
 use burn::tensor::{Device, Tensor};
 use common::{Random, StoredWeight, difference, gpu, read, tensor};
-use fraise_engine::kernels::{self, AttentionShape, Conv2dShape, GroupNorm};
+use fraise_engine::kernels::{self, AttentionShape, Border, Conv2dShape, GroupNorm};
 use fraise_engine::weights::{Scheme, Weight};
 
 const TOLERANCE: f32 = 1e-5;
@@ -105,10 +105,13 @@ fn conv2d_equals_its_twin() {
             let bias = if round % 3 == 0 { Vec::new() } else { random.values(outputs) };
             let stored =
                 StoredWeight::random(scheme, &[outputs, channels, geometry.kernel, geometry.kernel], &mut random);
-            let what = format!("conv2d {scheme:?} {geometry:?} [{batch}, {channels}, {height}, {width}] -> {outputs}");
+            let border = if round % 2 == 0 { Border::Zeros } else { Border::Circular };
+            let what = format!(
+                "conv2d {scheme:?} {geometry:?} {border:?} [{batch}, {channels}, {height}, {width}] -> {outputs}"
+            );
             check(&what, |device| {
                 let x = tensor(&x, [batch, channels, height, width], device);
-                read(kernels::conv2d(x, &stored.load(device), optional_bias(&bias, device).as_ref(), *geometry))
+                read(kernels::conv2d(x, &stored.load(device), optional_bias(&bias, device).as_ref(), *geometry, border))
             });
         }
     }
@@ -121,7 +124,7 @@ fn conv2d_takes_views_of_tensors() {
     let x = random.values(3 * 32 * 5 * 7);
     check("1x1 conv2d of a transposed slice", |device| {
         let x = tensor(&x, [3, 7, 5, 32], device).slice([1..3, 0..7, 1..4, 0..32]).permute([0, 3, 2, 1]);
-        read(kernels::conv2d(x, &stored.load(device), None, Conv2dShape::POINTWISE))
+        read(kernels::conv2d(x, &stored.load(device), None, Conv2dShape::POINTWISE, Border::Zeros))
     });
 }
 

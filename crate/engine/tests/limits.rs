@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Tensor};
 use common::{Random, StoredWeight, difference, gpu, read, small_gpu, tensor};
 use fraise_engine::autoencoder::{AutoencoderKlConfig, AutoencoderTinyConfig, KlDecoder, TinyDecoder};
-use fraise_engine::kernels::{self, AttentionShape, Conv2dShape};
+use fraise_engine::bands::Bands;
+use fraise_engine::kernels::{self, AttentionShape, Border, Conv2dShape};
 use fraise_engine::pack::{TensorInfo, TensorSink};
 use fraise_engine::parity::{self, Case, Kind};
 use fraise_engine::weights::{Scheme, Weights, WeightsBuilder};
@@ -76,7 +77,7 @@ fn cut_weights_give_the_same_numbers() {
                 let y = kernels::linear(tensor(&x, [7, 64], &device), &weight, Some(&bias));
                 let image = tensor(&image, [2, 32, 5, 6], &device);
                 let bias = bias.narrow(0, 0, 27);
-                let z = kernels::conv2d(image, &kernel, Some(&bias), Conv2dShape::SAME);
+                let z = kernels::conv2d(image, &kernel, Some(&bias), Conv2dShape::SAME, Border::Zeros);
                 ([weight.parts.len(), kernel.parts.len()], [read(y), read(z)].concat())
             };
             let (one, whole) = forward([u64::MAX; 2]);
@@ -123,22 +124,33 @@ fn bands_give_the_whole_picture() {
         println!("{what}: {:.1e}", error / scale);
         assert!(error <= 3e-6 * scale, "{what}: {error:e} where the scale is {scale:e}");
     };
-    let latents = random.values(4 * 9 * 7);
+    let (latents, image) = (random.values(4 * 9 * 7), random.values(3 * 18 * 14));
     for device in devices() {
         let latents = || tensor(&latents, [1, 4, 9, 7], &device);
-        for folder in ["tiny_lcm/vae", "kl_decoder_without_attention"] {
-            let decoder = kl_decoder(folder, u64::MAX, &device);
-            let whole = decoder.forward_in_bands(latents(), usize::MAX);
+        for border in [Border::Zeros, Border::Circular] {
+            let bands = |band_bytes: usize| Bands::new(latents(), band_bytes).bordered(border);
+            for folder in ["tiny_lcm/vae", "kl_decoder_without_attention"] {
+                let decoder = kl_decoder(folder, u64::MAX, &device);
+                for band_bytes in [1, 9_000, 25_000] {
+                    let what = format!("{folder} in bands of {band_bytes} bytes, {border:?}, on {device:?}");
+                    check(&what, decoder.forward_bands(bands(band_bytes)), decoder.forward_bands(bands(usize::MAX)));
+                }
+            }
+            let decoder = tiny_decoder("tiny_sd/vae", u64::MAX, &device);
             for band_bytes in [1, 9_000, 25_000] {
-                let banded = decoder.forward_in_bands(latents(), band_bytes);
-                check(&format!("{folder} in bands of {band_bytes} bytes on {device:?}"), banded, whole.clone());
+                let what = format!("tiny decoder in bands of {band_bytes} bytes, {border:?}, on {device:?}");
+                check(&what, decoder.forward_bands(bands(band_bytes)), decoder.forward_bands(bands(usize::MAX)));
             }
         }
-        let decoder = tiny_decoder("tiny_sd/vae", u64::MAX, &device);
-        let whole = decoder.forward_in_bands(latents(), usize::MAX);
+        let mut weights = weights("kl_encoder", "", u64::MAX, &device);
+        let encoder = config::<AutoencoderKlConfig>("kl_encoder").init_encoder(&mut weights.root()).unwrap();
+        let encode = |bytes: usize| encoder.forward_bands(Bands::new(tensor(&image, [1, 3, 18, 14], &device), bytes));
         for band_bytes in [1, 9_000, 25_000] {
-            let banded = decoder.forward_in_bands(latents(), band_bytes);
-            check(&format!("tiny decoder in bands of {band_bytes} bytes on {device:?}"), banded, whole.clone());
+            check(
+                &format!("encoder in bands of {band_bytes} bytes on {device:?}"),
+                encode(band_bytes),
+                encode(usize::MAX),
+            );
         }
     }
 }
@@ -154,9 +166,21 @@ fn tiles_are_blended_as_diffusers_blends_them() {
     for device in devices() {
         let decoder = kl_decoder("tiny_lcm/vae", u64::MAX, &device);
         let latents = || tensor(&values("latents"), [1, 4, 13, 21], &device);
-        let whole = decoder.forward(latents());
-        assert_eq!(read(decoder.forward_tiled(latents(), 24)), read(whole.clone()), "one tile is the whole");
-        for (name, pixels) in [("tiled", decoder.forward_tiled(latents(), 8)), ("whole", whole)] {
+        let whole = decoder.forward(latents(), Border::Zeros);
+        assert_eq!(
+            read(decoder.forward_tiled(latents(), 24, Border::Zeros)),
+            read(whole.clone()),
+            "one tile is the whole"
+        );
+        let wrapped = decoder.forward_tiled(latents(), 8, Border::Circular);
+        let exact = read(decoder.forward(latents(), Border::Circular));
+        let mean = |found: &[f32], expected: &[f32]| {
+            found.iter().zip(expected).map(|(a, b)| (a - b).abs()).sum::<f32>() / found.len() as f32
+        };
+        let (error, usual) = (mean(&read(wrapped), &exact), mean(&values("tiled"), &values("whole")));
+        println!("wrapped tiles are off by {error:.1e}, others by {usual:.1e}");
+        assert!(error <= 1.5 * usual, "{error}");
+        for (name, pixels) in [("tiled", decoder.forward_tiled(latents(), 8, Border::Zeros)), ("whole", whole)] {
             let (error, scale) = difference(&read(pixels), &values(name));
             println!("{name} on {device:?}: {:.1e}", error / scale);
             assert!(error <= 1e-5 * scale, "{name} on {device:?}: {error:e} where the scale is {scale:e}");

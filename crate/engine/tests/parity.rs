@@ -13,6 +13,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use burn::tensor::Device;
+use fraise_engine::kernels::Border;
 use fraise_engine::pack::Quantization;
 use fraise_engine::parity::{self, Case, Files, Kind, Packed, Subject};
 use fraise_engine::pipeline::{MemoryReport, Pipeline};
@@ -81,7 +82,7 @@ parity! {
     text_encoder: [Kind::ClipText, Kind::ClipTextWithProjection];
     conditioning: [Kind::Conditioning];
     unet: [Kind::Unet];
-    autoencoders: [Kind::TinyDecoder, Kind::TinyEncoder, Kind::KlDecoder, Kind::PatchDecoder, Kind::PatchEncoder];
+    autoencoders: [Kind::TinyDecoder, Kind::TinyEncoder, Kind::KlDecoder, Kind::KlEncoder, Kind::PatchDecoder, Kind::PatchEncoder];
     upscalers: [Kind::Upscaler];
     scorers: [Kind::Scorer];
     runs: [Kind::Run];
@@ -96,7 +97,7 @@ fn paint(case: &Case, quantization: impl Into<Quantization>, device: &Device) ->
         let request = pipeline.resolve(&model.request).unwrap();
         let steps: Vec<_> = pipeline.generate(request).try_collect().await.unwrap();
         let latents = steps.last().unwrap().latents.clone();
-        (common::read(latents.clone()), common::read(pipeline.decode(latents)), pipeline.memory())
+        (common::read(latents.clone()), common::read(pipeline.decode(latents, Border::Zeros)), pipeline.memory())
     })
 }
 

@@ -5,6 +5,7 @@
 mod common;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use fraise_engine::kernels::Border;
 use fraise_engine::parity::Packed;
 use fraise_engine::pipeline::Pipeline;
 use fraise_engine::store::Sha2Digest;
@@ -43,9 +44,13 @@ fn the_kl_decoder_previews_the_picture_of_half_the_size() {
         let latents: Tensor<4> =
             low.clone().reshape([1, 4, 16, 1, 16, 1]).repeat(&[1, 1, 1, 2, 1, 2]).reshape([1, 4, 32, 32]);
 
-        let preview = pipeline.preview(latents.clone());
-        assert_eq!(preview.dims(), pipeline.decode(latents).dims(), "a preview is as large as the picture");
-        let small = pipeline.decode(low);
+        let preview = pipeline.preview(latents.clone(), Border::Zeros);
+        assert_eq!(
+            preview.dims(),
+            pipeline.decode(latents, Border::Zeros).dims(),
+            "a preview is as large as the picture"
+        );
+        let small = pipeline.decode(low, Border::Zeros);
         let side = small.dims()[3];
         let expected: Vec<f32> =
             common::read(small).chunks(side * side).flat_map(|plane| enlarged_plane(plane, side)).collect();
@@ -63,5 +68,8 @@ fn a_tiny_decoder_previews_the_picture_itself() {
     let channels = 16; // tiny_flow's
     let values: Vec<f32> = (0..channels * 32 * 32).map(|index| (index as f32 * 0.37).sin()).collect();
     let latents = Tensor::<4>::from_data(TensorData::new(values, [1, channels, 32, 32]), &device);
-    assert_eq!(common::read(pipeline.preview(latents.clone())), common::read(pipeline.decode(latents)));
+    assert_eq!(
+        common::read(pipeline.preview(latents.clone(), Border::Zeros)),
+        common::read(pipeline.decode(latents, Border::Zeros))
+    );
 }

@@ -14,6 +14,7 @@ use burn::tensor::Device;
 use common::{Random, gpu, read, tensor};
 use fraise_engine::Error;
 use fraise_engine::autoencoder::{AutoencoderKlConfig, AutoencoderTinyConfig};
+use fraise_engine::kernels::Border;
 use fraise_engine::limits::{DEFAULT_BINDING_BYTES, DeviceLimits};
 use fraise_engine::pack::{Component, Examples, Manifest, Piece, Recommended, TensorInfo, TensorSink};
 use fraise_engine::requirements::{ModelShape, Requirements};
@@ -186,13 +187,13 @@ fn the_formulas_tell_what_a_gpu_is_made_to_reserve() {
         let decoder = AutoencoderKlConfig::deserialize(&kl).unwrap().init_decoder(&mut weights.root()).unwrap();
         let shape = ModelShape::of(&manifest(sd15(), kl, MIB)).unwrap();
         let latents = tensor(&random.values(4 * side * side), [1, 4, side, side], &device);
-        let reserved = reserved_by(&device, || read(decoder.forward(latents)));
+        let reserved = reserved_by(&device, || read(decoder.forward(latents, Border::Zeros)));
         let px = if folder == "tiny_lcm/vae" { 2 * side } else { side } as u32;
         check(folder, shape.requirements(px, px, &DEFAULT).decoding().live_bytes, reserved);
     }
     let shape = ModelShape::of(&manifest(sd15(), tiny, MIB)).unwrap();
     let latents = tensor(&random.values(4 * 64 * 64), [1, 4, 64, 64], &device);
-    let reserved = reserved_by(&device, || read(tiny_decoder.forward(latents)));
+    let reserved = reserved_by(&device, || read(tiny_decoder.forward(latents, Border::Zeros)));
     check("tiny decoder 512", shape.requirements(512, 512, &DEFAULT).decoding().live_bytes, reserved);
 }
 

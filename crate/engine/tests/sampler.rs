@@ -136,3 +136,28 @@ fn equals_diffusers() {
     worst.iter().for_each(|(name, difference)| println!("{name}: at most {difference:.1e}"));
     assert!(failures.is_empty(), "{} of {} runs differ:\n{}", failures.len(), cases.len(), failures.join("\n"));
 }
+
+/// A model that knows the noise exactly leads back to the picture, wherever a run begins.
+#[test]
+fn a_perfect_model_leads_every_start_back_to_the_picture() {
+    let device = Device::flex();
+    let of = |values: [f32; 8]| Tensor::<4>::from_data(TensorData::new(values.to_vec(), SHAPE), &device);
+    let original = of([0.3, -1.2, 0.8, 2.0, -0.4, 0.0, 1.1, -0.9]);
+    let noise = of([1.0, 0.2, -0.7, 0.4, -1.5, 0.9, 0.1, -0.3]);
+    let config = serde_json::json!({"set_alpha_to_one": true, "clip_sample": false, "skip_prk_steps": true});
+    let config: SchedulerConfig = serde_json::from_value(config).unwrap();
+    for name in ["ddim", "pndm", "euler", "heun", "dpmpp_2m", "dpmpp_2m_karras", "flow_euler"] {
+        for skipped in 0..8 {
+            let mut sampler = sampler::from_config(Some(name), &config, 8).unwrap();
+            let begin = sampler.begin_after(skipped).unwrap();
+            let mut sample = sampler.add_noise(original.clone(), noise.clone(), begin);
+            for index in begin..sampler.timesteps().len() {
+                let output = if name == "flow_euler" { noise.clone() - original.clone() } else { noise.clone() };
+                sample = sampler.step(output, index, sample, &mut || unreachable!("{name} draws no noise")).prev_sample;
+            }
+            let difference = difference(&numbers(&sample), &numbers(&original), 0.0);
+            assert!(difference < 1e-4, "{name} without {skipped} steps: {difference:e}");
+        }
+    }
+    assert_eq!([0.0, 0.3, 0.6, 1.0].map(|strength| sampler::skipped_steps(5, strength)), [4, 4, 2, 0]);
+}

@@ -8,6 +8,7 @@ mod common;
 use burn::tensor::Device;
 use common::{Random, difference, gpu, packed, read, tensor};
 use fraise_engine::Error;
+use fraise_engine::kernels::Border;
 use fraise_engine::limits::{DEFAULT_BINDING_BYTES, DeviceLimits};
 use fraise_engine::pack::Quantization;
 use fraise_engine::parity::Packed;
@@ -85,8 +86,8 @@ fn a_pack_loads_its_upscaler_when_asked_or_brings_it_along() {
     let request = Request { prompt: "p".into(), upscale: true, ..Request::default() };
     let effective = pipeline.resolve(&request).unwrap();
     let latents = tensor(&Random::new(3).values(16 * 4 * 4), [1, 16, 4, 4], &device);
-    assert_eq!(pipeline.decode(latents.clone()).dims(), [1, 3, 64, 64]);
-    assert_eq!(pipeline.finish(latents, &effective).unwrap().dims(), [1, 3, 128, 128]);
+    assert_eq!(pipeline.decode(latents.clone(), Border::Zeros).dims(), [1, 3, 64, 64]);
+    assert_eq!(pipeline.finish(latents, &effective, None).unwrap().dims(), [1, 3, 128, 128]);
 
     packed.manifest.recommended.upscale = true;
     let field = "components.upscaler.optional";

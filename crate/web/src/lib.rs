@@ -32,10 +32,10 @@ use fraise_engine::loader::{Phase, Progress, download_if, read_manifest};
 use fraise_engine::pack::Manifest;
 use fraise_engine::picture::{Picture, PictureInfo};
 use fraise_engine::pipeline::Pipeline;
-use fraise_engine::request::Request;
+use fraise_engine::request::{Request, StartPicture};
 use fraise_engine::requirements::Requirements;
 use fraise_engine::upscaler::UpscalerConfig;
-use fraise_engine::{Error, Result, scorer};
+use fraise_engine::{Error, Result, encoder, scorer};
 use js_sys::{Function, Object, Uint8Array};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
@@ -96,6 +96,8 @@ struct PackInfo<'a> {
     /// How many times as large the pack's upscaler makes a picture along each side.
     upscale_factor: Option<usize>,
     has_scorer: bool,
+    /// Whether pictures can start from others.
+    has_encoder: bool,
 }
 
 impl<'a> PackInfo<'a> {
@@ -111,6 +113,7 @@ impl<'a> PackInfo<'a> {
             total_bytes: manifest.total_bytes,
             // The manifest is checked, so there is no error to be lost.
             has_scorer: manifest.components.contains_key(scorer::COMPONENT),
+            has_encoder: manifest.components.contains_key(encoder::COMPONENT),
             upscale_factor: UpscalerConfig::of(manifest).ok().flatten().map(|config| config.upscale),
         }
     }
@@ -222,14 +225,26 @@ impl FraiseEngine {
         self.presenters.borrow_mut().remove(&canvas);
     }
 
-    /// Begins a picture; nothing is computed before its first step is asked for. Where it is to be made larger, the
-    /// upscaler is loaded first.
+    /// Begins a picture; nothing of it is computed before its first step is asked for. Where it is to be made larger, the
+    /// upscaler is loaded first; where it starts from `image`, the encoder, and the picture is encoded. `image` and `mask`:
+    /// as for [`FraiseEngine::upscale`], or undefined.
     ///
     /// # Errors
-    /// `Request` naming the field that is out of range, or that no pack is loaded; `Network` where the upscaler cannot
-    /// be fetched; `Cancelled` once `signal` aborts; the device's own.
-    pub async fn generate(&self, request: JsValue, canvas: Option<u32>, signal: AbortSignal) -> Result<Run, JsValue> {
-        until_aborted(&signal, self.begin(request, canvas, signal.clone())).await.map_err(|error| to_js(&error))
+    /// `Request` naming the field that is out of range, or that no pack is loaded; `Network` where the upscaler or the
+    /// encoder cannot be fetched; `Cancelled` once `signal` aborts; the device's own.
+    pub async fn generate(
+        &self,
+        request: JsValue,
+        image: JsValue,
+        mask: JsValue,
+        canvas: Option<u32>,
+        signal: AbortSignal,
+    ) -> Result<Run, JsValue> {
+        let begun = async {
+            let start = optional::start_from_js(image, mask)?;
+            self.begin(request, start, canvas, signal.clone()).await
+        };
+        until_aborted(&signal, begun).await.map_err(|error| to_js(&error))
     }
 
     /// The last finished picture: `{png: Uint8Array, request, width, height}`, its sides in pixels.
@@ -341,13 +356,20 @@ impl FraiseEngine {
         })
     }
 
-    async fn begin(&self, request: JsValue, canvas: Option<u32>, signal: AbortSignal) -> Result<Run> {
+    async fn begin(
+        &self,
+        request: JsValue,
+        start: Option<StartPicture>,
+        canvas: Option<u32>,
+        signal: AbortSignal,
+    ) -> Result<Run> {
         let compute = self.compute();
         compute.check()?;
         let loaded = self.loaded()?;
         let request: Request =
             serde_wasm_bindgen::from_value(request).map_err(|error| Error::request("request", error.to_string()))?;
-        let request = loaded.pipeline.resolve(&request)?;
+        let request = Request { start, ..request };
+        let effective = loaded.pipeline.resolve(&request)?;
         let presenter = match canvas {
             Some(canvas) => {
                 let presenter = self.presenters.borrow().get(&canvas).cloned();
@@ -355,10 +377,22 @@ impl FraiseEngine {
             }
             None => None,
         };
-        if request.upscale {
+        if effective.upscale {
             self.bring_upscaler(&loaded).await?;
         }
-        Ok(Run::new(loaded, compute, request, run::Outlet { presenter, signal, finished: self.finished.clone() }))
+        let start = match &request.start {
+            Some(picture) => {
+                self.bring_encoder(&loaded).await?;
+                Some(loaded.pipeline.start(picture, &effective)?)
+            }
+            None => None,
+        };
+        Ok(Run::new(
+            loaded,
+            compute,
+            (effective, start),
+            run::Outlet { presenter, signal, finished: self.finished.clone() },
+        ))
     }
 }
 

@@ -1,6 +1,7 @@
 //! One module of the loaded pack at a time, for `tests/bench`. Built only with the feature `parity`.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use fraise_engine::kernels::Border;
 use fraise_engine::{Error, Result, parity};
 use js_sys::Float32Array;
 use serde::Deserialize;
@@ -55,7 +56,7 @@ impl FraiseEngine {
             }
             Module::VaeDecoder { latents } => {
                 let latents = latents.on(&compute.device)?;
-                last(repeats, || Ok(pipeline.decode(latents.clone()))).await?
+                last(repeats, || Ok(pipeline.decode(latents.clone(), Border::Zeros))).await?
             }
         };
         compute.check()?;

@@ -3,9 +3,9 @@
 use fraise_engine::limits::DeviceLimits;
 use fraise_engine::loader::download_component;
 use fraise_engine::picture::{Picture, PictureInfo, read_info};
-use fraise_engine::request::EffectiveRequest;
+use fraise_engine::request::{EffectiveRequest, StartPicture};
 use fraise_engine::requirements::Requirements;
-use fraise_engine::{Error, Result, scorer, upscaler};
+use fraise_engine::{Error, Result, encoder, scorer, upscaler};
 use js_sys::{Array, Float32Array, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortSignal, ImageData};
@@ -83,9 +83,31 @@ impl FraiseEngine {
         loaded.pipeline.load_upscaler(&loaded.manifest, &self.packs, &self.digest).await
     }
 
+    /// The same of its encoder, which start pictures need.
+    pub(crate) async fn bring_encoder(&self, loaded: &Loaded) -> Result<()> {
+        if loaded.pipeline.has_encoder() {
+            return Ok(());
+        }
+        self.fetch(loaded, encoder::COMPONENT).await?;
+        loaded.pipeline.load_encoder(&loaded.manifest, &self.store, &self.digest).await
+    }
+
     async fn fetch(&self, loaded: &Loaded, component: &str) -> Result<()> {
         let source = self.source(loaded.address.clone());
         download_component(component, &loaded.manifest, (&source, &self.packs, &self.digest), &mut |_| ()).await
+    }
+}
+
+/// What a run starts from; both may be undefined.
+pub(crate) fn start_from_js(image: JsValue, mask: JsValue) -> Result<Option<StartPicture>> {
+    let picture = |value: JsValue| match value.is_undefined() {
+        true => Ok(None),
+        false => picture_from_js(value).map(|(picture, _)| Some(picture)),
+    };
+    match (picture(image)?, picture(mask)?) {
+        (Some(image), mask) => Ok(Some(StartPicture { image, mask })),
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(Error::request("mask", "it needs an `image` to repaint a part of")),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::pin::pin;
 
+use fraise_engine::kernels::Border;
 use fraise_engine::parity::{self, Files};
 use fraise_engine::request::Request;
 use fraise_engine::{Error, Result};
@@ -95,7 +96,7 @@ impl FraiseEngine {
             latents = Some(step?.latents);
         }
         let latents = latents.ok_or_else(|| Error::request("steps", "the run has none"))?;
-        let image = loaded.pipeline.decode(latents.clone());
+        let image = loaded.pipeline.decode(latents.clone(), Border::Zeros);
         Ok([parity::read(latents).await?, parity::read(image).await?])
     }
 }

@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use burn::tensor::Tensor;
 use fraise_engine::picture::PictureInfo;
-use fraise_engine::pipeline::Step;
-use fraise_engine::request::EffectiveRequest;
+use fraise_engine::pipeline::{Origin, Start, Step};
+use fraise_engine::request::{EffectiveRequest, Variation};
 use fraise_engine::{Error, Result};
 use futures::{Stream, StreamExt};
 use serde::Serialize;
@@ -28,6 +28,7 @@ pub struct Run {
     loaded: Loaded,
     compute: Rc<ComputeDevice>,
     request: EffectiveRequest,
+    start: Option<Start>,
     outlet: Outlet,
     /// `None` once the run is over, and while a step is being computed.
     steps: RefCell<Option<Steps>>,
@@ -102,9 +103,15 @@ impl Run {
 }
 
 impl Run {
-    pub(crate) fn new(loaded: Loaded, compute: Rc<ComputeDevice>, request: EffectiveRequest, outlet: Outlet) -> Self {
-        let steps: Steps = Box::pin(loaded.pipeline.generate(request.clone()));
-        Self { loaded, compute, request, outlet, steps: RefCell::new(Some(steps)), newest: RefCell::new(None) }
+    pub(crate) fn new(
+        loaded: Loaded,
+        compute: Rc<ComputeDevice>,
+        (request, start): (EffectiveRequest, Option<Start>),
+        outlet: Outlet,
+    ) -> Self {
+        let origin = Origin { latents: None, start: start.clone() };
+        let steps: Steps = Box::pin(loaded.pipeline.generate_from(request.clone(), origin));
+        Self { loaded, compute, request, start, outlet, steps: RefCell::new(Some(steps)), newest: RefCell::new(None) }
     }
 
     async fn advance(&self, mut steps: Steps) -> Result<Option<StepInfo>> {
@@ -146,19 +153,29 @@ impl Run {
             .ok_or_else(|| Error::request("step", format!("step {index} is no longer held")))?;
         let image = match step.image.take() {
             Some(image) => image,
-            None if step.is_last => self.loaded.pipeline.finish(step.latents.clone(), &self.request)?,
-            None => self.loaded.pipeline.preview(step.latents.clone()),
+            None if step.is_last => {
+                self.loaded.pipeline.finish(step.latents.clone(), &self.request, self.start.as_ref())?
+            }
+            None => {
+                let preview = self.loaded.pipeline.preview(step.latents.clone(), self.request.border());
+                self.start.iter().fold(preview, |preview, start| start.over(preview))
+            }
         };
         step.image = Some(image.clone());
         Ok(image)
     }
 }
 
-/// A request as JavaScript sees it; its seed is a bigint only where a number cannot hold it.
+/// A request as JavaScript sees it; its seeds are bigints only where a number cannot hold them.
 pub(crate) fn request_to_js(request: &EffectiveRequest) -> Result<JsValue, JsValue> {
     const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
-    let object = serialize_or_throw(&EffectiveRequest { seed: 0, ..request.clone() })?;
-    let seed = request.seed;
-    set(&object, "seed", &if seed <= MAX_SAFE_INTEGER { JsValue::from(seed as f64) } else { JsValue::from(seed) });
+    let number = |seed: u64| if seed <= MAX_SAFE_INTEGER { JsValue::from(seed as f64) } else { JsValue::from(seed) };
+    let object = serialize_or_throw(&EffectiveRequest { seed: 0, variation: None, ..request.clone() })?;
+    set(&object, "seed", &number(request.seed));
+    if let Some(Variation { seed, strength }) = request.variation {
+        let variation = serialize_or_throw(&Variation { seed: 0, strength })?;
+        set(&variation, "seed", &number(seed));
+        set(&object, "variation", &variation);
+    }
     Ok(object)
 }

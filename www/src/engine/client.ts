@@ -24,6 +24,7 @@ import type {
   Quant,
   StoredModel,
 } from "./protocol";
+import { checkedRequest, checkPicture } from "./request";
 
 /** How to make an engine. */
 export interface EngineOptions {
@@ -245,7 +246,7 @@ export class Engine {
     picture: PictureSource,
     { signal }: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<Blob> {
-    checkPicture(picture);
+    checkPicture(picture, "picture");
     return this.#work({ signal }, (connection, job) => connection.call("upscale", { job, picture }));
   }
 
@@ -262,7 +263,7 @@ export class Engine {
   ): Promise<number[]> {
     if (typeof prompt !== "string") throw requestError("prompt", "it must be text");
     if (!Array.isArray(pictures)) throw requestError("pictures", "they must be an array");
-    pictures.forEach(checkPicture);
+    pictures.forEach((picture) => checkPicture(picture, "picture"));
     return this.#work({ signal }, (connection, job) => connection.call("score", { job, prompt, pictures }));
   }
 
@@ -379,46 +380,3 @@ function nameOf(source: File | string): string {
   const stem = name.split("/").at(-1)?.replace(/\.[^.]*$/, "") ?? "";
   return stem || "checkpoint";
 }
-
-function checkPicture(picture: unknown): void {
-  if (picture instanceof Blob || picture instanceof ImageData) return;
-  throw requestError("picture", "it is neither a PNG (Blob or File) nor ImageData");
-}
-
-const INTEGER_FIELDS = ["steps", "width", "height"] as const;
-const TEXT_FIELDS = ["prompt", "negative", "sampler", "promptSyntax"] as const;
-const FIELDS: readonly string[] = [...INTEGER_FIELDS, ...TEXT_FIELDS, "seed", "guidance", "upscale"];
-const MAX_SEED = 2n ** 64n - 1n;
-
-/** The request without absent fields. Ranges are the engine's business; types are checked here, by field. */
-function checkedRequest(request: GenerateRequest): GenerateRequest {
-  const cleaned = Object.fromEntries(
-    Object.entries(request).filter(([, value]) => value !== undefined && value !== null),
-  ) as unknown as GenerateRequest;
-  const unknown = Object.keys(cleaned).find((field) => !FIELDS.includes(field));
-  if (unknown !== undefined) throw requestError(unknown, `it is not one of ${FIELDS.join(", ")}`);
-  for (const field of TEXT_FIELDS) {
-    const value: unknown = cleaned[field];
-    if (value !== undefined && typeof value !== "string") throw requestError(field, "it must be text");
-  }
-  for (const field of INTEGER_FIELDS) {
-    const value: unknown = cleaned[field];
-    if (value !== undefined && !(Number.isInteger(value) && Number(value) >= 0 && Number(value) < 2 ** 32)) {
-      throw requestError(field, `${String(value)} is not a whole number`);
-    }
-  }
-  const { seed, guidance, promptSyntax = "plain", upscale = false } = cleaned;
-  if (typeof upscale !== "boolean") throw requestError("upscale", "it must be true or false");
-  if (!["plain", "a1111"].includes(promptSyntax)) {
-    throw requestError("promptSyntax", `${promptSyntax} is neither plain nor a1111`);
-  }
-  const seedFits = typeof seed === "bigint" ? seed >= 0n && seed <= MAX_SEED : Number.isSafeInteger(seed) && Number(seed) >= 0;
-  if (seed !== undefined && !seedFits) {
-    throw requestError("seed", `${String(seed)} is not a whole number from 0 to 2^53-1 (or to 2^64-1 as a bigint)`);
-  }
-  if (guidance !== undefined && !Number.isFinite(guidance)) {
-    throw requestError("guidance", `${String(guidance)} is not a number`);
-  }
-  return cleaned;
-}
-

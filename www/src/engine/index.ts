@@ -23,4 +23,5 @@ export type {
   StoredModel,
   Truncated,
   UnfinishedConversion,
+  Variation,
 } from "./protocol";

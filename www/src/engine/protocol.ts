@@ -59,9 +59,30 @@ export interface GenerateRequest {
   readonly promptSyntax?: PromptSyntax | undefined;
   /** Whether the finished picture goes through the pack's upscaler and becomes larger; false where absent. */
   readonly upscale?: boolean | undefined;
+  /** Picture to start from, of any size: scaled to cover `width` x `height`, and what stands out cut off on both sides. */
+  readonly image?: PictureSource | undefined;
+  /** How much of the schedule is run from `image`: 0 keeps it but for one step, 1 leaves little of it; 0.6 where absent. */
+  readonly strength?: number | undefined;
+  /**
+   * Where to repaint `image`: white is painted anew, black is kept to the bit, greys blend; fitted as `image` is. Kept
+   * pixels are those of the fitted `image`, unless `upscale` makes the whole larger.
+   */
+  readonly mask?: PictureSource | undefined;
+  /** Whether opposite edges fit together, as a texture's do: convolutions see the picture wrapped around; false where absent. */
+  readonly tiling?: boolean | undefined;
+  /** Noise on the way from that of `seed` to that of another seed: a variation of the picture. */
+  readonly variation?: Variation | undefined;
 }
 
-/** A request with every value decided. `seed` is a bigint only above 2^53-1. */
+/** Another seed, and how far to go there. */
+export interface Variation {
+  /** An integer from 0 to 2^64-1. */
+  readonly seed: number | bigint;
+  /** 0 is the request's own noise, 1 that of this seed. */
+  readonly strength: number;
+}
+
+/** A request with every value decided. Seeds are bigints only above 2^53-1. */
 export interface EffectiveRequest {
   readonly prompt: string;
   readonly negative: string | null;
@@ -74,6 +95,13 @@ export interface EffectiveRequest {
   readonly promptSyntax: PromptSyntax;
   /** Whether the pack's upscaler made the picture larger; `width` and `height` are those before. */
   readonly upscale: boolean;
+  /** How much of the schedule was run from a start picture; null where there was none. */
+  readonly strength: number | null;
+  /** Whether a mask said which part of the start picture to paint anew. */
+  readonly masked: boolean;
+  /** Whether opposite edges fit together. */
+  readonly tiling: boolean;
+  readonly variation: Variation | null;
   /** What of `prompt` and `negative` was not painted, the text encoder having no room for it; mostly nothing. */
   readonly truncated: readonly Truncated[];
 }
@@ -117,6 +145,8 @@ export interface PackInfo {
   readonly upscaleFactor: number | null;
   /** Whether {@link Engine.score} can be asked. */
   readonly hasScorer: boolean;
+  /** Whether {@link GenerateRequest.image} can be given. */
+  readonly hasEncoder: boolean;
 }
 
 /** A pack that was loaded. */
@@ -225,7 +255,10 @@ export interface Picture {
   readonly height: number;
 }
 
-/** A picture given to the engine: a PNG, or pixels as canvases give them; sides of at most 2048 pixels. */
+/**
+ * A picture given to the engine: a file, or pixels as canvases give them. To paint from, of any format that the browser
+ * reads; to make larger or to score, a PNG with sides of at most 2048 pixels.
+ */
 export type PictureSource = Blob | ImageData;
 
 /** A checkpoint: a file that the visitor gave (files pass to workers without being read), or an absolute URL. */

@@ -8,6 +8,7 @@ import init, { FraiseEngine, type Run } from "../wasm/fraise_web.js";
 import { internalError, isErrorShape, networkError, requestError, type ErrorShape } from "./errors";
 import { ByteMeter, StepMeter } from "./pace";
 import { canPaintFromGpu, nextFrame } from "./painting";
+import { MAX_PICTURE_BYTES, pixelsOf } from "./pictures";
 import type {
   CallMessage,
   CallName,
@@ -35,9 +36,6 @@ interface Job {
   busy: Promise<void>;
   readonly meter: StepMeter;
 }
-
-/** Longest PNG that the engine reads. */
-const MAX_PNG_BYTES = 64 * 2 ** 20;
 
 const scope = self as unknown as WorkerScope;
 let engine: FraiseEngine | null = null;
@@ -158,7 +156,9 @@ async function generate(params: Calls["generate"]["params"]): Promise<Calls["gen
   const current = begin(params.job);
   finished = null;
   const canvas = params.canvas ?? undefined;
-  current.run = await started().generate(params.request, canvas, current.controller.signal);
+  const { image, mask, ...request } = params.request;
+  const [start, kept] = await Promise.all([image && pixelsOf(image, "image"), mask && pixelsOf(mask, "mask")]);
+  current.run = await started().generate(request, start, kept, canvas, current.controller.signal);
   return current.run.request() as Calls["generate"]["result"];
 }
 
@@ -206,7 +206,7 @@ async function score({ job: number, prompt, pictures }: Calls["score"]["params"]
 /** A picture as the engine takes it; it refuses what is longer than it reads. */
 async function forEngine(picture: PictureSource): Promise<Uint8Array | ImageData> {
   if (picture instanceof ImageData) return picture;
-  return new Uint8Array(await picture.slice(0, MAX_PNG_BYTES + 1).arrayBuffer());
+  return new Uint8Array(await picture.slice(0, MAX_PICTURE_BYTES + 1).arrayBuffer());
 }
 
 function pngBlob(png: Uint8Array): Blob {

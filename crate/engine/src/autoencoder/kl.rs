@@ -1,4 +1,4 @@
-//! Latents to pixels: the KL autoencoder's decoder.
+//! Latents to pixels: the KL autoencoder's decoder, and what its encoder has in common with it.
 //!
 //! Source: diffusers 0.42.1 `AutoencoderKL`; Rombach et al. (2022), appendix G.
 
@@ -10,7 +10,7 @@ use crate::{
     Error, Result,
     bands::{Bands, NormSilu},
     blocks::{Attention, ResnetBlock2D, ResnetNorm, Upsample2D},
-    kernels::{self, Conv2dShape, GroupNorm},
+    kernels::{self, Border, Conv2dShape, GroupNorm},
     layers::{Conv2d, group_norm},
     limits::piece_bytes,
     requirements::DecoderShape,
@@ -21,11 +21,13 @@ use crate::{
 /// Side of the tiles that a picture too large for the device is decoded in: Stable Diffusion's own 64, of 512 pixels.
 pub const TILE_LATENTS: usize = 64;
 
-/// The parts of an `AutoencoderKL` configuration that shape the decoder.
+/// The parts of an `AutoencoderKL` configuration that shape the model.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct AutoencoderKlConfig {
-    /// Channels of the picture.
+    /// Channels of the picture that is encoded.
+    pub in_channels: usize,
+    /// Channels of the picture that is decoded.
     pub out_channels: usize,
     /// Channels of the latents.
     pub latent_channels: usize,
@@ -37,6 +39,8 @@ pub struct AutoencoderKlConfig {
     pub norm_num_groups: usize,
     /// The pipeline divides latents by this before decoding.
     pub scaling_factor: f64,
+    /// Whether a 1x1 convolution follows the encoder.
+    pub use_quant_conv: bool,
     /// Whether a 1x1 convolution precedes the decoder.
     pub use_post_quant_conv: bool,
     /// Whether the middle attends to itself.
@@ -47,12 +51,14 @@ impl Default for AutoencoderKlConfig {
     /// diffusers' own defaults.
     fn default() -> Self {
         Self {
+            in_channels: 3,
             out_channels: 3,
             latent_channels: 4,
             block_out_channels: vec![64],
             layers_per_block: 1,
             norm_num_groups: 32,
             scaling_factor: 0.18215,
+            use_quant_conv: true,
             use_post_quant_conv: true,
             mid_block_add_attention: true,
         }
@@ -60,18 +66,26 @@ impl Default for AutoencoderKlConfig {
 }
 
 impl AutoencoderKlConfig {
-    const EPS: f64 = 1e-6;
+    pub(super) const EPS: f64 = 1e-6;
+
+    /// # Errors
+    /// [`Error::Manifest`] for impossible settings.
+    pub(super) fn check(&self) -> Result<()> {
+        let (widths, groups) = (&self.block_out_channels, self.norm_num_groups);
+        check_levels(widths, [self.layers_per_block], self.latent_channels)?;
+        if groups == 0 || widths.iter().any(|w| !w.is_multiple_of(groups)) {
+            return Err(Error::manifest("components.vae_decoder.config.norm_num_groups", "must divide every width"));
+        }
+        Ok(())
+    }
 
     /// Builds the decoder from the tensors below `decoder.` and `post_quant_conv.`.
     ///
     /// # Errors
     /// [`Error::Manifest`] for impossible settings; otherwise as [`Scope::weight`].
     pub fn init_decoder(&self, s: &mut Scope) -> Result<KlDecoder> {
+        self.check()?;
         let (widths, groups) = (&self.block_out_channels, self.norm_num_groups);
-        check_levels(widths, [self.layers_per_block], self.latent_channels)?;
-        if groups == 0 || widths.iter().any(|w| !w.is_multiple_of(groups)) {
-            return Err(Error::manifest("components.vae_decoder.config.norm_num_groups", "must divide every width"));
-        }
         let (channels, first, last) = (self.latent_channels, widths[0], widths[widths.len() - 1]);
         let post_quant_conv = match self.use_post_quant_conv {
             true => Some(Conv2d::init(&mut s.sub("post_quant_conv"), channels, channels, Conv2dShape::POINTWISE)?),
@@ -79,21 +93,13 @@ impl AutoencoderKlConfig {
         };
         let mut d = s.sub("decoder");
         let conv_in = Conv2d::init(&mut d.sub("conv_in"), channels, last, Conv2dShape::SAME)?;
-        let mut middle = d.sub("mid_block");
-        let mid_0 = self.resnet(&mut middle.sub("resnets").sub(0), (last, last))?;
-        let mid_1 = self.resnet(&mut middle.sub("resnets").sub(1), (last, last))?;
-        let attention = match self.mid_block_add_attention {
-            true => Some(SpatialAttention::init(&mut middle.sub("attentions").sub(0), last, groups)?),
-            false => None,
-        };
+        let middle = Middle::init(&mut d.sub("mid_block"), self)?;
         let mut blocks = d.sub("up_blocks");
         let up_blocks = (0..widths.len()).map(|i| self.up_block(&mut blocks.sub(i), i)).collect::<Result<_>>()?;
         Ok(KlDecoder {
             post_quant_conv,
             conv_in,
-            mid_0,
-            attention,
-            mid_1,
+            middle,
             up_blocks,
             conv_norm_out: group_norm(&mut d.sub("conv_norm_out"), first, groups, Self::EPS)?,
             conv_out: Conv2d::init(&mut d.sub("conv_out"), first, self.out_channels, Conv2dShape::SAME)?,
@@ -101,7 +107,7 @@ impl AutoencoderKlConfig {
         })
     }
 
-    fn resnet(&self, s: &mut Scope, channels: (usize, usize)) -> Result<ResnetBlock2D> {
+    pub(super) fn resnet(&self, s: &mut Scope, channels: (usize, usize)) -> Result<ResnetBlock2D> {
         ResnetBlock2D::init(s, channels, None, ResnetNorm { groups: self.norm_num_groups, eps: Self::EPS })
     }
 
@@ -144,14 +150,44 @@ impl SpatialAttention {
     }
 }
 
+/// What is between the two ways through the levels: a resnet, self-attention, a resnet.
+#[derive(Debug)]
+pub(super) struct Middle {
+    resnet_0: ResnetBlock2D,
+    attention: Option<SpatialAttention>,
+    resnet_1: ResnetBlock2D,
+}
+
+impl Middle {
+    pub fn init(s: &mut Scope, config: &AutoencoderKlConfig) -> Result<Self> {
+        let width = config.block_out_channels.last().copied().unwrap_or(0);
+        let attention = match config.mid_block_add_attention {
+            true => Some(SpatialAttention::init(&mut s.sub("attentions").sub(0), width, config.norm_num_groups)?),
+            false => None,
+        };
+        Ok(Self {
+            resnet_0: config.resnet(&mut s.sub("resnets").sub(0), (width, width))?,
+            attention,
+            resnet_1: config.resnet(&mut s.sub("resnets").sub(1), (width, width))?,
+        })
+    }
+
+    pub fn forward_bands(&self, x: Bands) -> Bands {
+        let x = self.resnet_0.forward_bands(x, None);
+        let x = match &self.attention {
+            Some(attention) => x.whole(|x| attention.forward(x)),
+            None => x,
+        };
+        self.resnet_1.forward_bands(x, None)
+    }
+}
+
 /// Latents to pixels, the decoder of `AutoencoderKL`.
 #[derive(Debug)]
 pub struct KlDecoder {
     post_quant_conv: Option<Conv2d>,
     conv_in: Conv2d,
-    mid_0: ResnetBlock2D,
-    attention: Option<SpatialAttention>,
-    mid_1: ResnetBlock2D,
+    middle: Middle,
     up_blocks: Vec<(Vec<ResnetBlock2D>, Option<Upsample2D>)>,
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
@@ -161,43 +197,36 @@ pub struct KlDecoder {
 impl KlDecoder {
     /// # Shapes
     /// Unscaled latents [B, latent_channels, h, w] → pixels in about [−1, 1], [B, 3, H, W].
-    pub fn forward(&self, latents: Tensor<4>) -> Tensor<4> {
-        let band_bytes = piece_bytes(&latents);
-        self.forward_in_bands(latents, band_bytes)
+    pub fn forward(&self, latents: Tensor<4>, border: Border) -> Tensor<4> {
+        self.forward_bands(Bands::within_limits(latents).bordered(border))
     }
 
     /// As [`KlDecoder::forward`] where that takes no more than `activation_bytes`, else as
     /// [`KlDecoder::forward_tiled`] in tiles of [`TILE_LATENTS`].
-    pub fn forward_within(&self, latents: Tensor<4>, activation_bytes: u64) -> Tensor<4> {
+    pub fn forward_within(&self, latents: Tensor<4>, activation_bytes: u64, border: Border) -> Tensor<4> {
         match self.shape.demand_of(latents.dims(), piece_bytes(&latents)).live_bytes <= activation_bytes {
-            true => self.forward(latents),
-            false => self.forward_tiled(latents, TILE_LATENTS),
+            true => self.forward(latents, border),
+            false => self.forward_tiled(latents, TILE_LATENTS, border),
         }
     }
 
     /// As [`KlDecoder::forward`], in overlapping tiles of `side` latents, a multiple of 4. Takes far less memory, and is
     /// not exact.
-    pub fn forward_tiled(&self, latents: Tensor<4>, side: usize) -> Tensor<4> {
+    pub fn forward_tiled(&self, latents: Tensor<4>, side: usize, border: Border) -> Tensor<4> {
         let tiles = Tiles { side, scale: 1 << self.up_blocks.len().saturating_sub(1) };
         let [_, _, height, width] = latents.dims();
         match tiles.are_needed([height, width]) {
-            true => tiles.decode(latents, |tile| self.forward(tile)),
-            false => self.forward(latents),
+            true => tiles.decode(latents, border, |tile| self.forward(tile, Border::Zeros)),
+            false => self.forward(latents, border),
         }
     }
 
-    /// As [`KlDecoder::forward`], with no feature map in pieces larger than `band_bytes`. Exact.
-    pub fn forward_in_bands(&self, latents: Tensor<4>, band_bytes: usize) -> Tensor<4> {
-        let x = match &self.post_quant_conv {
-            Some(conv) => conv.forward(latents),
-            None => latents,
-        };
-        let bands = |x| Bands::new(x, band_bytes);
-        let mut x = self.mid_0.forward_bands(bands(self.conv_in.forward(x)), None);
-        if let Some(attention) = &self.attention {
-            x = bands(attention.forward(x.join()));
+    /// As [`KlDecoder::forward`], of latents that say in how large bands, and what is beyond their edges. Exact.
+    pub fn forward_bands(&self, mut x: Bands) -> Tensor<4> {
+        if let Some(conv) = &self.post_quant_conv {
+            x = x.conv(conv, None, |y, _| y);
         }
-        x = self.mid_1.forward_bands(x, None);
+        x = self.middle.forward_bands(x.conv(&self.conv_in, None, |y, _| y));
         for (resnets, upsampler) in &self.up_blocks {
             x = resnets.iter().fold(x, |x, resnet| resnet.forward_bands(x, None));
             if let Some(upsampler) = upsampler {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::{
     Error, Result,
-    kernels::Conv2dShape,
+    kernels::{Border, Conv2dShape},
     layers::{Activation, Conv2d, Linear, pixel_shuffle},
     weights::Scope,
 };
@@ -126,9 +126,9 @@ struct PatchBlock {
 }
 
 impl PatchBlock {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    fn forward(&self, x: Tensor<4>, border: Border) -> Tensor<4> {
         let silu = |x| Activation::Silu.forward(x);
-        x.clone() + self.convs.iter().fold(x, |h, conv| conv.forward(silu(h)))
+        x.clone() + self.convs.iter().fold(x, |h, conv| conv.forward_beyond(silu(h), border))
     }
 }
 
@@ -147,12 +147,12 @@ pub struct PatchDecoder {
 impl PatchDecoder {
     /// # Shapes
     /// Scaled latents [B, latent_channels, h, w] → pixels in about [−1, 1], [B, 3, h·patch_size, w·patch_size].
-    pub fn forward(&self, latents: Tensor<4>) -> Tensor<4> {
+    pub fn forward(&self, latents: Tensor<4>, border: Border) -> Tensor<4> {
         let silu = |x| Activation::Silu.forward(x);
-        let run = |blocks: &[PatchBlock], x| blocks.iter().fold(x, |x, block| block.forward(x));
-        let hidden = run(&self.latent_blocks, self.conv_in.forward(latents.clone()));
+        let run = |blocks: &[PatchBlock], x| blocks.iter().fold(x, |x, block| block.forward(x, border));
+        let hidden = run(&self.latent_blocks, self.conv_in.forward_beyond(latents.clone(), border));
         let features = pixel_shuffle(self.expand.forward(silu(hidden)), self.config.feature_patch_size);
-        let detail = self.conv_out.forward(silu(run(&self.feature_blocks, features)));
+        let detail = self.conv_out.forward_beyond(silu(run(&self.feature_blocks, features)), border);
         pixel_shuffle(self.linear.forward(latents), self.config.patch_size)
             + pixel_shuffle(detail, self.config.detail())
     }

@@ -9,7 +9,7 @@ use burn::tensor::{Tensor, module, ops::ConvOptions};
 use burn_cubecl::tensor::CubeTensor;
 
 use super::launch::{Wgsl, entry, has_f16, launch, on_gpu, prelude, words_on_gpu};
-use super::pad::{Padding, pad};
+use super::pad::{Border, Padding, pad};
 use crate::weights::{Scheme, Weight, WeightPart};
 
 /// Positions (rows of a linear layer, output pixels of a convolution) per invocation.
@@ -24,7 +24,7 @@ pub struct Conv2dShape {
     pub kernel: usize,
     /// Step between output pixels.
     pub stride: usize,
-    /// Zero padding: (top and left, bottom and right).
+    /// Padding: (top and left, bottom and right).
     pub padding: (usize, usize),
     /// Whole factor by which the input is first enlarged, by nearest neighbour.
     pub enlarge: usize,
@@ -69,8 +69,14 @@ pub fn linear_reference(x: Tensor<2>, weight: &Weight, bias: Option<&Tensor<1>>)
 ///
 /// # Shapes
 /// `x` [B, Cin, H, W], `weight` [Cout, Cin·k·k] in the order (Cin, ky, kx), `bias` [Cout] → [B, Cout, H', W'].
-pub fn conv2d(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>, shape: Conv2dShape) -> Tensor<4> {
-    conv2d_padded(pad(x, shape.enlarge, Padding::square(shape.padding)), weight, bias, shape)
+pub fn conv2d(
+    x: Tensor<4>,
+    weight: &Weight,
+    bias: Option<&Tensor<1>>,
+    shape: Conv2dShape,
+    border: Border,
+) -> Tensor<4> {
+    conv2d_padded(pad(x, shape.enlarge, Padding::square(shape.padding), border), weight, bias, shape)
 }
 
 /// As [`conv2d`], of an input that is already enlarged and padded.

@@ -18,4 +18,4 @@ pub use attention::{AttentionShape, attention};
 pub use embedding::embedding;
 pub use gemm::{Conv2dShape, conv2d, conv2d_padded, linear};
 pub use norm::{GroupNorm, Moments, combine, group_norm, layer_norm, moments, normalize};
-pub use pad::{Padding, pad};
+pub use pad::{Border, Padding, pad};

@@ -1,10 +1,23 @@
-//! Preparing a convolution's input: nearest-neighbour enlargement and zero padding in one pass.
+//! Preparing a convolution's input: nearest-neighbour enlargement and padding in one pass.
 
 use burn::tensor::{Tensor, module, ops::InterpolateMode, ops::InterpolateOptions, ops::PadMode};
 
+use serde::{Deserialize, Serialize};
+
 use super::launch::{Wgsl, entry, launch, on_gpu, prelude};
 
-/// Rows (above, below) and columns (left, right) of zeros to add; negative ones are cut off instead.
+/// What a convolution finds beyond the edges of a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Border {
+    /// Zeros, as models are trained.
+    #[default]
+    Zeros,
+    /// The opposite edge, as `padding_mode="circular"` in PyTorch: opposite edges of the result fit together.
+    Circular,
+}
+
+/// Rows (above, below) and columns (left, right) to add; negative ones are cut off instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Padding {
     /// Above and below.
@@ -21,27 +34,28 @@ impl Padding {
     }
 }
 
-/// Enlarges `x` by a whole factor, then surrounds it with zeros.
+/// Enlarges `x` by a whole factor, then surrounds it with what lies beyond its border.
 ///
 /// # Shapes
 /// [B, C, H, W] → [B, C, H·enlarge + rows, W·enlarge + columns].
-pub fn pad(x: Tensor<4>, enlarge: usize, padding: Padding) -> Tensor<4> {
+pub fn pad(x: Tensor<4>, enlarge: usize, padding: Padding, border: Border) -> Tensor<4> {
     if enlarge == 1 && padding == Padding::default() {
         return x;
     }
     let [batch, channels, height, width] = x.dims();
-    let Some(input) = on_gpu(&x) else { return pad_reference(x, enlarge, padding) };
+    let Some(input) = on_gpu(&x) else { return pad_reference(x, enlarge, padding, border) };
     let Padding { rows, columns } = padding;
     let out_h = (height * enlarge).saturating_add_signed(rows.0 + rows.1);
     let out_w = (width * enlarge).saturating_add_signed(columns.0 + columns.1);
     let count = batch * channels * out_h * out_w;
     let mut info = [count, height, width, out_h, out_w, enlarge].map(|value| value as u32).to_vec();
     info.extend([rows.0 as u32, columns.0 as u32]); // two's complement, as the kernel's arithmetic wraps
-    launch(Wgsl { key: ("pad", Vec::new()), text, info }, count, &[&input], [batch, channels, out_h, out_w])
+    launch(Wgsl { key: ("pad", vec![border as u32]), text, info }, count, &[&input], [batch, channels, out_h, out_w])
 }
 
 /// Plain-tensor twin of [`pad`].
-pub fn pad_reference(x: Tensor<4>, enlarge: usize, Padding { rows, columns }: Padding) -> Tensor<4> {
+pub fn pad_reference(x: Tensor<4>, enlarge: usize, padding: Padding, border: Border) -> Tensor<4> {
+    let Padding { rows, columns } = padding;
     let [batch, channels, height, width] = x.dims();
     let [height, width] = [height * enlarge, width * enlarge];
     let options = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size([height, width]);
@@ -49,17 +63,44 @@ pub fn pad_reference(x: Tensor<4>, enlarge: usize, Padding { rows, columns }: Pa
     let added = |(begin, end): (isize, isize)| (begin.max(0) as usize, end.max(0) as usize);
     let cut = |count: isize| count.min(0).unsigned_abs();
     let x = x.slice([0..batch, 0..channels, cut(rows.0)..height - cut(rows.1), cut(columns.0)..width - cut(columns.1)]);
-    x.pad([added(rows), added(columns)], PadMode::Constant(0.0))
+    match border {
+        Border::Zeros => x.pad([added(rows), added(columns)], PadMode::Constant(0.0)),
+        Border::Circular => wrap(wrap(x, 2, added(rows)), 3, added(columns)),
+    }
 }
 
-fn text(_: &[u32]) -> String {
+/// Continues `x` along a dimension by (before, after) values of its other end.
+fn wrap(x: Tensor<4>, dim: usize, (before, after): (usize, usize)) -> Tensor<4> {
+    let length = x.dims()[dim];
+    let mut parts = vec![x.clone()];
+    if before > 0 {
+        parts.insert(0, x.clone().narrow(dim, length - before, before));
+    }
+    if after > 0 {
+        parts.push(x.narrow(dim, 0, after));
+    }
+    Tensor::cat(parts, dim)
+}
+
+fn text(key: &[u32]) -> String {
+    let position = match key[0] == Border::Circular as u32 {
+        // As many rows as there are may lie beyond an edge.
+        true => {
+            "let tall = info.height * info.enlarge; let wide = info.width * info.enlarge;\n\
+             let px = (i % info.out_w + wide - info.left) % wide;\n\
+             let py = (row % info.out_h + tall - info.top) % tall; let inside = true;\n"
+        }
+        // Left of or above the image these wrap around to huge numbers, which are outside as well.
+        false => {
+            "let px = i % info.out_w - info.left; let py = row % info.out_h - info.top;\n\
+             let inside = px < info.width * info.enlarge && py < info.height * info.enlarge;\n"
+        }
+    };
     let fields = ["count", "height", "width", "out_h", "out_w", "enlarge", "top", "left"];
     prelude(&[("x", "f32"), ("y", "f32")], &fields)
         + &entry("info.count")
-        + "let row = i / info.out_w;\n\
-           // Left of or above the image these wrap around to huge numbers, which are outside as well.\n\
-           let px = i % info.out_w - info.left; let py = row % info.out_h - info.top;\n\
-           let inside = px < info.width * info.enlarge && py < info.height * info.enlarge;\n\
-           let line = (row / info.out_h) * info.height + select(0u, py / info.enlarge, inside);\n\
+        + "let row = i / info.out_w;\n"
+        + position
+        + "let line = (row / info.out_h) * info.height + select(0u, py / info.enlarge, inside);\n\
            y[i] = select(0.0, x[line * info.width + select(0u, px / info.enlarge, inside)], inside);\n}\n"
 }

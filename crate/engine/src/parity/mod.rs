@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::autoencoder::{AutoencoderKlConfig, AutoencoderPatchConfig, AutoencoderTinyConfig};
+use crate::kernels::Border;
 use crate::pack::{TensorInfo, TensorSink};
 use crate::scorer;
 use crate::text_encoder::ClipTextConfig;
@@ -45,6 +46,9 @@ pub struct Case {
     /// What is needed to build the part.
     #[serde(flatten)]
     pub subject: Subject,
+    /// What convolutions find beyond the edges.
+    #[serde(default)]
+    pub border: Border,
     /// Configuration features that this case covers, for people.
     pub features: Vec<String>,
 }
@@ -67,6 +71,8 @@ pub enum Kind {
     TinyEncoder,
     /// Latents to pixels.
     KlDecoder,
+    /// Pixels to latents.
+    KlEncoder,
     /// Latents to pixels.
     PatchDecoder,
     /// Pixels to latents.
@@ -200,6 +206,7 @@ pub fn cases() -> Result<Vec<Case>> {
         include_bytes!("../../../../tests/parity/goldens/text_index.json"),
         include_bytes!("../../../../tests/parity/goldens/optional_index.json"),
         include_bytes!("../../../../tests/parity/goldens/patch_index.json"),
+        include_bytes!("../../../../tests/parity/goldens/start_index.json"),
     ] {
         cases.extend(json::<Index>("index.json", text)?.cases);
     }
@@ -230,11 +237,11 @@ pub async fn run_case(name: &str, files: &Files, device: &Device) -> Result<Vec<
             let model = build(weights, "", device, |w| config.init_with_projection(&mut w.root()))?;
             return text::compare_projected(&case.name, &golden, model.forward(&golden.ids()?)?).await;
         }
-        Kind::Unet => unet(config, weights, &golden, device)?.into(),
+        Kind::Unet => unet(config, weights, (&golden, case.border), device)?.into(),
         Kind::TinyDecoder => {
             let config = config_of::<AutoencoderTinyConfig>(config)?;
             let decoder = build(weights, "decoder.", device, |w| config.init_decoder(&mut w.root()))?;
-            decoder.forward(golden.tensor("latents", device)?).into()
+            decoder.forward(golden.tensor("latents", device)?, case.border).into()
         }
         Kind::TinyEncoder => {
             let config = config_of::<AutoencoderTinyConfig>(config)?;
@@ -244,12 +251,17 @@ pub async fn run_case(name: &str, files: &Files, device: &Device) -> Result<Vec<
         Kind::KlDecoder => {
             let config = config_of::<AutoencoderKlConfig>(config)?;
             let decoder = build(weights, "", device, |w| config.init_decoder(&mut w.root()))?;
-            decoder.forward(golden.tensor("latents", device)?).into()
+            decoder.forward(golden.tensor("latents", device)?, case.border).into()
+        }
+        Kind::KlEncoder => {
+            let config = config_of::<AutoencoderKlConfig>(config)?;
+            let encoder = build(weights, "", device, |w| config.init_encoder(&mut w.root()))?;
+            encoder.forward(golden.tensor("image", device)?).into()
         }
         Kind::PatchDecoder => {
             let config = config_of::<AutoencoderPatchConfig>(config)?;
             let decoder = build(weights, "decoder.", device, |w| config.init_decoder(&mut w.root()))?;
-            decoder.forward(golden.tensor("latents", device)?).into()
+            decoder.forward(golden.tensor("latents", device)?, case.border).into()
         }
         Kind::PatchEncoder => {
             let config = config_of::<AutoencoderPatchConfig>(config)?;
@@ -271,7 +283,7 @@ pub async fn run_case(name: &str, files: &Files, device: &Device) -> Result<Vec<
     Ok(vec![compare(name, &output.read().await?, &expected, Bound { scale, tolerance: MODULE_TOLERANCE })?])
 }
 
-fn unet(config: &[u8], weights: &[u8], golden: &Golden, device: &Device) -> Result<Tensor<4>> {
+fn unet(config: &[u8], weights: &[u8], (golden, border): (&Golden, Border), device: &Device) -> Result<Tensor<4>> {
     let config = config_of::<UNet2DConditionConfig>(config)?;
     let unet = build(weights, "", device, |w| config.init(&mut w.root()))?;
     let timestep = golden.values("timestep")?.first().copied().unwrap_or_default();
@@ -286,7 +298,7 @@ fn unet(config: &[u8], weights: &[u8], golden: &Golden, device: &Device) -> Resu
         _ => None,
     };
     let context = golden.tensor("encoder_hidden_states", device)?;
-    let conditions = Conditions { context, guidance_embedding, added_embedding };
+    let conditions = Conditions { context, guidance_embedding, added_embedding, border };
     Ok(unet.forward(golden.tensor("sample", device)?, f64::from(timestep), &conditions))
 }
 

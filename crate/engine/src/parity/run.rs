@@ -16,7 +16,9 @@ use crate::pack::writer::{PackOptions, write_component};
 use crate::pack::{
     Component, Examples, Manifest, Piece, Quantization, Recommended, TensorInfo, layout, manifest::FORMAT,
 };
-use crate::pipeline::Pipeline;
+use crate::picture::Picture;
+use crate::pipeline::{Origin, Pipeline};
+use crate::request::{Request, StartPicture};
 use crate::store::{MemoryStore, Sha2Digest, Store};
 use crate::tokenizer::{ClipTokenizer, TokenizerConfig};
 use crate::weights::Scheme;
@@ -62,9 +64,17 @@ pub(super) async fn compare(
     let mut comparisons = vec![compare_ids(name, golden, model, files)?];
     let Packed { manifest, store } = pack_model(model, files, Scheme::F16).await?;
     let pipeline = Rc::new(Pipeline::load(&manifest, &store, &Sha2Digest, device, &mut |_| ()).await?);
-    let effective = pipeline.resolve(&model.request)?;
+    let request = Request { start: start_picture(golden).await?, ..model.request.clone() };
+    let effective = pipeline.resolve(&request)?;
+    let start = match &request.start {
+        Some(picture) => {
+            pipeline.load_encoder(&manifest, &store, &Sha2Digest).await?;
+            Some(pipeline.start(picture, &effective)?)
+        }
+        None => None,
+    };
     let (mut latents, mut last) = (Vec::new(), None);
-    let mut steps = pin!(pipeline.generate(effective));
+    let mut steps = pin!(pipeline.generate_from(effective.clone(), Origin { start: start.clone(), latents: None }));
     while let Some(step) = steps.next().await {
         let step = step?;
         latents.extend(Output::from(step.latents.clone()).read().await?);
@@ -78,10 +88,20 @@ pub(super) async fn compare(
     comparisons.push(compare_values(format!("{name}.steps"), &latents, &expected, bound(&expected))?);
     let bound = bound(&final_latents);
     comparisons.push(compare_values(format!("{name}.final_latents"), &last_values, &final_latents, bound)?);
-    let image = Output::from(pipeline.decode(last)).read().await?;
+    let image = Output::from(pipeline.finish(last, &effective, start.as_ref())?).read().await?;
     let bound = Bound { scale: 1.0, tolerance: IMAGE_TOLERANCE };
     comparisons.push(compare_values(format!("{name}.image"), &image, &golden.values("image")?, bound)?);
     Ok(comparisons)
+}
+
+/// The picture that the reference started from, and its mask.
+async fn start_picture(golden: &Golden<'_>) -> Result<Option<StartPicture>> {
+    let read = async |name: &str| match golden.has(name) {
+        true => Picture::read(golden.tensor(name, &Device::flex())?).await.map(Some),
+        false => Ok(None),
+    };
+    let Some(image) = read("start_picture").await? else { return Ok(None) };
+    Ok(Some(StartPicture { image, mask: read("mask").await? }))
 }
 
 /// The tokenizer alone: prompt and negative prompt to ids, which must be equal.

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use png::Transformations;
 
-use super::{MAX_PNG_BYTES, Picture, png_limits};
+use super::{MAX_PNG_BYTES, Picture, bilinear, png_limits};
 use crate::request::MAX_SIDE_PX;
 use crate::{Error, Result};
 
@@ -50,6 +50,31 @@ impl Picture {
         }
         let rgb = pixels.iter().flat_map(|&[red, green, blue, alpha]| over_white([red, green, blue], alpha));
         Ok(Self { width, height, rgb: rgb.collect() })
+    }
+
+    /// The picture at another size, which it covers: scaled by an antialiased triangle, and what stands out cut off on both
+    /// sides. One of that size already stays as it is.
+    pub fn fitted(&self, width: u32, height: u32) -> Self {
+        if (self.width, self.height) == (width, height) {
+            return self.clone();
+        }
+        // Cut first, so that a thin picture never becomes a huge one.
+        let cut = |side: u32, other: u32, target: u32, other_target: u32| {
+            let kept = f64::from(other) * f64::from(target) / f64::from(other_target);
+            (kept.round() as u32).clamp(1, side) as usize
+        };
+        let wide = cut(self.width, self.height, width, height);
+        let tall = cut(self.height, self.width, height, width);
+        let [left, top] = [(self.width as usize - wide) / 2, (self.height as usize - tall) / 2];
+        let planes = self.planes().map(|plane| {
+            let rows = plane.chunks_exact(self.width as usize).skip(top).take(tall);
+            let cut: Vec<f32> = rows.flat_map(|row| &row[left..left + wide]).copied().collect();
+            bilinear(&cut, [tall, wide], [height as usize, width as usize])
+        });
+        let byte = |value: f32| (value.clamp(0.0, 1.0) * 255.0).round_ties_even() as u8;
+        let pixels = 0..planes[0].len();
+        let rgb = pixels.flat_map(|pixel| [0, 1, 2].map(|channel| byte(planes[channel][pixel]))).collect();
+        Self { width, height, rgb }
     }
 
     /// The picture on a device.
@@ -130,6 +155,25 @@ mod tests {
         for broken in [&whole[..40], b"GIF89a", b""] {
             assert_eq!(Picture::from_png(broken).unwrap_err().code(), "Request");
         }
+    }
+
+    #[test]
+    fn a_fitted_picture_covers_the_size_and_keeps_its_middle() {
+        let grey = |width: u32, height: u32, value: fn(u32, u32) -> u8| {
+            let pixels = (0..height).flat_map(|y| (0..width).map(move |x| value(x, y)));
+            Picture { width, height, rgb: pixels.flat_map(|grey| [grey; 3]).collect() }
+        };
+        let columns = grey(8, 2, |x, _| 10 * x as u8);
+        assert_eq!(columns.fitted(8, 2), columns);
+        assert_eq!(columns.fitted(2, 2), grey(2, 2, |x, _| 30 + 10 * x as u8), "cut left and right");
+        assert_eq!(
+            grey(2, 8, |_, y| 10 * y as u8).fitted(2, 2),
+            grey(2, 2, |_, y| 30 + 10 * y as u8),
+            "above and below"
+        );
+        assert_eq!(grey(4, 4, |x, _| if x < 2 { 0 } else { 200 }).fitted(2, 2).rgb[..3], [29; 3], "antialiased");
+        let thin = grey(MAX_SIDE_PX, 1, |_, _| 7);
+        assert_eq!(thin.fitted(64, 128), grey(64, 128, |_, _| 7));
     }
 
     #[test]

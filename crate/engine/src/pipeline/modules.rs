@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::Pipeline;
-use crate::{Result, conditioning::Negative, request::PromptSyntax, unet::Conditions};
+use crate::{Result, conditioning::Negative, kernels::Border, request::PromptSyntax, unet::Conditions};
 
 impl Pipeline {
     /// What the UNet attends to for a prompt.
@@ -22,7 +22,7 @@ impl Pipeline {
     /// # Shapes
     /// As [`crate::unet::UNet2DCondition::forward`].
     pub fn predict(&self, sample: Tensor<4>, timestep: f64, context: Tensor<3>) -> Tensor<4> {
-        let conditions = Conditions { context, guidance_embedding: None, added_embedding: None };
+        let conditions = Conditions { context, guidance_embedding: None, added_embedding: None, border: Border::Zeros };
         self.unet.forward(sample, timestep, &conditions)
     }
 }

@@ -2,9 +2,10 @@
 
 use burn::tensor::Tensor;
 
-use super::{MemoryReport, Pipeline};
+use super::{MemoryReport, Pipeline, Start};
 use crate::{
-    Result,
+    Error, Result,
+    encoder::{self, Encoder},
     pack::Manifest,
     picture::Picture,
     request::EffectiveRequest,
@@ -14,6 +15,30 @@ use crate::{
 };
 
 impl Pipeline {
+    /// Loads the pack's encoder, which start pictures need and whose pieces are in the store, unless that is done.
+    ///
+    /// # Errors
+    /// As [`Encoder::load`]; [`Error::Manifest`] where it does not fit the decoder.
+    pub async fn load_encoder(&self, manifest: &Manifest, store: &impl Store, digest: &impl Digest) -> Result<()> {
+        if !self.has_encoder() {
+            let (encoder, device_bytes) = Encoder::load(manifest, store, digest, &self.device).await?;
+            let made = (encoder.latent_channels(), encoder.scale_px());
+            if made != (self.decoder.latent_channels(), self.decoder.scale_px()) {
+                let field = format!("components.{}.config", encoder::COMPONENT);
+                return Err(Error::manifest(field, "makes other latents than the decoder takes"));
+            }
+            if self.encoder.set(encoder).is_ok() {
+                self.count(manifest, encoder::COMPONENT, device_bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the encoder is loaded.
+    pub fn has_encoder(&self) -> bool {
+        self.encoder.get().is_some()
+    }
+
     /// Loads the pack's upscaler, whose pieces are in the store, unless that is done.
     ///
     /// # Errors
@@ -39,22 +64,27 @@ impl Pipeline {
     /// [1, 3, H, W] → [1, 3, H·upscale, W·upscale], pixels in [0, 1].
     ///
     /// # Errors
-    /// [`crate::Error::Request`] where none is loaded; [`crate::Error::DeviceLimit`] where the device has too little.
+    /// [`Error::Request`] where none is loaded; [`Error::DeviceLimit`] where the device has too little.
     pub fn upscale(&self, image: Tensor<4>) -> Result<Tensor<4>> {
         let [_, _, height, width] = image.dims();
         self.requirements(width as u32, height as u32).check_upscaling()?;
         Ok(self.upscaler.get().ok_or_else(upscaler::missing)?.forward(image))
     }
 
-    /// The picture that a request asked for: finished latents decoded and, where wanted, made larger.
+    /// The picture that a request asked for: finished latents decoded, over the start picture where that is kept, and,
+    /// where wanted, made larger.
     ///
     /// # Shapes
     /// [1, C, h, w] → [1, 3, H, W], pixels in [0, 1].
     ///
     /// # Errors
     /// As [`Pipeline::upscale`], where that is wanted.
-    pub fn finish(&self, latents: Tensor<4>, request: &EffectiveRequest) -> Result<Tensor<4>> {
-        let image = self.decode(latents);
+    pub fn finish(&self, latents: Tensor<4>, request: &EffectiveRequest, start: Option<&Start>) -> Result<Tensor<4>> {
+        let image = self.decode(latents, request.border());
+        let image = match start {
+            Some(start) => start.over(image),
+            None => image,
+        };
         if request.upscale { self.upscale(image) } else { Ok(image) }
     }
 
@@ -80,7 +110,7 @@ impl Pipeline {
     /// How well each picture fits a prompt, read as [`crate::request::PromptSyntax::Plain`]: in [−1, 1].
     ///
     /// # Errors
-    /// [`crate::Error::Request`] where no scorer is loaded, or for a prompt that is too long; otherwise as [`Scorer::score`].
+    /// [`Error::Request`] where no scorer is loaded, or for a prompt that is too long; otherwise as [`Scorer::score`].
     pub async fn score(&self, prompt: &str, pictures: &[Picture]) -> Result<Vec<f32>> {
         let scorer = self.scorer.get().ok_or_else(scorer::missing)?;
         scorer.score(self.conditioner.pooled(prompt)?, pictures).await

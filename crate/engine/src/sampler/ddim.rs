@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 
 use super::config::SchedulerConfig;
 use super::schedule::{BetaDefaults, Spacing, alphas_cumprod, train_indices};
-use super::{DrawNoise, Prediction, Sampler, Stepped, clip, clip_range, roots};
+use super::{DrawNoise, Prediction, Sampler, Stepped, clip, clip_range, mix, roots};
 use crate::Result;
 
 struct Ddim {
@@ -38,6 +38,10 @@ pub(super) fn build(config: &SchedulerConfig, steps: usize) -> Result<Box<dyn Sa
 impl Sampler for Ddim {
     fn timesteps(&self) -> &[f64] {
         &self.timesteps
+    }
+
+    fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, index: usize) -> Tensor<4> {
+        mix(original, noise, roots(self.alpha_prods[index].0))
     }
 
     fn step(

@@ -11,10 +11,10 @@ use burn::tensor::Tensor;
 use serde_json::Value;
 
 use super::config::{SchedulerConfig, invalid};
-use super::dpmpp_update::{Algorithm, Level, Solver, Update};
+use super::dpmpp_update::{Level, Solver, Update};
 use super::schedule::{BetaDefaults, Spacing, linspace};
 use super::sigmas::{SigmaSpread, TrainSigmas};
-use super::{DrawNoise, Prediction, Sampler, Stepped};
+use super::{DrawNoise, Prediction, Sampler, Stepped, mix};
 use crate::{Error, Result};
 
 /// Runs of at least this many steps need no solver of lower order at their end.
@@ -25,7 +25,9 @@ struct Dpmpp {
     /// Noise level at each step and after the last.
     levels: Vec<Level>,
     updates: Vec<Update>,
-    algorithm: Algorithm,
+    solver: Solver,
+    /// The solver's order at each step of a whole run.
+    orders: Vec<usize>,
     prediction: Prediction,
     /// The last converted model outputs, newest first.
     outputs: Vec<Tensor<4>>,
@@ -64,19 +66,27 @@ pub(super) fn build(config: &SchedulerConfig, steps: usize) -> Result<Box<dyn Sa
     let sigmas = sigmas.into_iter().map(|sigma| sigma as f32).chain([last]);
     let levels: Vec<Level> = sigmas.map(Level::from_sigma).collect();
     let orders = orders(config, solver.order, ends_at_zero, timesteps.len())?;
-    let update = |(index, &order): (usize, &usize)| {
-        let levels: Vec<Level> = levels[(index + 1).saturating_sub(order)..=index + 1].iter().rev().copied().collect();
-        let reason = || format!("{steps} makes two noise levels one, between which there is no step");
-        solver.update(order, &levels).ok_or_else(|| Error::request("steps", reason()))
-    };
     Ok(Box::new(Dpmpp {
-        updates: orders.iter().enumerate().map(update).collect::<Result<_>>()?,
+        updates: updates(&solver, &levels, &orders, 0)?,
         timesteps,
-        algorithm: solver.algorithm,
+        solver,
+        orders,
         prediction: Prediction::from_config(config)?,
         levels,
         outputs: Vec::new(),
     }))
+}
+
+/// The updates of a run that begins at step `begin`, whose first ones have fewer outputs to look back at; those before
+/// it are as in a whole run.
+fn updates(solver: &Solver, levels: &[Level], orders: &[usize], begin: usize) -> Result<Vec<Update>> {
+    let update = |(index, &order): (usize, &usize)| {
+        let order = if index < begin { order } else { order.min(index - begin + 1) };
+        let levels: Vec<Level> = levels[(index + 1).saturating_sub(order)..=index + 1].iter().rev().copied().collect();
+        let reason = || format!("{} makes two noise levels one, between which there is no step", orders.len());
+        solver.update(order, &levels).ok_or_else(|| Error::request("steps", reason()))
+    };
+    orders.iter().enumerate().map(update).collect()
 }
 
 fn refuse_unsupported(config: &SchedulerConfig) -> Result<()> {
@@ -150,10 +160,21 @@ impl Sampler for Dpmpp {
         &self.timesteps
     }
 
+    fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, index: usize) -> Tensor<4> {
+        mix(original, noise, self.levels[index].parts())
+    }
+
+    fn begin_after(&mut self, skipped: usize) -> Result<usize> {
+        // A schedule may have fewer steps than were asked for.
+        let begin = skipped.min(self.timesteps.len().saturating_sub(1));
+        self.updates = updates(&self.solver, &self.levels, &self.orders, begin)?;
+        Ok(begin)
+    }
+
     fn step(&mut self, model_output: Tensor<4>, index: usize, sample: Tensor<4>, noise: &mut DrawNoise<'_>) -> Stepped {
         let parts = self.levels[index].parts();
         let pred_original_sample = self.prediction.original_sample(model_output.clone(), sample.clone(), parts);
-        let output = match self.algorithm.integrates_noise() {
+        let output = match self.solver.algorithm.integrates_noise() {
             true => self.prediction.noise(model_output, sample.clone(), parts),
             false => pred_original_sample.clone(),
         };
@@ -161,7 +182,7 @@ impl Sampler for Dpmpp {
         self.outputs.truncate(3);
         let update = &self.updates[index];
         let prev_sample = update.apply(sample, &self.outputs);
-        let prev_sample = match self.algorithm.is_stochastic() {
+        let prev_sample = match self.solver.algorithm.is_stochastic() {
             true => prev_sample + noise().mul_scalar(update.noise),
             false => prev_sample,
         };

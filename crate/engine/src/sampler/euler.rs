@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use super::config::SchedulerConfig;
 use super::schedule::{BetaDefaults, Spacing, torch_linspace};
 use super::sigmas::{SigmaSpread, TrainSigmas, scale_by_sigma};
-use super::{DrawNoise, Prediction, Sampler, Stepped};
+use super::{DrawNoise, Prediction, Sampler, Stepped, mix};
 use crate::Result;
 
 struct Euler {
@@ -68,6 +68,10 @@ impl Sampler for Euler {
 
     fn scale_model_input(&self, sample: Tensor<4>, index: usize) -> Tensor<4> {
         scale_by_sigma(sample, self.sigmas[index])
+    }
+
+    fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, index: usize) -> Tensor<4> {
+        mix(original, noise, (1.0, self.sigmas[index]))
     }
 
     fn step(

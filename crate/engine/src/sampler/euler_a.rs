@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use super::config::SchedulerConfig;
 use super::schedule::{BetaDefaults, Spacing};
 use super::sigmas::{TrainSigmas, scale_by_sigma};
-use super::{DrawNoise, Prediction, Sampler, Stepped};
+use super::{DrawNoise, Prediction, Sampler, Stepped, mix};
 use crate::Result;
 
 struct EulerAncestral {
@@ -44,6 +44,10 @@ impl Sampler for EulerAncestral {
 
     fn scale_model_input(&self, sample: Tensor<4>, index: usize) -> Tensor<4> {
         scale_by_sigma(sample, self.sigmas[index])
+    }
+
+    fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, index: usize) -> Tensor<4> {
+        mix(original, noise, (1.0, self.sigmas[index]))
     }
 
     fn step(&mut self, model_output: Tensor<4>, index: usize, sample: Tensor<4>, noise: &mut DrawNoise<'_>) -> Stepped {

@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use super::config::SchedulerConfig;
 use super::schedule::linspace;
 use super::sigmas::SigmaSpread;
-use super::{DrawNoise, Sampler, Stepped};
+use super::{DrawNoise, Sampler, Stepped, mix};
 use crate::Result;
 
 struct FlowEuler {
@@ -59,6 +59,11 @@ fn stretch_to_terminal(sigmas: &mut [f64], terminal: f64) {
 impl Sampler for FlowEuler {
     fn timesteps(&self) -> &[f64] {
         &self.timesteps
+    }
+
+    fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, index: usize) -> Tensor<4> {
+        let sigma = self.sigmas[index];
+        mix(original, noise, (1.0 - sigma, sigma))
     }
 
     fn step(&mut self, model_output: Tensor<4>, index: usize, sample: Tensor<4>, noise: &mut DrawNoise<'_>) -> Stepped {

@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use super::config::SchedulerConfig;
 use super::schedule::{BetaDefaults, Spacing};
 use super::sigmas::{SigmaSpread, TrainSigmas, scale_by_sigma};
-use super::{DrawNoise, Prediction, Sampler, Stepped, clip, clip_range};
+use super::{DrawNoise, Prediction, Sampler, Stepped, clip, clip_range, mix};
 use crate::Result;
 
 struct Heun {
@@ -60,6 +60,14 @@ impl Sampler for Heun {
 
     fn scale_model_input(&self, sample: Tensor<4>, index: usize) -> Tensor<4> {
         scale_by_sigma(sample, self.sigmas[index])
+    }
+
+    fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, index: usize) -> Tensor<4> {
+        mix(original, noise, (1.0, self.sigmas[index]))
+    }
+
+    fn begin_after(&mut self, skipped: usize) -> Result<usize> {
+        Ok(2 * skipped)
     }
 
     fn step(

@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 
 use super::config::SchedulerConfig;
 use super::schedule::{BetaDefaults, alphas_cumprod};
-use super::{DrawNoise, Prediction, Sampler, Stepped, clip, clip_range, roots};
+use super::{DrawNoise, Prediction, Sampler, Stepped, clip, clip_range, mix, roots};
 use crate::{Error, Result};
 
 /// Standard deviation of the data that the boundary condition assumes.
@@ -68,6 +68,10 @@ pub(super) fn train_timesteps(config: &SchedulerConfig, len: usize, steps: usize
 impl Sampler for Lcm {
     fn timesteps(&self) -> &[f64] {
         &self.timesteps
+    }
+
+    fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, index: usize) -> Tensor<4> {
+        mix(original, noise, roots(self.rows[index].alpha_prod_t))
     }
 
     fn step(&mut self, model_output: Tensor<4>, index: usize, sample: Tensor<4>, noise: &mut DrawNoise<'_>) -> Stepped {

@@ -98,12 +98,34 @@ pub trait Sampler {
         sample
     }
 
-    /// Takes step `index`, in order from 0. `model_output` and `sample` have one shape, `sample` is not scaled. `noise`
+    /// The noise-free sample with as much of the noise as there is before step `index`. Shapes are one, and unchanged.
+    ///
+    /// # Panics
+    /// Where `index` is not below `timesteps().len()`.
+    fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, index: usize) -> Tensor<4>;
+
+    /// Leaves out the first `skipped` steps of the schedule; gives the index of [`Sampler::timesteps`] at which the run
+    /// begins instead of 0. Samplers that look back have nothing to look back at there.
+    ///
+    /// # Errors
+    /// [`Error::Request`] where too few steps are left.
+    fn begin_after(&mut self, skipped: usize) -> Result<usize> {
+        Ok(skipped)
+    }
+
+    /// Takes step `index`, in order from where the run began. `model_output` and `sample` have one shape, `sample` is not scaled. `noise`
     /// is called exactly when diffusers draws noise, so that one stream of numbers serves a whole run.
     ///
     /// # Panics
     /// Where `index` is not below `timesteps().len()`.
     fn step(&mut self, model_output: Tensor<4>, index: usize, sample: Tensor<4>, noise: &mut DrawNoise<'_>) -> Stepped;
+}
+
+/// Steps to leave out of `steps`, so that `strength`, 0 to 1, of them are taken, and at least one.
+///
+/// Source: diffusers 0.42.1 `StableDiffusionImg2ImgPipeline.get_timesteps`, which may take none.
+pub fn skipped_steps(steps: usize, strength: f64) -> usize {
+    steps - ((steps as f64 * strength) as usize).clamp(1, steps.max(1))
 }
 
 /// Makes the sampler called `name`, or where there is no name the one of the pack's own configuration, for `steps`
@@ -193,6 +215,11 @@ impl Prediction {
 /// Signal and noise in a sample of which `alpha_prod` of the variance is signal.
 fn roots(alpha_prod: f32) -> (f32, f32) {
     (alpha_prod.sqrt(), (1.0 - alpha_prod).sqrt())
+}
+
+/// A sample of which `parts` are (signal, noise).
+fn mix(original: Tensor<4>, noise: Tensor<4>, parts: (f32, f32)) -> Tensor<4> {
+    original.mul_scalar(parts.0) + noise.mul_scalar(parts.1)
 }
 
 /// Largest magnitude of the predicted noise-free sample, where the configuration clips it.

@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 
 use super::config::{SchedulerConfig, invalid};
 use super::schedule::{BetaDefaults, Spacing, alphas_cumprod};
-use super::{DrawNoise, Prediction, Sampler, Stepped, roots};
+use super::{DrawNoise, Prediction, Sampler, Stepped, mix, roots};
 use crate::{Error, Result};
 
 /// Model evaluations of one Runge–Kutta step, and of the three that start a run.
@@ -16,6 +16,8 @@ const PRK_ORDER: usize = 4;
 const PRK_LEN: usize = 3 * PRK_ORDER;
 
 struct Pndm {
+    schedule: Schedule,
+    /// The evaluations' timesteps and numbers, of the run as it began.
     timesteps: Vec<f64>,
     rows: Vec<Row>,
     /// Model evaluations that belong to Runge–Kutta steps.
@@ -27,6 +29,18 @@ struct Pndm {
     start: Option<Tensor<4>>,
     /// Weighted sum of the model outputs of the present Runge–Kutta step.
     sum: Option<Tensor<4>>,
+}
+
+/// What the evaluations are made from.
+struct Schedule {
+    /// Timesteps, descending.
+    spaced: Vec<i64>,
+    /// Training timesteps between two of them.
+    stride: i64,
+    alphas: Vec<f32>,
+    /// ᾱ after the last.
+    final_alpha: f32,
+    skips_prk: bool,
 }
 
 /// ᾱ at a model evaluation's own timestep, and at the two that its transfer goes from and to.
@@ -43,28 +57,47 @@ pub(super) fn build(config: &SchedulerConfig, steps: usize) -> Result<Box<dyn Sa
     let spaced = Spacing::from_config(config, "leading")?.timesteps(config, steps)?;
     let spaced: Vec<i64> = spaced.into_iter().map(|timestep| timestep.round_ties_even() as i64).collect();
     let stride = (alphas.len() / steps) as i64;
-    let transfers = match config.flag("skip_prk_steps", false)? {
-        true => skipping_prk(&spaced, stride),
-        false => with_prk(&spaced, stride)?,
-    };
-    let alpha = |timestep: i64| {
-        let reason = || format!("puts a timestep at {timestep} where the schedule ends at {}", alphas.len() - 1);
-        let index = usize::try_from(timestep).unwrap_or(0);
-        alphas.get(index).copied().ok_or_else(|| invalid("steps_offset", reason()))
-    };
-    let row = |transfer: &Transfer| {
-        let alpha_prod_t_prev = if transfer.to < 0 { final_alpha } else { alpha(transfer.to)? };
-        Ok(Row { alpha_prod: alpha(transfer.at)?, alpha_prod_t: alpha(transfer.from)?, alpha_prod_t_prev })
-    };
+    let skips_prk = config.flag("skip_prk_steps", false)?;
+    let schedule = Schedule { spaced, stride, alphas, final_alpha, skips_prk };
+    let (timesteps, rows) = schedule.evaluations(0, skips_prk)?;
     Ok(Box::new(Pndm {
-        rows: transfers.iter().map(row).collect::<Result<_>>()?,
-        timesteps: transfers.iter().map(|transfer| transfer.at as f64).collect(),
-        prk_len: if config.flag("skip_prk_steps", false)? { 0 } else { PRK_LEN },
+        schedule,
+        timesteps,
+        rows,
+        prk_len: if skips_prk { 0 } else { PRK_LEN },
         prediction: Prediction::without_sample(config)?,
         outputs: Vec::new(),
         start: None,
         sum: None,
     }))
+}
+
+impl Schedule {
+    /// The model evaluations of a run without the first `skipped` timesteps.
+    fn evaluations(&self, skipped: usize, skips_prk: bool) -> Result<(Vec<f64>, Vec<Row>)> {
+        let spaced = self.spaced.get(skipped..).unwrap_or_default();
+        let transfers = match skips_prk {
+            true => skipping_prk(spaced, self.stride),
+            false => with_prk(spaced, self.stride)?,
+        };
+        let row = |transfer: &Transfer| {
+            let alpha_prod_t_prev = if transfer.to < 0 { self.final_alpha } else { self.alpha(transfer.to)? };
+            Ok(Row {
+                alpha_prod: self.alpha(transfer.at)?,
+                alpha_prod_t: self.alpha(transfer.from)?,
+                alpha_prod_t_prev,
+            })
+        };
+        let rows = transfers.iter().map(row).collect::<Result<_>>()?;
+        Ok((transfers.iter().map(|transfer| transfer.at as f64).collect(), rows))
+    }
+
+    fn alpha(&self, timestep: i64) -> Result<f32> {
+        let last = self.alphas.len() - 1;
+        let reason = || format!("puts a timestep at {timestep} where the schedule ends at {last}");
+        let index = usize::try_from(timestep).unwrap_or(0);
+        self.alphas.get(index).copied().ok_or_else(|| invalid("steps_offset", reason()))
+    }
 }
 
 /// The timestep of one model evaluation, and those that the sample goes from and to with it; a negative one is the end.
@@ -154,6 +187,21 @@ impl Pndm {
 impl Sampler for Pndm {
     fn timesteps(&self) -> &[f64] {
         &self.timesteps
+    }
+
+    fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, index: usize) -> Tensor<4> {
+        mix(original, noise, roots(self.rows[index].alpha_prod))
+    }
+
+    /// Starts anew at a later timestep. diffusers goes through its list of evaluations instead, where the second one is
+    /// there twice: it loses a timestep on the way, and leaves its noise in the picture. Where fewer steps are left than start
+    /// a run by Runge–Kutta, none does.
+    fn begin_after(&mut self, skipped: usize) -> Result<usize> {
+        let has_few_left = self.schedule.spaced.len() < skipped + PRK_ORDER;
+        let skips_prk = self.schedule.skips_prk || has_few_left;
+        (self.timesteps, self.rows) = self.schedule.evaluations(skipped, skips_prk)?;
+        self.prk_len = if skips_prk { 0 } else { PRK_LEN };
+        Ok(0)
     }
 
     fn step(

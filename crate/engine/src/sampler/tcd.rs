@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use super::config::SchedulerConfig;
 use super::lcm::train_timesteps;
 use super::schedule::{BetaDefaults, alphas_cumprod};
-use super::{DrawNoise, Prediction, Sampler, Stepped, roots};
+use super::{DrawNoise, Prediction, Sampler, Stepped, mix, roots};
 use crate::Result;
 
 struct Tcd {
@@ -49,6 +49,10 @@ pub(super) fn build(config: &SchedulerConfig, steps: usize) -> Result<Box<dyn Sa
 impl Sampler for Tcd {
     fn timesteps(&self) -> &[f64] {
         &self.timesteps
+    }
+
+    fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, index: usize) -> Tensor<4> {
+        mix(original, noise, roots(self.rows[index].alpha_prod_t))
     }
 
     fn step(&mut self, model_output: Tensor<4>, index: usize, sample: Tensor<4>, noise: &mut DrawNoise<'_>) -> Stepped {
