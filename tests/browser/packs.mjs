@@ -93,8 +93,9 @@ export async function goldenPack(model, edit = () => undefined) {
   await add("text_encoder", "text_encoder/config.json", await read("text_encoder/model.safetensors"));
   await add("unet", "unet/config.json", await read("unet/diffusion_pytorch_model.safetensors"));
   const vae = parseSafetensors(await read("vae/diffusion_pytorch_model.safetensors"));
-  const decoder = vae.tensors.filter(({ name }) => name.startsWith("decoder."));
-  await add("vae_decoder", "vae/config.json", writeSafetensors({ tensors: decoder }));
+  const half = (prefix) => writeSafetensors({ tensors: vae.tensors.filter(({ name }) => name.startsWith(prefix)) });
+  await add("vae_decoder", "vae/config.json", half("decoder."));
+  await add("vae_encoder", "vae/config.json", half("encoder."), true);
   await add("upscaler", "upscaler/config.json", await read("upscaler/diffusion_pytorch_model.safetensors"), true);
   await add("scorer", "scorer/config.json", await read("scorer/model.safetensors"), true);
   const manifest = {
