@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::{
     Error, Result,
-    kernels::Conv2dShape,
+    kernels::{self, Border, Conv2dShape, Padding},
     layers::{Conv2d, pixel_shuffle, upsample_nearest},
     limits::piece_bytes,
     loader::load_component,
@@ -177,6 +177,18 @@ impl Upscaler {
     pub fn forward(&self, image: Tensor<4>) -> Tensor<4> {
         let side = self.config.tile_side(piece_bytes(&image) / image.dims()[0]);
         self.forward_in_tiles(image, side)
+    }
+
+    /// As [`Upscaler::forward`], with something else beyond the edges.
+    pub fn forward_beyond(&self, image: Tensor<4>, border: Border) -> Tensor<4> {
+        if border == Border::Zeros {
+            return self.forward(image);
+        }
+        let [_, _, height, width] = image.dims();
+        let margin = self.config.reach().min(height).min(width);
+        let larger = self.forward(kernels::pad(image, 1, Padding::square((margin, margin)), border));
+        let [from, tall, wide] = [margin, height, width].map(|side| side * self.config.upscale);
+        larger.narrow(2, from, tall).narrow(3, from, wide)
     }
 
     /// As [`Upscaler::forward`], in tiles of at most `side` pixels. Exact: they overlap by as much as a result depends on.

@@ -129,15 +129,16 @@ fn bands_give_the_whole_picture() {
         let latents = || tensor(&latents, [1, 4, 9, 7], &device);
         for border in [Border::Zeros, Border::Circular] {
             let bands = |band_bytes: usize| Bands::new(latents(), band_bytes).bordered(border);
+            let sizes = if border == Border::Zeros { &[1, 9_000, 25_000][..] } else { &[9_000] };
             for folder in ["tiny_lcm/vae", "kl_decoder_without_attention"] {
                 let decoder = kl_decoder(folder, u64::MAX, &device);
-                for band_bytes in [1, 9_000, 25_000] {
+                for &band_bytes in sizes {
                     let what = format!("{folder} in bands of {band_bytes} bytes, {border:?}, on {device:?}");
                     check(&what, decoder.forward_bands(bands(band_bytes)), decoder.forward_bands(bands(usize::MAX)));
                 }
             }
             let decoder = tiny_decoder("tiny_sd/vae", u64::MAX, &device);
-            for band_bytes in [1, 9_000, 25_000] {
+            for &band_bytes in sizes {
                 let what = format!("tiny decoder in bands of {band_bytes} bytes, {border:?}, on {device:?}");
                 check(&what, decoder.forward_bands(bands(band_bytes)), decoder.forward_bands(bands(usize::MAX)));
             }
@@ -145,7 +146,7 @@ fn bands_give_the_whole_picture() {
         let mut weights = weights("kl_encoder", "", u64::MAX, &device);
         let encoder = config::<AutoencoderKlConfig>("kl_encoder").init_encoder(&mut weights.root()).unwrap();
         let encode = |bytes: usize| encoder.forward_bands(Bands::new(tensor(&image, [1, 3, 18, 14], &device), bytes));
-        for band_bytes in [1, 9_000, 25_000] {
+        for band_bytes in [1, 9_000] {
             check(
                 &format!("encoder in bands of {band_bytes} bytes on {device:?}"),
                 encode(band_bytes),

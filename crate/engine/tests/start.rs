@@ -4,21 +4,27 @@
 #![allow(clippy::print_stdout, reason = "shown with --nocapture, or where a test fails")]
 
 mod common;
+mod small_pack;
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::rc::Rc;
 
 use burn::tensor::{Device, Tensor};
 use common::{Random, difference, gpu, packed, read, tensor};
+use fraise_engine::encoder::Encoder;
 use fraise_engine::kernels::Border;
-use fraise_engine::pack::Manifest;
+use fraise_engine::pack::{Component, Manifest, TensorInfo};
 use fraise_engine::parity::Packed;
 use fraise_engine::picture::Picture;
 use fraise_engine::pipeline::{Origin, Pipeline, Step};
 use fraise_engine::request::{EffectiveRequest, Request, StartPicture, Variation};
-use fraise_engine::store::Sha2Digest;
+use fraise_engine::store::{Sha2Digest, Store};
 use fraise_engine::weights::Scheme;
 use fraise_engine::{Error, encoder};
 use futures::TryStreamExt;
+use safetensors::SafeTensors;
 
 /// The CPU, and the GPU where there is one.
 fn devices() -> Vec<Device> {
@@ -149,6 +155,46 @@ fn what_cannot_be_started_from_is_refused() {
     manifest.components.remove(encoder::COMPONENT);
     let refused = load(&manifest).resolve(&request).unwrap_err();
     assert!(matches!(&refused, Error::Request { field, reason } if field == "image" && reason.contains("vae_encoder")));
+}
+
+/// As the UNet has them: times the scaling factor, from pixels in [0, 1]. The golden has neither.
+#[test]
+fn a_kl_encoder_gives_scaled_means() {
+    let Packed { mut manifest, store } = packed("run_lcm", Scheme::F16);
+    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity/goldens/kl_encoder");
+    let read_file = |name: &str| fs::read(goldens.join(name)).unwrap();
+    let (weights, golden) =
+        (read_file("diffusion_pytorch_model.safetensors"), read_file("golden/kl_encoder.safetensors"));
+    let tensors: Vec<_> = SafeTensors::deserialize(&weights)
+        .unwrap()
+        .iter()
+        .map(|(name, view)| {
+            let (bytes, shape) = (view.data().to_vec(), view.shape().to_vec());
+            (TensorInfo { name: name.to_owned(), dtype: view.dtype(), shape, bytes: bytes.len() }, bytes)
+        })
+        .collect();
+    let mut pieces = BTreeMap::new();
+    let written = small_pack::write(encoder::COMPONENT, Scheme::F16, &tensors, &mut pieces).unwrap();
+    let config: serde_json::Value = serde_json::from_slice(&read_file("config.json")).unwrap();
+    let scaling_factor = config["scaling_factor"].as_f64().unwrap() as f32;
+    let component = Component { config, pieces: written.pieces, bytes: written.bytes, optional: true };
+    manifest.components.insert(encoder::COMPONENT.to_owned(), component);
+    let golden = SafeTensors::deserialize(&golden).unwrap();
+    let values = |name: &str| -> Vec<f32> {
+        let bytes = golden.tensor(name).unwrap().data().to_vec();
+        bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    };
+    let device = Device::flex();
+    let load = async {
+        for (name, bytes) in pieces {
+            store.put(&name, bytes).await.unwrap();
+        }
+        Encoder::load(&manifest, &store, &Sha2Digest, &device).await.unwrap().0
+    };
+    let latents = pollster::block_on(load).forward(tensor(&values("image"), [2, 3, 16, 22], &device) / 2.0 + 0.5);
+    let expected: Vec<f32> = values("output").iter().map(|value| value * scaling_factor).collect();
+    let (error, scale) = difference(&read(latents), &expected);
+    assert!(error <= 1e-5 * scale, "{error:e} where the scale is {scale:e}");
 }
 
 #[test]

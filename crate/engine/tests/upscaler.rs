@@ -5,7 +5,7 @@
 
 mod common;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use common::{Random, difference, gpu, packed, read, tensor};
 use fraise_engine::Error;
 use fraise_engine::kernels::Border;
@@ -38,6 +38,27 @@ fn tiles_give_the_same_picture() {
             println!("tiles of {side} on {device:?}: {error:.1e}");
             assert!(error <= 1e-6, "tiles of {side} on {device:?}: {error:e}");
         }
+    }
+}
+
+/// A tiled picture is still one when it is larger: moved, its larger picture moves along.
+#[test]
+fn wrapped_pictures_become_wrapped_ones() {
+    let values = Random::new(4).values(3 * 20 * 24);
+    let packed = packed("run_flow", Scheme::F16);
+    for device in [Some(Device::flex()), gpu()].into_iter().flatten() {
+        let upscaler = load(&packed, &device);
+        let moved = |x: Tensor<4>, by: usize| {
+            let height = x.dims()[2];
+            Tensor::cat(vec![x.clone().narrow(2, height - by, by), x.narrow(2, 0, height - by)], 2)
+        };
+        let image = tensor(&values, [1, 3, 20, 24], &device) * 0.5 + 0.5;
+        let larger = |image, border| upscaler.forward_beyond(image, border);
+        let error = |border| {
+            let expected = read(moved(larger(image.clone(), border), 6));
+            difference(&read(larger(moved(image.clone(), 3), border)), &expected).0
+        };
+        assert!(error(Border::Circular) <= 1e-6 && error(Border::Zeros) > 1e-3, "on {device:?}");
     }
 }
 

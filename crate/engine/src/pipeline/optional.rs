@@ -6,6 +6,7 @@ use super::{MemoryReport, Pipeline, Start};
 use crate::{
     Error, Result,
     encoder::{self, Encoder},
+    kernels::Border,
     pack::Manifest,
     picture::Picture,
     request::EffectiveRequest,
@@ -66,9 +67,13 @@ impl Pipeline {
     /// # Errors
     /// [`Error::Request`] where none is loaded; [`Error::DeviceLimit`] where the device has too little.
     pub fn upscale(&self, image: Tensor<4>) -> Result<Tensor<4>> {
+        self.upscale_beyond(image, Border::Zeros)
+    }
+
+    fn upscale_beyond(&self, image: Tensor<4>, border: Border) -> Result<Tensor<4>> {
         let [_, _, height, width] = image.dims();
         self.requirements(width as u32, height as u32).check_upscaling()?;
-        Ok(self.upscaler.get().ok_or_else(upscaler::missing)?.forward(image))
+        Ok(self.upscaler.get().ok_or_else(upscaler::missing)?.forward_beyond(image, border))
     }
 
     /// The picture that a request asked for: finished latents decoded, over the start picture where that is kept, and,
@@ -85,7 +90,10 @@ impl Pipeline {
             Some(start) => start.over(image),
             None => image,
         };
-        if request.upscale { self.upscale(image) } else { Ok(image) }
+        match request.upscale {
+            true => self.upscale_beyond(image, request.border()),
+            false => Ok(image),
+        }
     }
 
     /// Loads the pack's scorer, whose pieces are in the store, unless that is done.
