@@ -89,7 +89,7 @@ impl FraiseEngine {
             return Ok(());
         }
         self.fetch(loaded, encoder::COMPONENT).await?;
-        loaded.pipeline.load_encoder(&loaded.manifest, &self.store, &self.digest).await
+        loaded.pipeline.load_encoder(&loaded.manifest, &self.packs, &self.digest).await
     }
 
     async fn fetch(&self, loaded: &Loaded, component: &str) -> Result<()> {
