@@ -5,7 +5,7 @@ import { Engine, FraiseError, type DeviceChoice, type LoadOptions } from "../eng
 /** An engine whose painters paint one after the other. */
 class SharedEngine {
   readonly #device: DeviceChoice;
-  #engine: Promise<Engine> | null = null;
+  #engine: Engine | null = null;
   #loaded: string | null = null;
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -18,8 +18,8 @@ class SharedEngine {
     const mine = this.#turn.then(async () => {
       signal.throwIfAborted();
       try {
-        this.#engine ??= Engine.create({ device: this.#device });
-        return await work(await this.#engine);
+        this.#engine ??= await Engine.create({ device: this.#device });
+        return await work(this.#engine);
       } catch (error) {
         this.#recover(error);
         throw error;
@@ -40,8 +40,8 @@ class SharedEngine {
   /** An engine that cannot go on makes way for a new one. */
   #recover(error: unknown): void {
     const code = error instanceof FraiseError ? error.code : null;
-    if (code !== "Internal" && code !== "DeviceLost" && code !== "NoWebGpu") return;
-    void this.#engine?.then((engine) => engine.close()).catch(() => undefined);
+    if (code !== "Internal" && code !== "DeviceLost") return;
+    this.#engine?.close();
     this.#engine = null;
     this.#loaded = null;
   }

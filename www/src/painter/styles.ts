@@ -5,6 +5,7 @@ import { css } from "lit";
 export const styles = css`
   :host {
     display: inline-block;
+    vertical-align: top;
     box-sizing: border-box;
     width: 20rem;
     max-width: 100%;
