@@ -2,12 +2,14 @@
 
 mod pixels;
 mod resize;
+mod watermark;
 
 use burn::tensor::{DType, Tensor};
 use png::text_metadata::ITXtChunk;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use resize::bilinear;
+pub use watermark::WATERMARKED_FROM;
 
 use crate::request::{EffectiveRequest, MAX_SIDE_PX, Request, RequestLimits, check_fraction};
 use crate::{Error, Result};

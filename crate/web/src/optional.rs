@@ -2,7 +2,7 @@
 
 use fraise_engine::limits::DeviceLimits;
 use fraise_engine::loader::download_component;
-use fraise_engine::picture::{Picture, PictureInfo, read_info};
+use fraise_engine::picture::{Picture, PictureInfo, WATERMARKED_FROM, read_info};
 use fraise_engine::request::{EffectiveRequest, StartPicture};
 use fraise_engine::requirements::Requirements;
 use fraise_engine::{Error, Result, encoder, scorer, upscaler};
@@ -36,6 +36,19 @@ impl FraiseEngine {
         let scoring = self.score_pictures(prompt, pictures);
         let scores = until_aborted(&signal, scoring).await.map_err(|error| to_js(&error))?;
         Ok(Float32Array::from(scores.as_slice()))
+    }
+}
+
+#[wasm_bindgen]
+impl FraiseEngine {
+    /// Whether a picture, as for [`FraiseEngine::upscale`], carries the mark that pictures made here have in their pixels.
+    ///
+    /// # Errors
+    /// `Request` for what is no picture.
+    #[wasm_bindgen(js_name = isMarked)]
+    pub fn is_marked(&self, picture: JsValue) -> Result<bool, JsValue> {
+        let (picture, _) = picture_from_js(picture).map_err(|error| to_js(&error))?;
+        Ok(picture.watermark_score() >= WATERMARKED_FROM)
     }
 }
 

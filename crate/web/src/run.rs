@@ -131,11 +131,13 @@ impl Run {
             None => self.compute.finish().await?,
         }
         if is_last {
-            let picture = match shown {
+            let mut picture = match shown {
                 Some(picture) => picture,
                 None => read_picture(self.newest_image(info.index)?).await?,
             };
             self.compute.check()?;
+            let places = self.start.as_ref().and_then(Start::repainted);
+            picture.watermark(places.filter(|places| places.len() * 3 == picture.rgb.len()));
             let info = PictureInfo { request: self.request.clone(), model: self.loaded.manifest.name.clone() };
             self.outlet.finished.replace(Some(Finished { picture, info }));
         } else {

@@ -251,6 +251,19 @@ export class Engine {
   }
 
   /**
+   * Whether a picture carries the faint mark that pictures made here have in their pixels; any picture that the browser
+   * reads, of which the middle is looked at where it is larger than 2048 pixels. Needs no model. The mark outlives JPEG and
+   * cropping, not scaling or turning; and it is a mark, not a signature: whoever wants to can remove or copy it.
+   */
+  async isMarked(
+    picture: PictureSource,
+    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<boolean> {
+    checkPicture(picture, "picture");
+    return this.#work({ signal }, (connection, job) => connection.call("isMarked", { job, picture }));
+  }
+
+  /**
    * How well each picture fits a prompt, by the loaded pack's scorer, which is fetched on first use: the cosine of CLIP's
    * embeddings, in [-1, 1], in the pictures' order. At most 64 pictures at once.
    *

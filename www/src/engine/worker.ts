@@ -8,7 +8,7 @@ import init, { FraiseEngine, type Run } from "../wasm/fraise_web.js";
 import { internalError, isErrorShape, networkError, requestError, type ErrorShape } from "./errors";
 import { ByteMeter, StepMeter } from "./pace";
 import { canPaintFromGpu, nextFrame } from "./painting";
-import { MAX_PICTURE_BYTES, pixelsOf } from "./pictures";
+import { croppedPixelsOf, MAX_PICTURE_BYTES, pixelsOf } from "./pictures";
 import type {
   CallMessage,
   CallName,
@@ -90,6 +90,8 @@ function perform(message: CallMessage): Promise<Calls[CallName]["result"]> {
       return stop(message.params);
     case "last":
       return last();
+    case "isMarked":
+      return isMarked(message.params);
     case "upscale":
       return upscale(message.params);
     case "score":
@@ -195,6 +197,10 @@ function last(): Promise<Picture> {
 
 async function upscale({ job: number, picture }: Calls["upscale"]["params"]): Promise<Blob> {
   return within(number, async (_report, signal) => pngBlob(await started().upscale(await forEngine(picture), signal)));
+}
+
+async function isMarked({ job: number, picture }: Calls["isMarked"]["params"]): Promise<boolean> {
+  return within(number, async () => started().isMarked(await croppedPixelsOf(picture)));
 }
 
 async function score({ job: number, prompt, pictures }: Calls["score"]["params"]): Promise<number[]> {

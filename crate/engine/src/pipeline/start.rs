@@ -3,6 +3,8 @@
 //! Source: Meng et al., "SDEdit" (2022); diffusers 0.42.1 `StableDiffusionImg2ImgPipeline`, and for masks
 //! `StableDiffusionInpaintPipeline` with a UNet that takes no mask.
 
+use std::rc::Rc;
+
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::Pipeline;
@@ -31,6 +33,8 @@ struct Mask {
     /// [1, 1, h, w]: each latent as its most repainted pixel, so that thin strokes count. Where a mask is of whole latents
     /// this is diffusers' own, which takes one pixel of each.
     latents: Tensor<4>,
+    /// The pixels on the host, 0 to 255, row by row.
+    places: Rc<[u8]>,
 }
 
 impl Pipeline {
@@ -53,6 +57,11 @@ impl Start {
     /// Whether a part of the picture is kept.
     pub fn is_masked(&self) -> bool {
         self.mask.is_some()
+    }
+
+    /// How much of each pixel is painted anew, 0 to 255, row by row; `None` where all of the picture is.
+    pub fn repainted(&self) -> Option<&[u8]> {
+        self.mask.as_ref().map(|mask| &*mask.places)
     }
 
     /// A painted picture over this one: where the mask is black this one's pixels, to the bit.
@@ -90,7 +99,8 @@ impl Mask {
             *latent = latent.max(*pixel);
         }
         let tensor = |values, shape: [usize; 4]| Tensor::from_data(TensorData::new(values, shape), device);
-        Self { pixels: tensor(pixels, [1, 1, height, width]), latents: tensor(latents, [1, 1, h, w]) }
+        let places = pixels.iter().map(|pixel| (pixel * 255.0).round() as u8).collect();
+        Self { pixels: tensor(pixels, [1, 1, height, width]), latents: tensor(latents, [1, 1, h, w]), places }
     }
 }
 
