@@ -28,6 +28,9 @@ const ADAPTER_FLAGS = {
   none: ["--disable-features=WebGPU"],
 };
 
+/** A camera that shows a moving test pattern. */
+const CAMERA_FLAGS = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
+
 const FIREFOX_PREFS = {
   "dom.webgpu.enabled": true,
   "dom.webgpu.workers.enabled": true,
@@ -53,9 +56,10 @@ const HARMLESS = /No available adapters|external Instance reference|powerPrefere
  * One browser with fresh profiles. `newPage()` gives a page in a profile of its own:
  * `{page, find(selector), setFile(selector, path), problems, hosts, setOffline, close}`.
  */
-export async function launchChromium({ gpu = "software" } = {}) {
+export async function launchChromium({ gpu = "software", camera = false } = {}) {
   const { chromium } = require("playwright-core");
-  const browser = await chromium.launch(chromiumOptions(gpu));
+  const options = chromiumOptions(gpu);
+  const browser = await chromium.launch({ ...options, args: [...options.args, ...(camera ? CAMERA_FLAGS : [])] });
   const newPage = async ({ serviceWorkers = "allow", ...options } = {}) => {
     const context = await browser.newContext({ locale: "en-US", serviceWorkers, acceptDownloads: true, ...options });
     const page = await context.newPage();

@@ -1,7 +1,9 @@
 /** The pictures that were asked for at once, side by side; each can be looked at in large. */
 import { css, html, nothing, type TemplateResult } from "lit";
+import { filmOf } from "./film";
 import { StudioElement } from "./studio-element";
-import type { Result } from "./state";
+import { canGenerate, type Result } from "./state";
+import { cardIn } from "./form";
 
 /** `<fraise-batch>` */
 export class BatchGrid extends StudioElement {
@@ -20,7 +22,7 @@ export class BatchGrid extends StudioElement {
         padding: 0;
         list-style: none;
       }
-      button,
+      ul button,
       .awaited {
         display: block;
         width: 100%;
@@ -35,7 +37,11 @@ export class BatchGrid extends StudioElement {
         border: 2px dashed var(--line-strong);
         background: none;
       }
-      button[aria-pressed="true"] {
+      #rank,
+      #animate-batch {
+        margin-top: 0.5rem;
+      }
+      ul button[aria-pressed="true"] {
         border-color: var(--berry);
       }
       img {
@@ -75,7 +81,21 @@ export class BatchGrid extends StudioElement {
         </li>`,
       )}
       ${awaited.map(() => html`<li class="awaited" aria-hidden="true"></li>`)}
-    </ul>`;
+      </ul>
+      ${awaited.length === 0 && pictures.length > 2
+        ? html`<button id="animate-batch" @click=${() => void this.#animate(pictures)}>${words.saveGif}</button>`
+        : nothing}
+      ${awaited.length === 0 && cardIn(state)?.hasScorer === true
+        ? html`<button id="rank" ?disabled=${!canGenerate(state)} @click=${() => void this.studio.refiner.rank(pictures)}>
+            ${words.rank}
+          </button>`
+        : nothing}`;
+  }
+
+  /** Saves the pictures as an animation, one after the other. */
+  async #animate(pictures: readonly Result[]): Promise<void> {
+    const film = await filmOf(pictures.map(({ png }) => png));
+    await this.studio.animator.save(film, "gif", `fraise-${pictures[0]?.request.seed ?? 0}`);
   }
 
   /** Addresses for these pictures, and for no others any longer. */

@@ -3,6 +3,14 @@ import { css, html, nothing, type PropertyValues, type TemplateResult } from "li
 import { keyed } from "lit/directives/keyed.js";
 import { StudioElement } from "./studio-element";
 
+/** How often a texture is shown beside itself. */
+const TILES = 3;
+
+interface Look {
+  readonly look: Blob | ImageData | null;
+  readonly tiles: number;
+}
+
 /** `<fraise-stage>` */
 export class CanvasStage extends StudioElement {
   static override styles = [
@@ -53,7 +61,8 @@ export class CanvasStage extends StudioElement {
 
   protected override render(): TemplateResult {
     const { words } = this;
-    const { activity, engineNumber, hasPaint, look } = this.state;
+    const { activity, engineNumber, hasPaint } = this.state;
+    const { look } = this.#look();
     return html`
       <div class="frame">
         ${keyed(
@@ -78,21 +87,28 @@ export class CanvasStage extends StudioElement {
     void this.#draw();
   }
 
-  /** What the second canvas shows. */
-  #drawn: Blob | ImageData | null = null;
+  /** What the second canvas shows in the place of the engine's, and how often side by side. */
+  #look(): Look {
+    const { look, result, isTiled } = this.state;
+    return isTiled && result?.request.tiling ? { look: look ?? result.png, tiles: TILES } : { look, tiles: 1 };
+  }
 
-  /** Draws what is looked at in the place of the engine's canvas. */
+  #drawn: Look = { look: null, tiles: 1 };
+
   async #draw(): Promise<void> {
-    const { look } = this.state;
-    if (look === this.#drawn) return;
-    this.#drawn = look;
+    const { look, tiles } = this.#look();
+    if (look === this.#drawn.look && tiles === this.#drawn.tiles) return;
+    const drawn = (this.#drawn = { look, tiles });
     if (!look) return;
     const bitmap = await createImageBitmap(look);
     const canvas = this.renderRoot.querySelector<HTMLCanvasElement>("#look");
-    if (canvas && this.#drawn === look) {
-      canvas.width = bitmap.width;
-      canvas.height = bitmap.height;
-      canvas.getContext("2d")?.drawImage(bitmap, 0, 0);
+    if (canvas && this.#drawn === drawn) {
+      canvas.width = tiles * bitmap.width;
+      canvas.height = tiles * bitmap.height;
+      const context = canvas.getContext("2d");
+      for (let tile = 0; tile < tiles * tiles; tile += 1) {
+        context?.drawImage(bitmap, (tile % tiles) * bitmap.width, Math.floor(tile / tiles) * bitmap.height);
+      }
     }
     bitmap.close();
   }

@@ -4,7 +4,7 @@ import { readHash, writeHash } from "./exchange/link";
 import { readPicture } from "./exchange/picture";
 import { Refusal } from "./exchange/refusal";
 import { problemOf, type Note, type Restored } from "./note";
-import type { Settings } from "./store";
+import type { Settings } from "./form";
 
 /** What a file may be, by its name and its type. */
 export type FileKind = "picture" | "zip" | "checkpoint";
@@ -22,6 +22,8 @@ export interface ExchangeHost {
   fillIn(settings: Partial<Settings>): void;
   /** Chooses the listed model of that name, if there is one and it can be chosen now; whether it is the chosen one then. */
   chooseNamed(model: string): boolean;
+  /** Starts painting from a picture that says nothing of how it was made. */
+  startFrom(file: File): Promise<void>;
   /** Whether the chosen model can make pictures larger. */
   canUpscale(): boolean;
   /** The settings that the form stands for. */
@@ -38,12 +40,15 @@ export class Exchange {
     this.#host = host;
   }
 
-  /** Fills in the settings that a PNG was made with. */
+  /** Fills in the settings that a PNG was made with; any other picture becomes what painting starts from. */
   async takePicture(file: File): Promise<void> {
     try {
-      const { made } = await readPicture(file);
-      if (!made) throw new Refusal("noSettings");
-      this.restore(made.found, made.source);
+      const made = await readPicture(file).then(
+        (picture) => picture.made,
+        (error: unknown) => (error instanceof Refusal && error.reason === "notPng" ? null : Promise.reject(error)),
+      );
+      if (made) this.restore(made.found, made.source);
+      else await this.#host.startFrom(file);
     } catch (error) {
       this.#host.tell({ kind: "unreadable", problem: problemOf(error) });
     }

@@ -44,8 +44,20 @@ export class FilmRecorder {
   }
 }
 
+/** Finished pictures as a film, one frame each. */
+export async function filmOf(pictures: readonly Blob[]): Promise<Film> {
+  const frames = await Promise.all(
+    pictures.map(async (png, index) => ({ index, pixels: pixelsOf(await createImageBitmap(png)) })),
+  );
+  return { total: frames.length, frames };
+}
+
 async function readPixels(step: Step): Promise<ImageData> {
-  const bitmap = await step.image();
+  return pixelsOf(await step.image());
+}
+
+/** A bitmap's pixels; it is closed. */
+function pixelsOf(bitmap: ImageBitmap): ImageData {
   const { width, height } = bitmap;
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   if (!context) throw new Error("no 2D context");

@@ -28,6 +28,9 @@ export function cardOf(model: ConvertedModel): ModelCard {
     guidance: model.recommended.guidance,
     upscale: model.recommended.upscale ?? false,
     upscaleFactor: model.upscaleFactor,
+    hasScorer: model.hasScorer,
+    width: model.recommended.width,
+    height: model.recommended.height,
     examples: model.examples,
   };
 }
@@ -39,12 +42,16 @@ export function rememberedModels(): LocalModel[] {
   return entries.slice(0, MAX_MODELS).flatMap((entry: { address?: unknown; card?: Partial<ModelCard> }) => {
     if (typeof entry?.address !== "string" || !entry.address.startsWith("local:")) return [];
     const card = entry.card ?? {};
-    const { totalBytes, steps, guidance, upscale, upscaleFactor, licenseRestrictions } = card;
+    const { totalBytes, steps, guidance, upscale, upscaleFactor, hasScorer, width, height, licenseRestrictions } = card;
     const manifest = {
       ...card,
       license_restrictions: licenseRestrictions,
-      recommended: { steps, guidance, upscale },
-      components: { all: { bytes: totalBytes }, upscaler: { config: { upscale: upscaleFactor } } },
+      recommended: { steps, guidance, upscale, width, height },
+      components: {
+        all: { bytes: totalBytes },
+        upscaler: { config: { upscale: upscaleFactor } },
+        ...(hasScorer === true ? { scorer: {} } : {}),
+      },
     };
     return [{ address: entry.address, card: toModelCard(manifest) }];
   });

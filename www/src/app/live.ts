@@ -20,10 +20,10 @@ export class LivePainter {
     this.#paint = paint;
   }
 
-  /** The words have changed. */
-  wake(): void {
+  /** The words have changed; they are painted when they have rested so long. */
+  wake(restMs = REST_MS): void {
     this.#sleep();
-    this.#timer = setTimeout(() => this.#begin(), REST_MS);
+    this.#timer = setTimeout(() => this.#begin(), restMs);
   }
 
   /** Cancels the run under way, and what was about to be painted; settles when both are over. */

@@ -53,7 +53,7 @@ export class ModelNote extends StudioElement {
       ${model.licenseRestrictions ? html`<p>${model.licenseRestrictions}</p>` : nothing}
       <p>${words.privacy}</p>
       ${this.#isLocal
-        ? html`<button id="remove-model" class="remove" ?disabled=${this.#isFixed} @click=${() => void this.studio.removeModel()}>
+        ? html`<button id="remove-model" class="remove" ?disabled=${this.#isFixed} @click=${() => void this.studio.models.removeChosen()}>
             ${words.removeModel}
           </button>`
         : nothing}
@@ -93,7 +93,7 @@ export class ModelNote extends StudioElement {
       <select
         id="model-choice"
         ?disabled=${this.#isFixed}
-        @change=${(event: Event) => this.studio.chooseModel((event.target as HTMLSelectElement).value)}
+        @change=${(event: Event) => this.studio.models.choose((event.target as HTMLSelectElement).value)}
       >
         ${choices.map(([url, label]) => html`<option value=${url} .selected=${url === modelUrl}>${label}</option>`)}
       </select>

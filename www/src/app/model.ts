@@ -16,6 +16,11 @@ export interface ModelCard {
   readonly upscale: boolean;
   /** How many times as large its upscaler makes a picture along each side; null where it has none. */
   readonly upscaleFactor: number | null;
+  /** Whether it can say how well a picture fits its words. */
+  readonly hasScorer: boolean;
+  /** The size that it paints best at, in pixels. */
+  readonly width: number;
+  readonly height: number;
   /** Example prompts by language. */
   readonly examples: Readonly<Record<string, readonly string[]>>;
 }
@@ -40,6 +45,9 @@ export function toModelCard(manifest: unknown): ModelCard {
     guidance: asNumber(recommended["guidance"], 4),
     upscale: recommended["upscale"] === true,
     upscaleFactor: upscaleFactor(asRecord(root["components"])["upscaler"]),
+    hasScorer: asRecord(root["components"])["scorer"] !== undefined,
+    width: asNumber(recommended["width"], 512),
+    height: asNumber(recommended["height"], 512),
     examples: Object.fromEntries(
       Object.entries(asRecord(root["examples"])).map(([language, prompts]) => [language, asTexts(prompts)]),
     ),

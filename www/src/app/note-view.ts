@@ -81,6 +81,8 @@ function body(note: Note, words: Words): TemplateResult {
     case "removed":
     case "broughtBack":
     case "removedAll":
+    case "marked":
+    case "unmarked":
       return html`<p>${words.notes[note.kind]}</p>`;
     case "imported":
       return html`<p>${words.imported(note.added, note.known, note.refused)}</p>`;

@@ -29,13 +29,13 @@ export interface Restored {
 export type Note =
   | Restored
   | { readonly kind: "link"; readonly url: string; readonly isCopied: boolean }
-  | { readonly kind: "removed" | "broughtBack" | "removedAll" }
+  | { readonly kind: "removed" | "broughtBack" | "removedAll" | "marked" | "unmarked" }
   | { readonly kind: "imported"; readonly added: number; readonly known: number; readonly refused: number }
   | Failure;
 
 /** Something that did not work. `notKept`: a finished picture, which stays on the canvas. `unreadable`: a file. */
 export interface Failure {
-  readonly kind: "notKept" | "galleryFailed" | "exportFailed" | "importFailed" | "unreadable";
+  readonly kind: "notKept" | "galleryFailed" | "exportFailed" | "importFailed" | "unreadable" | "cameraFailed";
   readonly problem: Problem;
 }
 

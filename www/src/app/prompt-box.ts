@@ -96,6 +96,7 @@ export class PromptBox extends StudioElement {
       <div class="options">${this.#count()} ${this.#live()}</div>
       <fraise-manners></fraise-manners>
       ${this.#examples()}
+      <fraise-start></fraise-start>
     `;
   }
 

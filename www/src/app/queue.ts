@@ -1,5 +1,6 @@
 /** The pictures that wait to be painted, one after the other; remembered, so that they survive a reload. */
 import { isAbortError, type GenerateRequest } from "../engine/index";
+import { randomId } from "./random";
 
 /** One picture that was asked for. */
 export interface QueueEntry {
@@ -8,6 +9,8 @@ export interface QueueEntry {
   /** The same for pictures asked for at once. */
   readonly batch: string;
   readonly request: GenerateRequest & { readonly seed: number };
+  /** The kept pictures that it comes from, at most two. */
+  readonly parents: readonly string[];
   /** `waiting` ones follow by themselves; `paused` ones wait until the visitor starts them. */
   readonly status: "waiting" | "painting" | "paused" | "failed";
   /** Why it failed; empty unless it did. */
@@ -27,11 +30,15 @@ const QUEUE_KEY = "fraise.queue";
 const MAX_PROMPT_LENGTH = 2000;
 
 /** Entries for `count` pictures that differ in their seeds, which follow each other. */
-export function batchOf(request: GenerateRequest & { readonly seed: number }, count: Count): QueueEntry[] {
-  const batch = crypto.randomUUID();
+export function batchOf(
+  request: GenerateRequest & { readonly seed: number },
+  count: number,
+  parents: readonly string[] = [],
+): QueueEntry[] {
+  const batch = randomId();
   return Array.from({ length: count }, (_, index) => {
     const seed = (request.seed + index) % (Number.MAX_SAFE_INTEGER + 1);
-    return { id: crypto.randomUUID(), batch, request: { ...request, seed }, status: "waiting", failure: "" };
+    return { id: randomId(), batch, request: { ...request, seed }, parents, status: "waiting", failure: "" };
   });
 }
 
@@ -140,10 +147,10 @@ function rememberedQueue(): QueueEntry[] {
   }
 }
 
-/** Remembers the queue in place of the one before. */
+/** Remembers the queue in place of the one before; what starts from a picture is not kept beyond this visit. */
 function rememberQueue(queue: readonly QueueEntry[]): void {
   try {
-    if (queue.length > 0) localStorage.setItem(QUEUE_KEY, JSON.stringify(queue));
+    if (queue.length > 0) localStorage.setItem(QUEUE_KEY, JSON.stringify(queue.filter(({ request }) => !request.image)));
     else localStorage.removeItem(QUEUE_KEY);
   } catch {
     // Storage may be off; the queue then lasts for this visit.
@@ -152,11 +159,11 @@ function rememberQueue(queue: readonly QueueEntry[]): void {
 
 function toEntry(value: unknown): QueueEntry[] {
   const { batch, request } = (value ?? {}) as Record<string, unknown>;
-  const { prompt, negative, seed, steps, guidance, width, height, sampler, upscale } = (request ?? {}) as Record<string, unknown>;
+  const { prompt, negative, seed, steps, guidance, width, height, sampler, upscale, tiling } = (request ?? {}) as Record<string, unknown>;
   if (typeof prompt !== "string" || !isWhole(seed)) return [];
   return [
     {
-      id: crypto.randomUUID(),
+      id: randomId(),
       batch: String(batch).slice(0, 64),
       request: {
         prompt: prompt.slice(0, MAX_PROMPT_LENGTH),
@@ -169,7 +176,9 @@ function toEntry(value: unknown): QueueEntry[] {
         sampler: typeof sampler === "string" ? sampler.slice(0, 64) : undefined,
         promptSyntax: "a1111",
         upscale: upscale === true,
+        tiling: tiling === true,
       },
+      parents: [],
       status: "paused",
       failure: "",
     },

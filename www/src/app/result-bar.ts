@@ -3,6 +3,8 @@ import { css, html, nothing, type TemplateResult } from "lit";
 import { asFoundSettings } from "./exchange/found";
 import { save } from "./save";
 import { StudioElement } from "./studio-element";
+import { canGenerate, canQueue, type Result } from "./state";
+import { cardIn } from "./form";
 
 /** `<fraise-result>` */
 export class ResultBar extends StudioElement {
@@ -34,15 +36,43 @@ export class ResultBar extends StudioElement {
 
   protected override render(): TemplateResult | typeof nothing {
     const { words } = this;
-    const { result } = this.state;
+    const { result, isTiled } = this.state;
     if (!result) return nothing;
     const { png, request, width, height, model } = result;
     const size = `${width}\u00a0×\u00a0${height}`;
     return html`<div>
       <p id="made-with">${words.madeWith(String(request.seed), request.steps, request.guidance.toFixed(1), size)}</p>
+      ${this.#refinements(result)}
+      ${request.tiling
+        ? html`<button id="tiled" aria-pressed=${isTiled ? "true" : "false"} @click=${() => this.studio.showTiled(!isTiled)}>
+            ${words.tiled}
+          </button>`
+        : nothing}
       <button id="save" @click=${() => save(png, `fraise-${request.seed}.png`)}>${words.savePng}</button>
       <button id="keep-seed" @click=${() => this.studio.keepSeed()}>${words.keepSeed}</button>
       <button id="copy-link" @click=${() => void this.studio.exchange.copyLink({ ...asFoundSettings(request), model })}>${words.copyLink}</button>
     </div>`;
+  }
+
+  /** What can be made of the picture. */
+  #refinements(result: Result): TemplateResult {
+    const { words, studio, state } = this;
+    const factor = cardIn(state)?.upscaleFactor ?? null;
+    const isLargest = factor === null || result.request.upscale || result.width > result.request.width;
+    return html`<button id="vary-subtle" ?disabled=${!canQueue(state)} @click=${() => void studio.refiner.vary(result, "subtle")}>
+        ${words.varySubtle}
+      </button>
+      <button id="vary-strong" ?disabled=${!canQueue(state)} @click=${() => void studio.refiner.vary(result, "strong")}>
+        ${words.varyStrong}
+      </button>
+      ${isLargest
+        ? nothing
+        : html`<button
+            id="enlarge"
+            ?disabled=${!canGenerate(state)}
+            @click=${() => void studio.refiner.enlarge(result, state.pictures, factor)}
+          >
+            ${words.upscale(factor)}
+          </button>`}`;
   }
 }

@@ -1,9 +1,10 @@
 /** Everything that can be set and need not be. */
 import { css, html, nothing, type TemplateResult } from "lit";
+import { live } from "lit/directives/live.js";
 import type { DeviceChoice } from "../engine/index";
 import { StudioElement } from "./studio-element";
 import { isBusy, parseSeed } from "./state";
-import { recommendedSteps, upscales } from "./store";
+import { recommendedSteps, upscales } from "./form";
 
 const MAX_SLIDER_STEPS = 50;
 const MAX_SLIDER_GUIDANCE = 15;
@@ -70,7 +71,7 @@ export class SettingsPanel extends StudioElement {
     return html`<details>
       <summary>${this.words.settings}</summary>
       <div class="fields">
-        ${this.#seed()} ${this.#steps()} ${this.#guidance()} ${this.#upscale()} ${this.#negative()}
+        ${this.#seed()} ${this.#steps()} ${this.#guidance()} ${this.#upscale()} ${this.#tiling()} ${this.#negative()}
         <fraise-sampling></fraise-sampling>
         ${this.#device()}
         <button id="copy-form-link" @click=${() => void this.studio.exchange.copyLink()}>${this.words.copyFormLink}</button>
@@ -158,6 +159,20 @@ export class SettingsPanel extends StudioElement {
         @change=${(event: Event) => this.studio.change({ upscale: (event.target as HTMLInputElement).checked })}
       />
       ${words.upscale(factor)}
+    </label>`;
+  }
+
+  #tiling(): TemplateResult {
+    const { words, state } = this;
+    return html`<label class="switch">
+      <input
+        id="tiling"
+        type="checkbox"
+        role="switch"
+        .checked=${live(state.tiling)}
+        @change=${(event: Event) => this.studio.change({ tiling: (event.target as HTMLInputElement).checked })}
+      />
+      ${words.tiling}
     </label>`;
   }
 

@@ -1,15 +1,16 @@
 /** Everything the studio shows, as one plain value, and the rules that need no engine. */
-import type { DeviceChoice, EffectiveRequest, Progress } from "../engine/index";
+import type { DeviceChoice, EffectiveRequest, GenerateRequest, Progress } from "../engine/index";
 import type { Language, Words } from "../locales/index";
 import type { Animation } from "./animation";
 import type { Conversion } from "./conversion";
 import type { GpuSupport } from "./environment";
 import type { SamplerName } from "./exchange/samplers";
 import type { Film } from "./film";
-import type { GalleryState } from "./gallery/gallery";
+import { initialGallery, type GalleryState } from "./gallery/gallery";
 import type { LocalModel } from "./library";
 import { MODEL_URL, type ModelCard } from "./model";
 import type { Note } from "./note";
+import { initialStart, type StartState } from "./start/start";
 import { MAX_QUEUE, type Count, type QueueEntry } from "./queue";
 import type { Update } from "./update";
 import type { Vocabulary } from "./vocabulary";
@@ -28,7 +29,11 @@ export type Activity =
 
 /** A finished picture. */
 export interface Result {
+  /** By which the gallery knows it. */
+  readonly id: string;
   readonly png: Blob;
+  /** What was asked for, with the picture that it started from. */
+  readonly asked: GenerateRequest & { readonly seed: number };
   readonly request: EffectiveRequest;
   /** The PNG's, in pixels. */
   readonly width: number;
@@ -53,6 +58,10 @@ export interface StudioState {
   readonly guidance: number | null;
   /** Whether to make finished pictures larger. Null: what the model recommends. */
   readonly upscale: boolean | null;
+  /** Whether pictures join themselves without a seam, as textures do. */
+  readonly tiling: boolean;
+  /** What painting starts from. */
+  readonly start: StartState;
   /** How many pictures one press of Generate asks for. */
   readonly count: Count;
   /** Whether the picture follows the typing. */
@@ -96,6 +105,8 @@ export interface StudioState {
   readonly shownFrame: number | null;
   /** What is shown in the place of the canvas; null: the canvas itself. */
   readonly look: Blob | ImageData | null;
+  /** Whether a seamless picture is shown beside itself. */
+  readonly isTiled: boolean;
   /** Whether the canvas holds a picture, finished or not. */
   readonly hasPaint: boolean;
   readonly animation: Animation;
@@ -108,6 +119,52 @@ export interface StudioState {
   readonly update: Update | null;
   /** Whether the page offers itself as an app. */
   readonly isInstallOffered: boolean;
+}
+
+/** What there is before anything has happened. */
+export function initialState(language: Language): StudioState {
+  return {
+    language,
+    prompt: "",
+    negative: "",
+    seed: "",
+    steps: null,
+    guidance: null,
+    upscale: null,
+    tiling: false,
+    start: initialStart(),
+    count: 1,
+    isLive: false,
+    width: null,
+    height: null,
+    sampler: null,
+    device: "auto",
+    gpu: null,
+    modelUrl: MODEL_URL,
+    localModels: [],
+    defaultModel: null,
+    model: null,
+    vocabulary: [],
+    isModelLoaded: false,
+    isModelKept: true,
+    isPersistent: null,
+    runsOn: null,
+    activity: { kind: "idle" },
+    conversion: { kind: "none" },
+    queue: [],
+    pictures: [],
+    result: null,
+    shownFrame: null,
+    look: null,
+    isTiled: false,
+    hasPaint: false,
+    animation: { kind: "none" },
+    gallery: initialGallery(),
+    note: null,
+    engineNumber: 0,
+    update: null,
+    isInstallOffered: false,
+  };
 }
 
 /** Largest seed that every other tool takes too. */
@@ -161,9 +218,4 @@ export function parseSeed(text: string): number | null {
   if (!/^\d{1,16}$/.test(trimmed)) return null;
   const seed = Number(trimmed);
   return Number.isSafeInteger(seed) ? seed : null;
-}
-
-/** A seed drawn at random. */
-export function randomSeed(): number {
-  return crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
 }

@@ -1,35 +1,47 @@
 /** The studio's one store: holds the state, drives the engine, tells whoever listens. Components only read and call. */
 import {
-  Engine,
   FraiseError,
   isAbortError,
-  type ConvertedModel,
   type DeviceChoice,
+  type Engine,
   type GenerateRequest,
-  type Progress,
   type Step,
 } from "../engine/index";
 import { preferredLanguage, wordsOf, type Language } from "../locales/index";
 import { Animator } from "./animation";
 import { Converter } from "./conversion";
 import { detectGpu } from "./environment";
-import { asText, type FoundSettings } from "./exchange/found";
 import { Exchange, kindOf, type FileKind } from "./exchange";
 import { FilmRecorder, type Film } from "./film";
-import { Gallery, initialGallery } from "./gallery/gallery";
-import { Installer } from "./install";
-import { cardOf, rememberChoice, rememberedChoice, rememberedModels, rememberModels } from "./library";
-import { LivePainter } from "./live";
-import { fetchModelCard, MODEL_URL, type ModelCard } from "./model";
-import type { Note } from "./note";
-import { askToPersist } from "./persistence";
-import { batchOf, PaintingQueue, type QueueEntry } from "./queue";
 import {
+  cardIn,
+  MODEL_SETTINGS,
+  recommendedSteps,
+  requestIn,
+  settingsIn,
+  sizeIn,
+  upscales,
+  type SeededRequest,
+  type Settings,
+} from "./form";
+import { Gallery } from "./gallery/gallery";
+import { Installer } from "./install";
+import { LivePainter } from "./live";
+import { MODEL_URL } from "./model";
+import { Models } from "./models";
+import type { Note } from "./note";
+import { batchOf, PaintingQueue, type QueueEntry } from "./queue";
+import { randomId, randomSeed } from "./random";
+import { Refiner } from "./refine";
+import { Session } from "./session";
+import { Start } from "./start/start";
+import {
+  canGenerate,
   canQueue,
+  initialState,
   isBusy,
   isConverting,
   parseSeed,
-  randomSeed,
   suggestion,
   type Activity,
   type Result,
@@ -42,67 +54,27 @@ const LANGUAGE_KEY = "fraise.language";
 /** Live pictures are there quickly or not at all. */
 const MAX_LIVE_STEPS = 2;
 
-/** Settings that a visitor changes by hand. */
-export type Settings = Pick<
-  StudioState,
-  "prompt" | "negative" | "seed" | "steps" | "guidance" | "width" | "height" | "sampler" | "upscale" | "count"
->;
-
-/** One model's are not another's. */
-const MODEL_SETTINGS = { steps: null, guidance: null, width: null, height: null, sampler: null, upscale: null };
-
 /** Fires `change` after every change of {@link Studio.state}. */
 export class Studio extends EventTarget {
-  #state: StudioState = {
-    language: initialLanguage(),
-    prompt: "",
-    negative: "",
-    seed: "",
-    steps: null,
-    guidance: null,
-    upscale: null,
-    count: 1,
-    isLive: false,
-    width: null,
-    height: null,
-    sampler: null,
-    device: "auto",
-    gpu: null,
-    modelUrl: MODEL_URL,
-    localModels: [],
-    defaultModel: null,
-    model: null,
-    vocabulary: [],
-    isModelLoaded: false,
-    isModelKept: true,
-    isPersistent: null,
-    runsOn: null,
-    activity: { kind: "idle" },
-    conversion: { kind: "none" },
-    queue: [],
-    pictures: [],
-    result: null,
-    shownFrame: null,
-    look: null,
-    hasPaint: false,
-    animation: { kind: "none" },
-    gallery: initialGallery(),
-    note: null,
-    engineNumber: 0,
-    update: null,
-    isInstallOffered: false,
-  };
-  #engine: Engine | null = null;
-  #canvas: HTMLCanvasElement | null = null;
+  #state = initialState(initialLanguage());
   /** The picture whose pixels the canvas holds, finished. */
   #onCanvas: Result | null = null;
-  #isWarm = false;
   #liveSeed = 0;
+  #refining: AbortController | null = null;
+  readonly #session = new Session({
+    state: () => this.#state,
+    show: (changes) => this.#set(changes),
+    started: (engine) => {
+      this.#clearCanvas();
+      this.#set({ runsOn: engine.device.kind, engineNumber: this.#state.engineNumber + 1 });
+    },
+    loading: (progress) => this.#do({ kind: "loading", progress }),
+  });
   readonly #converter = new Converter({
-    engine: (signal) => this.#ensureEngine(signal),
+    engine: (signal) => this.#session.engine(signal),
     show: (conversion) => this.#set({ conversion }),
-    adopt: (model) => this.#adopt(model),
-    abandon: () => this.#abandonEngine(),
+    adopt: (model) => this.models.adopt(model),
+    abandon: () => this.#session.close(),
   });
   readonly #live = new LivePainter((stopped, stale) => this.#paintLive(stopped, stale));
   /** What waits to be painted. */
@@ -118,6 +90,35 @@ export class Studio extends EventTarget {
   /** Offers the page as an app. */
   readonly installer = new Installer((isInstallOffered) => this.#set({ isInstallOffered }));
 
+  /** Which model paints. */
+  readonly models = new Models({
+    state: () => this.#state,
+    show: (changes) => this.#set(changes),
+    leave: () => void this.#live.stop(),
+    forget: (address) => this.#forget(address),
+  });
+  /** The picture that painting starts from. */
+  readonly start = new Start({
+    show: (start) => this.#set({ start }),
+    size: () => sizeIn(this.#state),
+    changed: () => this.#state.isLive && this.#live.wake(),
+    setLive: (isLive) => this.setLive(isLive),
+    isMarked: async (picture) => (await this.#session.engine(new AbortController().signal)).isMarked(picture),
+    tell: (note) => this.tell(note),
+  });
+  /** Makes more of finished pictures. */
+  readonly refiner = new Refiner({
+    add: async (entries) => {
+      if (canQueue(this.#state)) await this.queue.add(entries);
+    },
+    withEngine: (work) => this.#withEngine(work),
+    show: (pictures, shown) => {
+      this.#set({ pictures });
+      this.select(shown);
+    },
+    keep: (png, known) => void this.#gallery.keep(png, known),
+  });
+
   readonly #gallery = new Gallery({
     state: () => this.#state.gallery,
     show: (changes) => this.#set({ gallery: { ...this.#state.gallery, ...changes } }),
@@ -125,10 +126,11 @@ export class Studio extends EventTarget {
     restore: (settings) => this.#exchange.restore(settings, "gallery"),
   });
   readonly #exchange = new Exchange({
-    fillIn: (settings) => this.#set({ negative: "", seed: "", ...MODEL_SETTINGS, ...settings }),
+    fillIn: (settings) => this.#set({ negative: "", seed: "", tiling: false, ...MODEL_SETTINGS, ...settings }),
+    startFrom: (file) => this.start.from(file),
     canUpscale: () => (cardIn(this.#state)?.upscaleFactor ?? null) !== null,
-    chooseNamed: (model) => this.#chooseNamed(model),
-    current: () => this.#current(),
+    chooseNamed: (model) => this.models.chooseNamed(model),
+    current: () => settingsIn(this.#state),
     tell: (note) => this.tell(note),
   });
 
@@ -139,48 +141,16 @@ export class Studio extends EventTarget {
 
   /** Looks around: the GPU and the model's description. Downloads nothing else. */
   async open(): Promise<void> {
-    const localModels = rememberedModels();
-    this.#set({ localModels });
     this.queue.restore();
-    this.#choose(rememberedChoice(localModels));
     await Promise.all([
       detectGpu().then((gpu) => this.#set({ gpu })),
       this.#gallery.open(),
-      fetchModelCard(MODEL_URL)
-        .then(
-          (model) => this.#introduce(model),
-          () => this.#introduce("unreadable"),
-        )
-        .then(() => this.#exchange.takeAddress()),
+      this.models.open().then(() => this.#exchange.takeAddress()),
       fetchVocabulary(MODEL_URL).then(
         (vocabulary) => this.#set({ vocabulary }),
         () => undefined, // the page works without
       ),
     ]);
-  }
-
-  /** Paints with another model from now on: the default one, or one converted in this browser. */
-  chooseModel(url: string): void {
-    if (url === this.#state.modelUrl || isBusy(this.#state) || isConverting(this.#state)) return;
-    void this.#live.stop();
-    this.#choose(url);
-    rememberChoice(url);
-  }
-
-  /** Removes the chosen model, converted in this browser, from it. */
-  async removeModel(): Promise<void> {
-    const { modelUrl, localModels } = this.#state;
-    if (modelUrl === MODEL_URL || isBusy(this.#state) || isConverting(this.#state)) return;
-    this.chooseModel(MODEL_URL);
-    const others = localModels.filter(({ address }) => address !== modelUrl);
-    this.#set({ localModels: others });
-    rememberModels(others);
-    try {
-      const engine = await this.#ensureEngine(new AbortController().signal);
-      await engine.remove(modelUrl);
-    } catch (error) {
-      this.#fail(error);
-    }
   }
 
   /** Whether a checkpoint can be taken now. */
@@ -231,7 +201,10 @@ export class Studio extends EventTarget {
     this.#liveSeed = randomSeed();
     this.#set({ isLive });
     if (isLive) this.#live.wake();
-    else void this.#live.stop();
+    else {
+      this.start.closeCamera();
+      void this.#live.stop();
+    }
   }
 
   /** Draws a seed and writes it into the field. */
@@ -248,6 +221,11 @@ export class Studio extends EventTarget {
   /** Looks at another of the pictures. */
   select(result: Result): void {
     this.#set({ result, shownFrame: null, look: this.#lookOf(result) });
+  }
+
+  /** Shows seamless pictures beside themselves, or alone again. */
+  showTiled(isTiled: boolean): void {
+    this.#set({ isTiled });
   }
 
   /** Looks at the picture as it was at one of its film's frames; the last one is the finished picture. */
@@ -273,20 +251,20 @@ export class Studio extends EventTarget {
   chooseDevice(device: DeviceChoice): void {
     if (device === this.#state.device || isBusy(this.#state) || isConverting(this.#state)) return;
     void this.#live.stop();
-    this.#engine?.close();
-    this.#engine = null;
+    this.#session.close();
     this.#clearCanvas();
-    this.#set({ device, isModelLoaded: false, runsOn: null, activity: { kind: "idle" }, result: null, pictures: [], look: null });
+    this.#set({ device, runsOn: null, activity: { kind: "idle" }, result: null, pictures: [], look: null });
   }
 
   /** The element to paint on; a new one for each {@link StudioState.engineNumber}. */
   useCanvas(canvas: HTMLCanvasElement): void {
-    this.#canvas = canvas;
+    this.#session.useCanvas(canvas);
   }
 
   /** Stops the download or the picture; what waits behind it is paused, and live painting is off. */
   cancel(): void {
     this.queue.cancel();
+    this.#refining?.abort();
     if (this.#state.isLive) this.setLive(false);
   }
 
@@ -295,7 +273,7 @@ export class Studio extends EventTarget {
     if (!canQueue(this.#state)) return;
     const prompt = this.#state.prompt.trim() || suggestion(this.#state, wordsOf(this.#state.language));
     this.#set({ prompt });
-    await this.queue.add(batchOf(this.#request(), this.#state.count));
+    await this.queue.add(batchOf(this.#request(), this.#state.count, this.#state.start.parents));
   }
 
   /** Tries what failed once more; with the settings as they are now where these were at fault, or nothing was asked for. */
@@ -315,33 +293,38 @@ export class Studio extends EventTarget {
     this.#do({ kind: "starting" });
     try {
       await this.#live.stop();
-      const engine = await this.#ensureEngine(signal);
-      await this.#ensureModel(engine, signal);
-      await this.#paint(engine, entry, signal);
+      await this.#paint(await this.#session.ready(signal), entry, signal);
     } catch (error) {
       this.#fail(error);
       throw error;
     }
   }
 
-  async #ensureEngine(signal: AbortSignal): Promise<Engine> {
-    const engine = this.#engine ?? (await Engine.create({ device: this.#state.device }));
-    if (this.#engine !== engine) {
-      this.#engine = engine;
-      this.#isWarm = false;
-      this.#clearCanvas();
-      this.#set({ runsOn: engine.device.kind, engineNumber: this.#state.engineNumber + 1 });
+  /** Runs `work` while nothing is painted; Esc and Cancel end it. */
+  async #withEngine(work: (engine: Engine, signal: AbortSignal) => Promise<void>): Promise<void> {
+    if (!canGenerate(this.#state)) return;
+    const startMs = performance.now();
+    const { signal } = (this.#refining = new AbortController());
+    this.#do({ kind: "starting" });
+    try {
+      await this.#live.stop();
+      const engine = await this.#session.ready(signal);
+      this.#do({ kind: "painting", done: 1, total: 1, endsAtMs: null }); // one pass; how long it takes is not known
+      await work(engine, signal);
+      this.#do({ kind: "finished", elapsedMs: performance.now() - startMs });
+    } catch (error) {
+      this.#fail(error);
     }
-    signal.throwIfAborted();
-    return engine;
   }
 
-  async #ensureModel(engine: Engine, signal: AbortSignal): Promise<void> {
-    if (this.#state.isModelLoaded) return;
-    void askToPersist().then((isPersistent) => this.#set({ isPersistent }));
-    const onProgress = (progress: Progress) => this.#do({ kind: "loading", progress });
-    const { isKept } = await engine.load(this.#state.modelUrl, { signal, onProgress });
-    this.#set({ isModelLoaded: true, isModelKept: isKept });
+  /** Removes a model from the browser's storage. */
+  async #forget(address: string): Promise<void> {
+    try {
+      const engine = await this.#session.engine(new AbortController().signal);
+      await engine.remove(address);
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   async #paint(engine: Engine, entry: QueueEntry, signal: AbortSignal): Promise<void> {
@@ -355,24 +338,24 @@ export class Studio extends EventTarget {
     const recorder = new FilmRecorder();
     for await (const step of this.#steps(engine, request, signal)) {
       // A new engine compiles its shaders in the first step, so that step says nothing about the others.
-      const isTypical = this.#isWarm || step.index > 0;
+      const isTypical = this.#session.isWarm || step.index > 0;
       const endsAtMs = isTypical ? performance.now() + step.etaMs : null;
       this.#do({ kind: "painting", done: step.index + 1, total: step.total, endsAtMs });
       await recorder.add(step).catch(() => signal.throwIfAborted()); // the film has a gap then; the picture is what counts
     }
     const { blob: png, ...made } = await engine.last();
-    const result = { png, ...made, model: cardIn(this.#state)?.name, film: recorder.film, batch };
+    const result = { id: randomId(), png, ...made, asked: entry.request, model: cardIn(this.#state)?.name, film: recorder.film, batch };
     this.#finish(result, [...pictures, result], startMs);
     this.installer.painted();
-    void this.#gallery.keep(png);
+    void this.#gallery.keep(png, { id: result.id, parents: entry.parents });
   }
 
   /** Paints the words as they are, in few steps, always with the same noise. */
   async #paintLive(stopped: AbortSignal, stale: AbortSignal): Promise<void> {
     if (this.queue.isRunning || !canQueue(this.#state) || this.#state.prompt.trim() === "") return;
     try {
-      const engine = await this.#ensureEngine(stopped);
-      await this.#ensureModel(engine, stopped);
+      const engine = await this.#session.ready(stopped);
+      await this.start.refresh();
       const { seed, ...words } = this.#request();
       const startMs = performance.now();
       const steps = Math.min(MAX_LIVE_STEPS, words.steps ?? recommendedSteps(this.#state));
@@ -380,7 +363,8 @@ export class Studio extends EventTarget {
       for await (const _step of this.#steps(engine, request, stale)); // the canvas shows them
       const { blob: png, ...made } = await engine.last();
       stale.throwIfAborted();
-      this.#finish({ png, ...made, model: cardIn(this.#state)?.name, film: NO_FILM, batch: "" }, [], startMs);
+      this.#finish({ id: randomId(), png, ...made, asked: request, model: cardIn(this.#state)?.name, film: NO_FILM, batch: "" }, [], startMs);
+      if (this.start.painted()) this.#live.wake(0);
     } catch (error) {
       if (!isAbortError(error)) this.#fail(error);
     } finally {
@@ -388,15 +372,13 @@ export class Studio extends EventTarget {
     }
   }
 
-  /** A run's steps, painted on the canvas, which shows from the first one on what it holds. */
+  /** A run's steps; the canvas shows from the first one on what it holds. */
   async *#steps(engine: Engine, request: GenerateRequest, signal: AbortSignal): AsyncGenerator<Step, void, undefined> {
-    const canvas = this.#canvas ?? undefined;
-    for await (const step of engine.generate(request, { signal, canvas })) {
+    for await (const step of this.#session.steps(engine, request, signal)) {
       this.#onCanvas = null;
       if (step.index === 0) this.#set({ hasPaint: true, look: null, shownFrame: null });
       yield step;
     }
-    this.#isWarm = true;
   }
 
   #finish(result: Result, pictures: readonly Result[], startMs: number): void {
@@ -416,68 +398,9 @@ export class Studio extends EventTarget {
     this.#set({ hasPaint: false, look: this.#state.look ?? this.#state.result?.png ?? null });
   }
 
-  #request(): GenerateRequest & { readonly seed: number } {
-    const { prompt, negative, seed, steps, guidance, width, height, sampler } = this.#state;
-    return {
-      prompt: prompt.trim(),
-      negative: negative.trim() || undefined,
-      seed: parseSeed(seed) ?? randomSeed(),
-      steps: steps ?? undefined,
-      guidance: guidance ?? undefined,
-      width: width ?? undefined,
-      height: height ?? undefined,
-      sampler: sampler ?? undefined,
-      promptSyntax: "a1111",
-      upscale: upscales(this.#state),
-    };
-  }
-
-  /** What the form says, with the numbers that the model recommends where it says none. */
-  #current(): FoundSettings {
-    const { prompt, negative, seed, steps, guidance, width, height, sampler, upscale } = this.#state;
-    const card = cardIn(this.#state);
-    return {
-      prompt: prompt.trim(),
-      negative: negative.trim(),
-      seed: seed.trim(),
-      steps: String(steps ?? recommendedSteps(this.#state)),
-      guidance: asText(guidance ?? card?.guidance),
-      width: asText(width),
-      height: asText(height),
-      sampler: sampler ?? undefined,
-      upscale: asText(upscale),
-      model: card?.name,
-    };
-  }
-
-  /** Chooses a model that the page lists, by its name; whether it is the chosen one then. */
-  #chooseNamed(name: string): boolean {
-    const { model, defaultModel, localModels } = this.#state;
-    const isNamed = (card: ModelCard | "unreadable" | null) => card !== null && card !== "unreadable" && card.name === name;
-    if (isNamed(model)) return true;
-    const local = localModels.find(({ card }) => isNamed(card))?.address;
-    const url = isNamed(defaultModel) ? MODEL_URL : local;
-    if (url !== undefined) this.chooseModel(url);
-    return url === this.#state.modelUrl;
-  }
-
-  #adopt(model: ConvertedModel): void {
-    const added = { address: model.address, card: cardOf(model) };
-    const localModels = [...this.#state.localModels.filter(({ address }) => address !== model.address), added];
-    this.#set({ localModels });
-    rememberModels(localModels);
-    this.#choose(model.address);
-    rememberChoice(model.address);
-  }
-
-  #choose(url: string): void {
-    const local = this.#state.localModels.find(({ address }) => address === url);
-    this.#set({ ...MODEL_SETTINGS, modelUrl: url, model: local?.card ?? this.#state.defaultModel, isModelLoaded: false });
-  }
-
-  #introduce(defaultModel: ModelCard | "unreadable"): void {
-    const isChosen = this.#state.modelUrl === MODEL_URL;
-    this.#set({ defaultModel, model: isChosen ? defaultModel : this.#state.model });
+  /** What the form asks for, and what painting starts from. */
+  #request(): SeededRequest {
+    return { ...this.start.request(), ...requestIn(this.#state) };
   }
 
   #fail(error: unknown): void {
@@ -487,16 +410,9 @@ export class Studio extends EventTarget {
     }
     const code = codeOf(error);
     const message = error instanceof Error ? error.message : String(error);
-    if (code === "Internal") this.#abandonEngine();
+    if (code === "Internal") this.#session.close(); // the worker is gone, and the canvas with it
     const isModelLoaded = this.#state.isModelLoaded && code === "Request";
     this.#set({ isModelLoaded, activity: { kind: "failed", code, message } });
-  }
-
-  /** The worker is gone and the canvas with it; the next picture starts with new ones. */
-  #abandonEngine(): void {
-    this.#engine?.close();
-    this.#engine = null;
-    this.#set({ isModelLoaded: false });
   }
 
   #do(activity: Activity): void {
@@ -513,21 +429,6 @@ const NO_FILM: Film = { total: 0, frames: [] };
 
 function codeOf(error: unknown): string {
   return error instanceof FraiseError ? error.code : "Internal";
-}
-
-/** The chosen model's description, where it is known. */
-function cardIn({ model }: StudioState): ModelCard | null {
-  return model === "unreadable" ? null : model;
-}
-
-/** The steps that the loaded model recommends. */
-export function recommendedSteps({ model }: StudioState): number {
-  return model && model !== "unreadable" ? model.steps : 20;
-}
-
-/** Whether finished pictures are made larger: as the visitor or else the model says, where it can. */
-export function upscales({ model, upscale }: StudioState): boolean {
-  return model !== null && model !== "unreadable" && model.upscaleFactor !== null && (upscale ?? model.upscale);
 }
 
 function initialLanguage(): Language {

@@ -1,5 +1,5 @@
 /** Settings found outside: in a picture, in a link, in a field. Texts, until they are checked here, and only here. */
-import type { Settings } from "../store";
+import type { Settings } from "../form";
 import { parseSeed } from "../state";
 import { isSampler } from "./samplers";
 
@@ -15,6 +15,8 @@ export interface FoundSettings {
   readonly sampler?: string | undefined;
   /** `true` or `false`. */
   readonly upscale?: string | undefined;
+  /** `true` or `false`. */
+  readonly tiling?: string | undefined;
   /** The name of the model that painted it. */
   readonly model?: string | undefined;
   /** What else it was made with and that has no counterpart here, in its own words. */
@@ -55,7 +57,8 @@ const CHECKS: { readonly [Name in SettingName]: Check<Settings[Name]> } = {
   width: number(MIN_SIDE_PX, MAX_SIDE_PX, SIDE_STEP_PX),
   height: number(MIN_SIDE_PX, MAX_SIDE_PX, SIDE_STEP_PX),
   sampler: (text) => (isSampler(text) ? { value: text, isChanged: false } : null),
-  upscale: (text) => (text === "true" || text === "false" ? { value: text === "true", isChanged: false } : null),
+  upscale: truth,
+  tiling: truth,
 };
 
 /** Names of all settings that can be found outside. */
@@ -123,6 +126,11 @@ function prompt(text: string): { value: string; isChanged: boolean } {
   const clean = text.replace(/\r\n?/g, "\n").replace(/[\u0000-\u0009\u000b-\u001f\u007f]/g, " ").trim();
   const value = clean.slice(0, MAX_PROMPT_CHARACTERS).replace(/[\ud800-\udbff]$/, ""); // no half of a character
   return { value, isChanged: value.length < clean.length };
+}
+
+/** `true` or `false`. */
+function truth(text: string): { value: boolean; isChanged: boolean } | null {
+  return text === "true" || text === "false" ? { value: text === "true", isChanged: false } : null;
 }
 
 /** A number from `min` to `max`, a multiple of `step` (0: any); what is beyond takes the nearest. */

@@ -14,6 +14,7 @@ const KEYS = {
   h: "height",
   sa: "sampler",
   u: "upscale",
+  t: "tiling",
   m: "model",
 } as const satisfies Record<string, keyof FoundSettings>;
 

@@ -8,7 +8,7 @@ const MAX_LINE_CHARACTERS = 16_384;
 /** Keys that are read below, or say nothing that changes the picture. */
 const KNOWN_KEYS = new Set([
   "Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Model", "Model hash", "Version", "VAE hash",
-  "Lora hashes", "TI hashes", "Hashes", "RNG", "User", "Token merging ratio",
+  "Tiling", "Lora hashes", "TI hashes", "Hashes", "RNG", "User", "Token merging ratio",
 ]); // prettier-ignore
 
 /**
@@ -39,6 +39,7 @@ export function readParameters(text: string): FoundSettings {
     width,
     height,
     sampler,
+    tiling: pairs.get("Tiling") === "True" ? "true" : undefined,
     model: model === undefined ? undefined : modelName(model),
     others: shortened(others),
   };

@@ -7,7 +7,6 @@ export type RefusalReason =
   | "tooLarge"
   /** A text in it would grow beyond what is read. */
   | "textTooLarge"
-  | "noSettings"
   | "notZip"
   | "noPictures";
 

@@ -10,12 +10,13 @@ const MAX_ARCHIVE_BYTES = 2 ** 32 - 2 ** 24;
 /** Most pictures of a zip; its directory counts files in 16 bits. */
 const MAX_PICTURES = 20_000;
 const EARLIEST_MS = Date.UTC(1981, 0);
+const MAX_PARENTS = 2;
 const INDEX = "index.json";
 const MAX_INDEX_BYTES = 64 << 20;
 const FORMAT = "fraise-gallery";
 
 /** What the index says of a picture. The settings are for other programs: here the PNG's own are read. */
-type IndexEntry = Pick<KeptPicture, "id" | "timeMs" | "isFavourite" | "settings"> & { readonly file: string };
+type IndexEntry = Pick<KeptPicture, "id" | "timeMs" | "isFavourite" | "parents" | "settings"> & { readonly file: string };
 
 /**
  * Packs pictures; PNGs are stored as they are, being compressed already.
@@ -41,11 +42,11 @@ export async function packArchive(
     file.push(data, true);
   };
   const index: IndexEntry[] = [];
-  for (const [at, { id, timeMs, isFavourite, settings }] of pictures.entries()) {
+  for (const [at, { id, timeMs, isFavourite, parents = [], settings }] of pictures.entries()) {
     const png = await fileOf(id);
     if (png) {
       const file = `${String(at + 1).padStart(5, "0")}-${id.slice(0, 8)}.png`;
-      index.push({ file, id, timeMs, isFavourite, settings });
+      index.push({ file, id, timeMs, isFavourite, parents, settings });
       add(file, new Uint8Array(await png.arrayBuffer()), timeMs);
     }
     onProgress(at + 1);
@@ -91,10 +92,15 @@ async function readIndex(zip: Blob, entries: readonly ZipEntry[]): Promise<Map<s
   }
 }
 
+function isId(value: unknown): value is string {
+  return typeof value === "string" && /^[0-9a-f]{32}$/.test(value);
+}
+
 function knownOf(picture: unknown): [string, Known] {
-  const { file, id, timeMs, isFavourite } = (picture ?? {}) as Record<string, unknown>;
+  const { file, id, timeMs, isFavourite, parents } = (picture ?? {}) as Record<string, unknown>;
   const known: { -readonly [Name in keyof Known]: Known[Name] } = { isFavourite: isFavourite === true };
-  if (typeof id === "string" && /^[0-9a-f]{32}$/.test(id)) known.id = id;
+  if (isId(id)) known.id = id;
+  if (Array.isArray(parents)) known.parents = parents.filter(isId).slice(0, MAX_PARENTS);
   // A picture of tomorrow would stay the newest for ever; and a zip knows no time before 1980.
   if (typeof timeMs === "number" && timeMs >= EARLIEST_MS && timeMs <= Date.now()) known.timeMs = timeMs;
   return [String(file), known];

@@ -12,6 +12,8 @@ export interface KeptPicture {
   /** When it was painted, in milliseconds since 1970. */
   readonly timeMs: number;
   readonly isFavourite: boolean;
+  /** The pictures that it came from, one or two; absent where it came from words alone. */
+  readonly parents?: readonly string[];
   /** As its PNG says; empty where it says nothing. */
   readonly settings: FoundSettings;
   /** In pixels. */
@@ -24,7 +26,7 @@ export interface KeptPicture {
 }
 
 /** What may be known of a picture besides its PNG, as from a zip's index. */
-export type Known = Partial<Pick<KeptPicture, "id" | "timeMs" | "isFavourite">>;
+export type Known = Partial<Pick<KeptPicture, "id" | "timeMs" | "isFavourite" | "parents">>;
 
 /** The PNGs are apart, so that a list of thousands is read without them. */
 interface Schema extends DBSchema {

@@ -56,6 +56,15 @@ export function wantedPictures({ pictures, query, areFavouritesOnly }: GallerySt
   });
 }
 
+/** The kept pictures that one came from, and those that came from it. */
+export function relativesOf({ id, parents = [] }: KeptPicture, { pictures }: GalleryState): Record<"parents" | "children", KeptPicture[]> {
+  if (pictures === null || pictures === "unavailable") return { parents: [], children: [] };
+  return {
+    parents: pictures.filter((other) => parents.includes(other.id)),
+    children: pictures.filter((other) => other.parents?.includes(id) === true),
+  };
+}
+
 /** What the gallery needs of the studio. */
 export interface GalleryHost {
   /** What is shown now. */
@@ -89,10 +98,10 @@ export class Gallery {
   }
 
   /** Keeps a finished picture, where the visitor wants that. */
-  async keep(png: Blob): Promise<void> {
+  async keep(png: Blob, known: Known): Promise<void> {
     if (!this.#state.isKeeping || this.#state.pictures === "unavailable") return;
     await this.#during("notKept", async () => {
-      await this.#add(await toKept(png), png);
+      await this.#add(await toKept(png, known), png);
     });
   }
 

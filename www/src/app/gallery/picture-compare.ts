@@ -1,6 +1,11 @@
 /** Two pictures over each other; a slider moves the edge between them. */
 import { css, html, type PropertyValues, type TemplateResult } from "lit";
+import { canQueue } from "../state";
 import { GalleryDialog } from "./dialog";
+import type { Opened } from "./gallery";
+
+/** Shares of the second picture in a series from one to the other. */
+const SWEEP = [0, 1, 2, 3, 4, 5, 6, 7, 8].map((eighths) => eighths / 8);
 
 /** `<fraise-compare>` */
 export class PictureCompare extends GalleryDialog {
@@ -67,10 +72,24 @@ export class PictureCompare extends GalleryDialog {
         .value=${String(this.#percent)}
         @input=${(event: InputEvent) => this.#cut(Number((event.target as HTMLInputElement).value))}
       />
+      <div class="row">
+        <button id="cross" ?disabled=${!canQueue(this.state)} @click=${() => this.#cross(left, right, [this.#percent / 100])}>
+          ${words.cross(this.#percent)}
+        </button>
+        <button id="sweep" ?disabled=${!canQueue(this.state)} @click=${() => this.#cross(left, right, SWEEP)}>
+          ${words.sweep(SWEEP.length)}
+        </button>
+      </div>
       <div class="prompts">
         <p>${promptOf(left)}</p>
         <p>${promptOf(right)}</p>
       </div>`;
+  }
+
+  /** Paints pictures between the two. */
+  #cross(left: Opened, right: Opened, shares: readonly number[]): void {
+    this.studio.gallery.close();
+    void this.studio.refiner.cross(left.picture, right.picture, shares);
   }
 
   protected override updated(changes: PropertyValues): void {

@@ -4,7 +4,7 @@ import { formatBytes } from "../format";
 import { save } from "../save";
 import type { KeptPicture } from "./database";
 import { GalleryDialog } from "./dialog";
-import { wantedPictures } from "./gallery";
+import { relativesOf, wantedPictures } from "./gallery";
 
 /** `<fraise-viewer>` */
 export class PictureViewer extends GalleryDialog {
@@ -13,6 +13,20 @@ export class PictureViewer extends GalleryDialog {
     css`
       .prompt {
         font-weight: 600;
+      }
+      .relatives {
+        display: flex;
+        gap: 0.4rem;
+        align-items: center;
+        overflow-x: auto;
+        padding: 0.2rem;
+      }
+      .relatives button {
+        flex: none;
+        width: 3.5rem;
+        height: 3.5rem;
+        padding: 0;
+        overflow: hidden;
       }
       .fact {
         color: var(--ink-soft);
@@ -43,6 +57,7 @@ export class PictureViewer extends GalleryDialog {
       <p class="prompt" id="viewed-prompt" aria-live="polite">${prompt || words.noPrompt}</p>
       ${negative ? html`<p>${words.negative}: ${negative}</p>` : html``}
       <p class="fact">${this.#facts(picture)}</p>
+      ${this.#relatives(picture)}
       <div class="row">
         <button id="previous" ?disabled=${at <= 0} aria-label=${words.previous} title=${words.previous} @click=${() => void gallery.step(-1)}>←</button>
         <button id="next" ?disabled=${at >= shown.length - 1} aria-label=${words.next} title=${words.next} @click=${() => void gallery.step(1)}>→</button>
@@ -55,6 +70,27 @@ export class PictureViewer extends GalleryDialog {
         <button id="save-kept" @click=${() => save(png, `fraise-${picture.settings.seed ?? picture.id.slice(0, 8)}.png`)}>${words.savePng}</button>
         <button id="remove" @click=${() => void gallery.remove(picture)}>${words.removePicture}</button>
       </div>`;
+  }
+
+  /** Where it comes from and what came of it. */
+  #relatives(picture: KeptPicture): TemplateResult[] {
+    const { words, studio } = this;
+    const { parents, children } = relativesOf(picture, this.state.gallery);
+    return ([["parents", parents], ["children", children]] as const).flatMap(([kind, pictures]) =>
+      pictures.length === 0
+        ? []
+        : [
+            html`<div class="relatives" role="group" aria-label=${words.relatives[kind]}>
+              <span class="fact">${words.relatives[kind]}</span>
+              ${pictures.map(
+                (other) =>
+                  html`<button data-relative=${other.id} @click=${() => void studio.gallery.look(other)}>
+                    <fraise-image .blob=${other.thumbnail} .text=${other.settings.prompt || words.noPrompt}></fraise-image>
+                  </button>`,
+              )}
+            </div>`,
+          ],
+    );
   }
 
   protected override press(event: KeyboardEvent): void {

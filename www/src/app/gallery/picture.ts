@@ -2,6 +2,7 @@
 import { shortSettings } from "../exchange/found";
 import { readPicture } from "../exchange/picture";
 import { Refusal } from "../exchange/refusal";
+import { randomId } from "../random";
 import type { KeptPicture, Known } from "./database";
 
 const THUMBNAIL_SIDE_PX = 256;
@@ -20,6 +21,7 @@ export async function toKept(png: Blob, known: Known = {}): Promise<KeptPicture>
     id: known.id ?? randomId(),
     timeMs: known.timeMs ?? Date.now(),
     isFavourite: known.isFavourite ?? false,
+    ...(known.parents && known.parents.length > 0 ? { parents: known.parents } : {}),
     settings: shortSettings(made?.found ?? {}),
     width,
     height,
@@ -42,9 +44,4 @@ async function thumbnail(png: Blob): Promise<Blob> {
   }
   bitmap.close();
   return canvas.convertToBlob({ type: "image/webp", quality: 0.85 }); // PNG where the browser cannot write WebP
-}
-
-/** Not `crypto.randomUUID`, which plain http pages lack. */
-function randomId(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -1,0 +1,90 @@
+/** Which model paints: the one that comes with the page, or one converted in this browser. */
+import type { ConvertedModel } from "../engine/index";
+import { MODEL_SETTINGS } from "./form";
+import { cardOf, rememberChoice, rememberedChoice, rememberedModels, rememberModels } from "./library";
+import { fetchModelCard, MODEL_URL, type ModelCard } from "./model";
+import { isBusy, isConverting, type StudioState } from "./state";
+
+/** What the models need of the studio. */
+export interface ModelsHost {
+  state(): StudioState;
+  show(changes: Partial<StudioState>): void;
+  /** Stops live painting with the model chosen so far. */
+  leave(): void;
+  /** Removes a model from the browser's storage. */
+  forget(address: string): Promise<void>;
+}
+
+/** The models' actions. None rejects. */
+export class Models {
+  readonly #host: ModelsHost;
+
+  constructor(host: ModelsHost) {
+    this.#host = host;
+  }
+
+  /** Looks which models there are, and chooses the one chosen last. */
+  async open(): Promise<void> {
+    const localModels = rememberedModels();
+    this.#host.show({ localModels });
+    this.#choose(rememberedChoice(localModels));
+    await fetchModelCard(MODEL_URL).then(
+      (model) => this.#introduce(model),
+      () => this.#introduce("unreadable"),
+    );
+  }
+
+  /** Paints with another model from now on: the default one, or one converted in this browser. */
+  choose(url: string): void {
+    if (url === this.#state.modelUrl || isBusy(this.#state) || isConverting(this.#state)) return;
+    this.#host.leave();
+    this.#choose(url);
+    rememberChoice(url);
+  }
+
+  /** Removes the chosen model, converted in this browser, from it. */
+  async removeChosen(): Promise<void> {
+    const { modelUrl, localModels } = this.#state;
+    if (modelUrl === MODEL_URL || isBusy(this.#state) || isConverting(this.#state)) return;
+    this.choose(MODEL_URL);
+    const others = localModels.filter(({ address }) => address !== modelUrl);
+    this.#host.show({ localModels: others });
+    rememberModels(others);
+    await this.#host.forget(modelUrl);
+  }
+
+  /** Chooses a model that the page lists, by its name; whether it is the chosen one then. */
+  chooseNamed(name: string): boolean {
+    const { model, defaultModel, localModels } = this.#state;
+    const isNamed = (card: ModelCard | "unreadable" | null) => card !== null && card !== "unreadable" && card.name === name;
+    if (isNamed(model)) return true;
+    const local = localModels.find(({ card }) => isNamed(card))?.address;
+    const url = isNamed(defaultModel) ? MODEL_URL : local;
+    if (url !== undefined) this.choose(url);
+    return url === this.#state.modelUrl;
+  }
+
+  /** Takes a model that was just converted, and chooses it. */
+  adopt(model: ConvertedModel): void {
+    const added = { address: model.address, card: cardOf(model) };
+    const localModels = [...this.#state.localModels.filter(({ address }) => address !== model.address), added];
+    this.#host.show({ localModels });
+    rememberModels(localModels);
+    this.#choose(model.address);
+    rememberChoice(model.address);
+  }
+
+  get #state(): StudioState {
+    return this.#host.state();
+  }
+
+  #choose(url: string): void {
+    const local = this.#state.localModels.find(({ address }) => address === url);
+    this.#host.show({ ...MODEL_SETTINGS, modelUrl: url, model: local?.card ?? this.#state.defaultModel, isModelLoaded: false });
+  }
+
+  #introduce(defaultModel: ModelCard | "unreadable"): void {
+    const isChosen = this.#state.modelUrl === MODEL_URL;
+    this.#host.show({ defaultModel, model: isChosen ? defaultModel : this.#state.model });
+  }
+}

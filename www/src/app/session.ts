@@ -1,0 +1,71 @@
+/** The page's engine: started when it is first needed, with the chosen model on it, painting on the page's canvas. */
+import { Engine, type GenerateRequest, type Progress, type Step } from "../engine/index";
+import { askToPersist } from "./persistence";
+import type { StudioState } from "./state";
+
+/** What a session needs of the studio. */
+export interface SessionHost {
+  state(): StudioState;
+  show(changes: Partial<StudioState>): void;
+  /** There is a new engine, which needs a new canvas; what the old one showed is gone. */
+  started(engine: Engine): void;
+  loading(progress: Progress): void;
+}
+
+/** One engine at a time. Methods reject as the engine's do. */
+export class Session {
+  readonly #host: SessionHost;
+  #engine: Engine | null = null;
+  #canvas: HTMLCanvasElement | null = null;
+  #isWarm = false;
+
+  constructor(host: SessionHost) {
+    this.#host = host;
+  }
+
+  /** Whether this engine has painted a picture; the first one takes longer, since shaders are compiled. */
+  get isWarm(): boolean {
+    return this.#isWarm;
+  }
+
+  /** The element to paint on from now on. */
+  useCanvas(canvas: HTMLCanvasElement): void {
+    this.#canvas = canvas;
+  }
+
+  /** The engine, without a model. */
+  async engine(signal: AbortSignal): Promise<Engine> {
+    const engine = this.#engine ?? (await Engine.create({ device: this.#host.state().device }));
+    if (this.#engine !== engine) {
+      this.#engine = engine;
+      this.#isWarm = false;
+      this.#host.started(engine);
+    }
+    signal.throwIfAborted();
+    return engine;
+  }
+
+  /** The engine with the chosen model on it. */
+  async ready(signal: AbortSignal): Promise<Engine> {
+    const engine = await this.engine(signal);
+    const { isModelLoaded, modelUrl } = this.#host.state();
+    if (isModelLoaded) return engine;
+    void askToPersist().then((isPersistent) => this.#host.show({ isPersistent }));
+    const { isKept } = await engine.load(modelUrl, { signal, onProgress: (progress) => this.#host.loading(progress) });
+    this.#host.show({ isModelLoaded: true, isModelKept: isKept });
+    return engine;
+  }
+
+  /** A run's steps, painted on the canvas. */
+  async *steps(engine: Engine, request: GenerateRequest, signal: AbortSignal): AsyncGenerator<Step, void, undefined> {
+    yield* engine.generate(request, { signal, canvas: this.#canvas ?? undefined });
+    this.#isWarm = true;
+  }
+
+  /** Ends the engine; the next picture starts with a new one. */
+  close(): void {
+    this.#engine?.close();
+    this.#engine = null;
+    this.#host.show({ isModelLoaded: false });
+  }
+}

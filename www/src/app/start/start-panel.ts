@@ -1,0 +1,323 @@
+/** Where a picture to start from is chosen, drawn on, marked for repainting, and moved in its frame. */
+import { css, html, type PropertyValues, type TemplateResult } from "lit";
+import { segments } from "../segments";
+import { StudioElement } from "../studio-element";
+import type { Easel, Point } from "./easel";
+
+/** What the pointer does on the easel. */
+const TOOLS = ["mark", "colour", "move"] as const;
+type Tool = (typeof TOOLS)[number];
+
+const COLOURS = ["#e0123c", "#f59e0b", "#fde047", "#22a652", "#2563eb", "#8b5cf6", "#7c4a21", "#ffffff", "#111111"];
+/** Of the picture's side. */
+const BRUSHES = { fine: 0.03, middle: 0.08, broad: 0.18 } as const;
+/** How far an arrow key moves the picture, of its side. */
+const KEY_STEP = 1 / 8;
+const ZOOM_OUT = 0.75;
+
+/** `<fraise-start>` */
+export class StartPanel extends StudioElement {
+  static override styles = [
+    StudioElement.styles,
+    segments,
+    css`
+      :host {
+        margin-top: 0.7rem;
+      }
+      .choices,
+      .tools {
+        display: flex;
+        flex-wrap: wrap;
+        gap: 0.45rem;
+        align-items: center;
+      }
+      .choices {
+        margin-top: 0.4rem;
+      }
+      .choices button,
+      .tools > button {
+        min-height: 2.25rem;
+        padding: 0.3rem 0.85rem;
+        border-radius: 999px;
+        font-size: 0.9rem;
+      }
+      .board {
+        display: grid;
+        gap: 0.6rem;
+        margin-top: 0.4rem;
+        padding: 0.75rem;
+        border: 1px solid var(--line);
+        border-radius: var(--round);
+        background: var(--surface);
+      }
+      canvas {
+        display: block;
+        width: 100%;
+        border: 1px solid var(--line);
+        border-radius: calc(var(--round) * 0.7);
+        cursor: crosshair;
+        touch-action: none;
+      }
+      canvas.move {
+        cursor: grab;
+      }
+      .segments {
+        justify-self: start;
+      }
+      .colours {
+        display: flex;
+        flex-wrap: wrap;
+        gap: 0.3rem;
+      }
+      .colours button {
+        width: 2rem;
+        min-height: 2rem;
+        padding: 0;
+        border: 2px solid var(--line-strong);
+        border-radius: 50%;
+      }
+      .colours button[aria-pressed="true"] {
+        outline: 3px solid var(--focus);
+        outline-offset: 1px;
+      }
+      .value {
+        float: inline-end;
+        color: var(--berry);
+        font-weight: 600;
+        font-variant-numeric: tabular-nums;
+      }
+      p {
+        margin: 0;
+      }
+    `,
+  ];
+
+  #tool: Tool = "mark";
+  #colour = COLOURS[0] ?? "#000000";
+  #brush: keyof typeof BRUSHES = "middle";
+  /** Where the pointer was last, and where it went down. */
+  #last: Point | null = null;
+  #down: Point | null = null;
+
+  protected override render(): TemplateResult {
+    const { words, state } = this;
+    const { easel } = state.start;
+    return html`<div role="group" aria-labelledby="start-label">
+      <span id="start-label" class="hint">${words.start}</span>
+      ${easel ? this.#board(easel) : this.#choices()}
+      <input
+        id="start-file"
+        type="file"
+        accept="image/*"
+        hidden
+        @change=${(event: Event) => this.#pick(event.target as HTMLInputElement)}
+      />
+    </div>`;
+  }
+
+  #choices(): TemplateResult {
+    const { words, studio, state } = this;
+    return html`<div class="choices">
+      <button id="start-pick" @click=${() => this.renderRoot.querySelector<HTMLInputElement>("#start-file")?.click()}>
+        ${words.startPick}
+      </button>
+      <button id="start-camera" @click=${() => void studio.start.useCamera()}>${words.startCamera}</button>
+      <button id="start-draw" @click=${() => this.#draw()}>${words.startDraw}</button>
+      <button
+        id="start-result"
+        ?disabled=${!state.result}
+        @click=${() => state.result && void studio.start.from(state.result.png, [state.result.id])}
+      >
+        ${words.startResult}
+      </button>
+    </div>`;
+  }
+
+  #board(easel: Easel): TemplateResult {
+    const { words, studio, state } = this;
+    const percent = Math.round(state.start.strength * 100);
+    const { isCamera, rate } = state.start;
+    return html`<div class="board">
+      ${isCamera ? html`<p id="camera-rate" class="hint">${rate === null ? words.cameraOn : words.cameraRate(rate.toFixed(1))}</p>` : ""}
+      <canvas
+        id="easel"
+        class=${this.#tool}
+        tabindex="0"
+        role="img"
+        aria-label=${words.easel}
+        aria-describedby="easel-hint"
+        @pointerdown=${(event: PointerEvent) => this.#onDown(event, easel)}
+        @pointermove=${(event: PointerEvent) => this.#onMove(event, easel)}
+        @pointerup=${() => this.#onUp()}
+        @pointercancel=${() => this.#onUp()}
+        @keydown=${(event: KeyboardEvent) => this.#onKey(event, easel)}
+      ></canvas>
+      <p id="easel-hint" class="hint">${words.easelHints[this.#tool]}</p>
+      <div class="segments" role="group" aria-label=${words.easelTools}>
+        ${TOOLS.map(
+          (tool) =>
+            html`<button data-tool=${tool} aria-pressed=${pressed(tool === this.#tool)} @click=${() => this.#choose({ tool })}>
+              ${words.tools[tool]}
+            </button>`,
+        )}
+      </div>
+      ${this.#tool === "colour" ? this.#colours() : ""} ${this.#tool === "move" ? this.#moves(easel) : this.#brushes()}
+      <div class="tools">
+        <button id="easel-undo" ?disabled=${!easel.canUndo} @click=${() => this.#change(() => easel.undo())}>
+          ${words.easelUndo}
+        </button>
+        <button id="easel-unmark" ?disabled=${!easel.mask()} @click=${() => this.#change(() => easel.clearMask())}>
+          ${words.easelUnmark}
+        </button>
+        ${state.start.hasSource
+          ? html`<button id="check-mark" @click=${() => void studio.start.checkMark()}>${words.checkMark}</button>`
+          : ""}
+        <button id="start-drop" @click=${() => studio.start.drop()}>${words.startDrop}</button>
+      </div>
+      <div>
+        <output class="value" for="strength">${percent} %</output>
+        <label for="strength">${words.strength}</label>
+        <input
+          id="strength"
+          type="range"
+          min="5"
+          max="100"
+          step="5"
+          aria-describedby="strength-hint"
+          .value=${String(percent)}
+          @input=${(event: Event) => studio.start.setStrength(Number((event.target as HTMLInputElement).value) / 100)}
+        />
+        <p class="hint" id="strength-hint">${words.strengthHint}</p>
+      </div>
+    </div>`;
+  }
+
+  #colours(): TemplateResult {
+    const { words } = this;
+    return html`<div class="colours" role="group" aria-label=${words.easelColour}>
+      ${COLOURS.map(
+        (colour, index) => html`<button
+          data-colour=${colour}
+          aria-label=${words.easelColours[index] ?? colour}
+          aria-pressed=${pressed(colour === this.#colour)}
+          @click=${() => this.#choose({ colour })}
+        ></button>`,
+      )}
+    </div>`;
+  }
+
+  #brushes(): TemplateResult {
+    const { words } = this;
+    const sizes = Object.keys(BRUSHES) as (keyof typeof BRUSHES)[];
+    return html`<div class="segments" role="group" aria-label=${words.easelBrush}>
+      ${sizes.map(
+        (brush) =>
+          html`<button data-brush=${brush} aria-pressed=${pressed(brush === this.#brush)} @click=${() => this.#choose({ brush })}>
+            ${words.easelBrushes[brush]}
+          </button>`,
+      )}
+    </div>`;
+  }
+
+  #moves(easel: Easel): TemplateResult {
+    const zoomOut = () => {
+      easel.begin();
+      easel.place({ x: 0, y: 0 }, ZOOM_OUT);
+    };
+    return html`<div class="tools">
+      <button id="zoom-out" @click=${() => this.#change(zoomOut)}>${this.words.zoomOut}</button>
+    </div>`;
+  }
+
+  protected override updated(_changes: PropertyValues): void {
+    const canvas = this.renderRoot.querySelector<HTMLCanvasElement>("#easel");
+    const colour = getComputedStyle(this).getPropertyValue("--berry") || "#c00";
+    if (canvas) this.state.start.easel?.show(canvas, colour.trim());
+    // By the object model: the security policy allows no style attributes.
+    for (const button of this.renderRoot.querySelectorAll<HTMLElement>("[data-colour]")) {
+      button.style.background = button.dataset["colour"] ?? "";
+    }
+  }
+
+  #pick(input: HTMLInputElement): void {
+    const file = input.files?.[0];
+    input.value = "";
+    if (!file) return;
+    this.#tool = "mark";
+    void this.studio.start.from(file);
+  }
+
+  #draw(): void {
+    this.#tool = "colour";
+    this.studio.start.draw();
+  }
+
+  #choose({ tool = this.#tool, colour = this.#colour, brush = this.#brush }): void {
+    this.#tool = tool as Tool;
+    this.#colour = colour;
+    this.#brush = brush;
+    this.requestUpdate();
+  }
+
+  #change(change: () => void): void {
+    change();
+    this.studio.start.touched();
+  }
+
+  #onDown(event: PointerEvent, easel: Easel): void {
+    if (event.button !== 0) return;
+    (event.target as HTMLCanvasElement).setPointerCapture(event.pointerId);
+    easel.begin();
+    this.#down = this.#last = pointOf(event, easel);
+    this.#onMove(event, easel);
+  }
+
+  #onMove(event: PointerEvent, easel: Easel): void {
+    if (!this.#last || !this.#down) return;
+    const to = pointOf(event, easel);
+    if (this.#tool === "move") {
+      easel.place({ x: to.x - this.#down.x, y: to.y - this.#down.y });
+    } else {
+      const stroke = this.#tool === "mark" ? ({ kind: "mark" } as const) : ({ kind: "colour", colour: this.#colour } as const);
+      easel.stroke(stroke, this.#last, to, BRUSHES[this.#brush] * Math.min(easel.width, easel.height));
+    }
+    this.#last = to;
+    this.requestUpdate();
+  }
+
+  #onUp(): void {
+    if (!this.#down) return;
+    this.#down = this.#last = null;
+    this.studio.start.touched();
+  }
+
+  #onKey(event: KeyboardEvent, easel: Easel): void {
+    const direction = ARROWS[event.key];
+    if (!direction) return;
+    event.preventDefault();
+    this.#change(() => {
+      easel.begin();
+      easel.place({ x: direction.x * easel.width * KEY_STEP, y: direction.y * easel.height * KEY_STEP });
+    });
+  }
+}
+
+const ARROWS: Readonly<Record<string, Point>> = {
+  ArrowLeft: { x: -1, y: 0 },
+  ArrowRight: { x: 1, y: 0 },
+  ArrowUp: { x: 0, y: -1 },
+  ArrowDown: { x: 0, y: 1 },
+};
+
+function pressed(is: boolean): "true" | "false" {
+  return is ? "true" : "false";
+}
+
+/** Where the pointer is, in pixels of the easel's picture. */
+function pointOf(event: PointerEvent, easel: Easel): Point {
+  const box = (event.target as HTMLCanvasElement).getBoundingClientRect();
+  return {
+    x: ((event.clientX - box.left) / box.width) * easel.width,
+    y: ((event.clientY - box.top) / box.height) * easel.height,
+  };
+}
