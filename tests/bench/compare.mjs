@@ -34,7 +34,7 @@ const goalOf = ({ device, gpu, browser, label }) => {
 export async function compare({ browser, site, models, peer, adapter, options }) {
   const found = { rows: [], memory: [], skipped: [] };
   for (const model of models) {
-    for (const device of ["gpu", "cpu"]) {
+    for (const device of options.devices) {
       const where = `${TITLES[model.size]}, ${browser.name}, ${device.toUpperCase()}`;
       const skip = (why) => {
         found.skipped.push({ name: where, why });
