@@ -3,7 +3,7 @@
 //! Source: diffusers 0.42.1 `models/resnet.py`, `models/attention.py`, `models/transformers/transformer_2d.py`,
 //! `models/unets/unet_2d_blocks.py`.
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
 use crate::{
     Result,
@@ -169,9 +169,7 @@ impl BasicTransformerBlock {
         let group = |start: usize| {
             let x = x.clone().narrow(0, start, most.min(batch * tokens - start));
             let y = self.ff_proj.forward(self.norm3.forward(x.clone())); // [n, 8·C]: value and gate
-            let inner = y.dims()[1] / 2;
-            let gate = activation::gelu(y.clone().narrow(1, inner, inner));
-            x + self.ff_out.forward(y.narrow(1, 0, inner) * gate)
+            x + self.ff_out.forward(kernels::geglu(y))
         };
         let mut groups: Vec<_> = (0..batch * tokens).step_by(most).map(group).collect();
         let y = if groups.len() == 1 { groups.swap_remove(0) } else { Tensor::cat(groups, 0) };

@@ -160,9 +160,9 @@ impl Activation {
     /// Elementwise.
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
-            Self::Silu => activation::silu(x),
-            Self::Gelu => activation::gelu(x),
-            Self::QuickGelu => x.clone() * activation::sigmoid(x * 1.702),
+            Self::Silu => kernels::silu(x),
+            Self::Gelu => kernels::gelu(x),
+            Self::QuickGelu => kernels::quick_gelu(x),
             Self::Relu => activation::relu(x),
         }
     }

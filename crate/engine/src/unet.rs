@@ -6,7 +6,7 @@
 mod config;
 mod embedding;
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
 use crate::{
     Result,
@@ -210,7 +210,7 @@ impl UNet2DCondition {
             Some(added) => time + added.clone(),
             None => time,
         };
-        let time = activation::silu(time); // shared by all resnets
+        let time = kernels::silu(time); // shared by all resnets
         let layer = |(resnet, transformer): &Layer, x: Tensor<4>| {
             let x = resnet.forward_bands(bands(x), Some(&time)).join();
             match transformer {

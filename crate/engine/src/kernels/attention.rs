@@ -3,12 +3,13 @@
 //! One invocation holds one query and its running output in registers and walks over the keys with the online
 //! softmax (running maximum and sum), so memory grows with the sequence, not with its square. Heads too wide for
 //! registers, as the KL autoencoder's of 512 channels, go through matrix products over groups of queries instead, as do
-//! all heads on the CPU.
+//! all heads on the CPU, by a kernel of its own.
 //!
 //! Source: Milakov and Gimelshein, "Online normalizer calculation for softmax" (2018), section 3.
 
 use burn::tensor::{Bool, Tensor, activation};
 
+use super::cpu;
 use super::gemm::linear;
 use super::launch::{Wgsl, entry, launch, on_gpu, prelude};
 use crate::limits::piece_bytes;
@@ -19,7 +20,7 @@ use crate::weights::Weight;
 pub const MAX_OUTPUT_SIZE: usize = 160;
 /// Widest head whose query is kept in registers too.
 const MAX_QUERY_SIZE: u32 = 80;
-/// Largest part of the score matrix that exists at once on the CPU.
+/// Largest part of the score matrix that the twin holds at once.
 pub const SCORES_BYTES: usize = 64 << 20;
 
 /// How the flat channels of queries, keys and values are to be read.
@@ -39,7 +40,8 @@ pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, shape: AttentionShape
     let [batch, queries, channels] = q.dims();
     let [_, keys, _] = k.dims();
     let (Some(gq), Some(gk), Some(gv)) = (on_gpu(&q), on_gpu(&k), on_gpu(&v)) else {
-        return attention_reference(q, k, v, (shape, SCORES_BYTES));
+        let y = cpu::attention(&q, &k, &v, shape);
+        return y.unwrap_or_else(|| attention_reference(q, k, v, (shape, SCORES_BYTES)));
     };
     if channels / shape.heads > MAX_OUTPUT_SIZE && !shape.causal {
         return wide_attention(q, k, v, shape);

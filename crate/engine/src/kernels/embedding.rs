@@ -2,6 +2,7 @@
 
 use burn::tensor::{Int, Tensor, TensorData};
 
+use super::cpu;
 use super::launch::{Wgsl, entry, launch, on_gpu, prelude, words_on_gpu};
 use crate::weights::{Scheme, Weight, WeightPart};
 
@@ -20,7 +21,8 @@ pub fn embedding(table: &Weight, ids: &[u32]) -> Tensor<2> {
             launch_part(table, part, start - part.rows, ids)
         })
         .collect();
-    found.and_then(|found| found.into_iter().reduce(|a, b| a + b)).unwrap_or_else(|| embedding_reference(table, ids))
+    let found = found.and_then(|found| found.into_iter().reduce(|a, b| a + b));
+    found.or_else(|| cpu::embedding(table, ids)).unwrap_or_else(|| embedding_reference(table, ids))
 }
 
 /// Rows `ids` of a part of the table that starts at row `start`, zeros for others; `None` on the CPU.

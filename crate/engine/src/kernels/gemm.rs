@@ -8,6 +8,7 @@
 use burn::tensor::{Tensor, module, ops::ConvOptions};
 use burn_cubecl::tensor::CubeTensor;
 
+use super::cpu;
 use super::launch::{Wgsl, entry, has_f16, launch, on_gpu, prelude, words_on_gpu};
 use super::pad::{Border, Padding, pad};
 use crate::weights::{Scheme, Weight, WeightPart};
@@ -55,7 +56,8 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: &Weight, bias: Option<&Tenso
     dims[D - 1] = weight.rows;
     let x = x.reshape([rows, k]);
     let problem = Problem { weight, bias, p: rows, image: None };
-    let y = problem.launch(&x, [rows, weight.rows]).unwrap_or_else(|| linear_reference(x, weight, bias));
+    let y = problem.launch(&x, [rows, weight.rows]).or_else(|| cpu::linear(&x, weight, bias));
+    let y = y.unwrap_or_else(|| linear_reference(x, weight, bias));
     y.reshape(dims)
 }
 
@@ -93,7 +95,8 @@ pub fn conv2d_padded(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>, sh
         out_row: out_w,
     };
     let problem = Problem { weight, bias, p: batch * out_h * out_w, image: Some(image) };
-    problem.launch(&x, [batch, weight.rows, out_h, out_w]).unwrap_or_else(|| conv2d_reference(x, weight, bias, shape))
+    let y = problem.launch(&x, [batch, weight.rows, out_h, out_w]).or_else(|| cpu::conv2d(&x, weight, bias, shape));
+    y.unwrap_or_else(|| conv2d_reference(x, weight, bias, shape))
 }
 
 /// Plain-tensor twin of [`conv2d_padded`].

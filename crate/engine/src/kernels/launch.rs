@@ -1,7 +1,7 @@
 //! Launching a WGSL kernel on tensors that Burn owns.
 
 use crate::limits;
-use burn::tensor::{DType, Int, Shape, Tensor};
+use burn::tensor::{DType, Device, Int, Shape, Tensor};
 use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
 use burn_wgpu::{KernelSource, SourceKernel, SourceTemplate, Wgpu};
 use cubecl::{
@@ -40,8 +40,16 @@ impl KernelSource for Wgsl {
     }
 }
 
+/// Whether the tensor's numbers are in this program's own memory. Cheaper than a conversion, which explains its failure.
+pub fn is_on_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.device() == Device::flex()
+}
+
 /// The contiguous GPU buffer behind `tensor`, or `None` where it lives on the CPU.
 pub fn on_gpu<const D: usize>(tensor: &Tensor<D>) -> Option<CubeTensor> {
+    if is_on_cpu(tensor) {
+        return None;
+    }
     tensor.clone().try_into_primitive::<Wgpu>().ok().map(into_contiguous)
 }
 

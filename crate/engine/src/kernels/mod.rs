@@ -1,19 +1,22 @@
 //! The engine's own kernels. Each file holds one operation: the GPU kernel, its plain-tensor twin, and the function
-//! that the model files call, which picks the kernel on a GPU and the twin elsewhere.
+//! that the model files call, which picks the GPU kernel or the processor's ([`fraise_cpu`]), and the twin elsewhere.
 //!
 //! Weights stay as the pack stores them ([`crate::weights::Weight`]); a kernel dequantizes what it reads in registers.
 //! No kernel uses shared memory or barriers, so all run within WebGPU's default limits and fast on software adapters too,
 //! where barriers cost most. None needs 16-bit floats; where the adapter has them, weights are read as such. Arithmetic is
 //! at 32 bits everywhere.
 
+pub mod activation;
 pub mod attention;
 pub mod embedding;
 pub mod gemm;
 pub mod norm;
 pub mod pad;
 
+mod cpu;
 mod launch;
 
+pub use activation::{geglu, gelu, quick_gelu, silu};
 pub use attention::{AttentionShape, attention};
 pub use embedding::embedding;
 pub use gemm::{Conv2dShape, conv2d, conv2d_padded, linear};

@@ -7,6 +7,7 @@
 
 use burn::tensor::{Tensor, activation};
 
+use super::cpu;
 use super::launch::{Wgsl, entry, launch, on_gpu, prelude};
 
 /// Elements a slice of a group holds at least; more slices mean more parallel work.
@@ -49,7 +50,9 @@ pub fn group_norm(x: Tensor<4>, norm: &GroupNorm, silu: bool) -> Tensor<4> {
 /// The moments of each group of `x` [B, C, H, W].
 pub fn moments(x: &Tensor<4>, groups: usize) -> Moments {
     let [batch, channels, height, width] = x.dims();
-    let Some(gx) = on_gpu(x) else { return moments_reference(x, groups) };
+    let Some(gx) = on_gpu(x) else {
+        return cpu::moments(x, groups).map_or_else(|| moments_reference(x, groups), Moments);
+    };
     let members = channels / groups * height * width;
     let slices = members.div_ceil(SLICE).min(FEW_SLICES).max(members.div_ceil(LONG_SLICE).min(MAX_SLICES));
     let count = batch * groups * slices;
@@ -102,7 +105,10 @@ fn combine_reference(moments: Tensor<3>) -> Tensor<3> {
 pub fn normalize(x: Tensor<4>, moments: &Moments, norm: &GroupNorm, silu: bool) -> Tensor<4> {
     let dims @ [batch, channels, height, width] = x.dims();
     let gpu = (on_gpu(&x), on_gpu(&moments.0), on_gpu(&norm.weight), on_gpu(&norm.bias));
-    let (Some(gx), Some(gm), Some(gw), Some(gb)) = gpu else { return normalize_reference(x, moments, norm, silu) };
+    let (Some(gx), Some(gm), Some(gw), Some(gb)) = gpu else {
+        let y = cpu::normalize(&x, &moments.0, norm, silu);
+        return y.unwrap_or_else(|| normalize_reference(x, moments, norm, silu));
+    };
     let (pixels, slices) = (height * width, moments.0.dims()[1]);
     let runs = pixels.div_ceil(RUN);
     let count = batch * channels * runs;
@@ -132,7 +138,7 @@ pub fn normalize_reference(x: Tensor<4>, moments: &Moments, norm: &GroupNorm, si
 pub fn layer_norm<const D: usize>(x: Tensor<D>, weight: &Tensor<1>, bias: &Tensor<1>, eps: f64) -> Tensor<D> {
     let dims = x.dims();
     let (Some(gx), Some(gw), Some(gb)) = (on_gpu(&x), on_gpu(weight), on_gpu(bias)) else {
-        return layer_norm_reference(x, weight, bias, eps);
+        return cpu::layer_norm(&x, weight, bias, eps).unwrap_or_else(|| layer_norm_reference(x, weight, bias, eps));
     };
     let columns = dims[D - 1];
     let rows = dims.iter().product::<usize>() / columns;

@@ -4,6 +4,7 @@ use burn::tensor::{Tensor, module, ops::InterpolateMode, ops::InterpolateOptions
 
 use serde::{Deserialize, Serialize};
 
+use super::cpu;
 use super::launch::{Wgsl, entry, launch, on_gpu, prelude};
 
 /// What a convolution finds beyond the edges of a map.
@@ -43,10 +44,13 @@ pub fn pad(x: Tensor<4>, enlarge: usize, padding: Padding, border: Border) -> Te
         return x;
     }
     let [batch, channels, height, width] = x.dims();
-    let Some(input) = on_gpu(&x) else { return pad_reference(x, enlarge, padding, border) };
     let Padding { rows, columns } = padding;
     let out_h = (height * enlarge).saturating_add_signed(rows.0 + rows.1);
     let out_w = (width * enlarge).saturating_add_signed(columns.0 + columns.1);
+    let Some(input) = on_gpu(&x) else {
+        let zeros = (border == Border::Zeros).then(|| cpu::pad(&x, enlarge, padding, [out_h, out_w])).flatten();
+        return zeros.unwrap_or_else(|| pad_reference(x, enlarge, padding, border));
+    };
     let count = batch * channels * out_h * out_w;
     let mut info = [count, height, width, out_h, out_w, enlarge].map(|value| value as u32).to_vec();
     info.extend([rows.0 as u32, columns.0 as u32]); // two's complement, as the kernel's arithmetic wraps

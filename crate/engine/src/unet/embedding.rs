@@ -2,10 +2,11 @@
 //!
 //! Source: diffusers 0.42.1 `models/embeddings.py`, `get_timestep_embedding` and `TimestepEmbedding`.
 
-use burn::tensor::{Device, Tensor, TensorData, activation};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{TIME_IDS, UNet2DConditionConfig};
 use crate::Result;
+use crate::kernels;
 use crate::layers::Linear;
 use crate::weights::Scope;
 
@@ -66,7 +67,7 @@ impl TimeEmbedding {
         if let (Some(projection), Some(guidance)) = (&self.cond_proj, guidance_embedding) {
             x = x + projection.forward(guidance.clone());
         }
-        self.linear_2.forward(activation::silu(self.linear_1.forward(x)))
+        self.linear_2.forward(kernels::silu(self.linear_1.forward(x)))
     }
 }
 
@@ -96,6 +97,6 @@ impl AddedEmbedding {
         let width = waves.len();
         let waves = Tensor::<2>::from_data(TensorData::new(waves, [1, width]), &pooled.device());
         let x = Tensor::cat(vec![pooled, waves.repeat_dim(0, batch)], 1); // [B, pooled + 6 waves]
-        self.linear_2.forward(activation::silu(self.linear_1.forward(x)))
+        self.linear_2.forward(kernels::silu(self.linear_1.forward(x)))
     }
 }

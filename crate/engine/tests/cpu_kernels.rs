@@ -1,0 +1,180 @@
+//! Each of the processor's kernels against its plain-tensor twin, over random and deliberately odd shapes.
+//!
+//! Tolerance: 1e-5 of the output's largest magnitude, as for the GPU's (`kernels.rs`).
+
+mod common;
+
+use burn::tensor::{Device, Tensor, activation};
+use common::{Random, StoredWeight, difference, read, tensor};
+use fraise_engine::kernels::{
+    self, AttentionShape, Conv2dShape, GroupNorm, Padding, activation::geglu_reference, attention::attention_reference,
+    embedding::embedding_reference, gemm::conv2d_reference, gemm::linear_reference, norm::layer_norm_reference,
+    norm::moments_reference, norm::normalize_reference, pad::pad_reference,
+};
+use fraise_engine::weights::Scheme;
+
+const TOLERANCE: f32 = 1e-5;
+
+fn compare<const D: usize>(what: &str, found: Tensor<D>, expected: Tensor<D>) {
+    compare_within(TOLERANCE, what, found, expected);
+}
+
+fn compare_within<const D: usize>(tolerance: f32, what: &str, found: Tensor<D>, expected: Tensor<D>) {
+    assert_eq!(found.dims(), expected.dims(), "{what}");
+    let (error, scale) = difference(&read(found), &read(expected));
+    assert!(error <= tolerance * scale.max(1e-3), "{what}: error {error:e} where the scale is {scale:e}");
+}
+
+fn random<const D: usize>(random: &mut Random, shape: [usize; D]) -> Tensor<D> {
+    tensor(&random.values(shape.iter().product()), shape, &Device::flex())
+}
+
+fn inputs(scheme: Scheme, random: &mut Random, most: usize) -> usize {
+    if scheme.is_quantized() { 32 * random.between(1, most / 32) } else { random.between(1, most) }
+}
+
+#[test]
+fn linear_equals_its_twin() {
+    let mut numbers = Random::new(21);
+    for scheme in Scheme::ALL {
+        for round in 0..16 {
+            // Around the tile's sizes, and deeper than one block of inputs.
+            let (rows, outputs) = (numbers.between(1, 40), numbers.between(1, 150));
+            let columns = inputs(scheme, &mut numbers, 700);
+            let stored = StoredWeight::random(scheme, &[outputs, columns], &mut numbers);
+            let (x, bias) = (random(&mut numbers, [rows, columns]), random(&mut numbers, [outputs]));
+            let (weight, bias) = (stored.load(&Device::flex()), (round % 3 != 0).then_some(&bias));
+            let expected = linear_reference(x.clone(), &weight, bias);
+            compare(
+                &format!("linear {scheme:?} {rows} x {columns} -> {outputs}"),
+                kernels::linear(x, &weight, bias),
+                expected,
+            );
+        }
+    }
+}
+
+#[test]
+fn linear_takes_views_and_weights_in_parts() {
+    let mut numbers = Random::new(22);
+    let stored = StoredWeight::random(Scheme::Q8, &[24, 64], &mut numbers);
+    let weight = stored.load_within(64 * 8, &Device::flex());
+    assert_eq!(weight.parts.len(), 3);
+    let x = random(&mut numbers, [64, 9]).transpose().narrow(0, 2, 6);
+    compare("linear of a view", kernels::linear(x.clone(), &weight, None), linear_reference(x, &weight, None));
+}
+
+#[test]
+fn conv2d_equals_its_twin() {
+    let mut numbers = Random::new(23);
+    let geometries = [
+        Conv2dShape::SAME,
+        Conv2dShape::POINTWISE,
+        Conv2dShape { stride: 2, ..Conv2dShape::SAME },
+        Conv2dShape { padding: (0, 0), ..Conv2dShape::SAME },
+    ];
+    for scheme in Scheme::ALL {
+        for (round, shape) in geometries.iter().cycle().take(16).enumerate() {
+            let (batch, height, width) = (numbers.between(1, 3), numbers.between(3, 18), numbers.between(3, 18));
+            let (channels, outputs) = (inputs(scheme, &mut numbers, 96), numbers.between(1, 70));
+            let stored = StoredWeight::random(scheme, &[outputs, channels, shape.kernel, shape.kernel], &mut numbers);
+            let x = random(&mut numbers, [batch, channels, height, width]);
+            let bias = random(&mut numbers, [outputs]);
+            let (weight, bias) = (stored.load(&Device::flex()), (round % 3 != 0).then_some(&bias));
+            let expected = conv2d_reference(x.clone(), &weight, bias, *shape);
+            let what = format!("conv2d {scheme:?} {shape:?} [{batch}, {channels}, {height}, {width}] -> {outputs}");
+            compare(&what, kernels::conv2d_padded(x, &weight, bias, *shape), expected);
+        }
+    }
+}
+
+#[test]
+fn padding_equals_its_twin() {
+    let mut numbers = Random::new(24);
+    for _ in 0..40 {
+        let shape = [numbers.between(1, 2), numbers.between(1, 3), numbers.between(3, 9), numbers.between(3, 9)];
+        let mut side = || numbers.between(0, 4) as isize - 2;
+        let padding = Padding { rows: (side(), side()), columns: (side(), side()) };
+        let enlarge = numbers.between(1, 3).max(2 - usize::from(shape[2].min(shape[3]) > 4));
+        let x = random(&mut numbers, shape);
+        let expected = pad_reference(x.clone(), enlarge, padding);
+        compare(&format!("{shape:?} x{enlarge} {padding:?}"), kernels::pad(x, enlarge, padding), expected);
+    }
+}
+
+#[test]
+fn attention_equals_its_twin() {
+    let mut numbers = Random::new(25);
+    for round in 0..16 {
+        let causal = round % 3 == 0;
+        let (batch, heads, size) = (numbers.between(1, 2), numbers.between(1, 4), numbers.between(1, 80));
+        let queries = numbers.between(1, 300);
+        let keys = if causal { queries } else { numbers.between(1, 1200) };
+        let q = random(&mut numbers, [batch, queries, heads * size]) * 12.0;
+        let [k, v] = [0; 2].map(|_| random(&mut numbers, [batch, keys, heads * size]));
+        let shape = AttentionShape { heads, causal };
+        let expected = attention_reference(q.clone(), k.clone(), v.clone(), (shape, usize::MAX));
+        let what = format!("attention [{batch}, {queries}, {keys}] {heads} heads of {size}, causal {causal}");
+        compare(&what, kernels::attention(q, k, v, shape), expected);
+    }
+}
+
+#[test]
+fn norms_equal_their_twins() {
+    let mut numbers = Random::new(26);
+    for round in 0..12 {
+        let (batch, groups) = (numbers.between(1, 2), numbers.between(1, 9));
+        let channels = groups * numbers.between(1, 6);
+        let shape = [batch, channels, numbers.between(1, 33), numbers.between(2, 33)];
+        let (offset, tolerance) = if round % 2 == 0 { (300.0, 1e-3) } else { (0.0, TOLERANCE) };
+        let x = random(&mut numbers, shape) + offset;
+        let (weight, bias) = (random(&mut numbers, [channels]), random(&mut numbers, [channels]));
+        let norm = GroupNorm { weight: weight.clone(), bias: bias.clone(), groups, eps: 1e-5 };
+        let silu = round % 3 == 0;
+        let expected = normalize_reference(x.clone(), &moments_reference(&x, groups), &norm, silu);
+        compare_within(
+            tolerance,
+            &format!("{shape:?} in {groups}"),
+            kernels::group_norm(x.clone(), &norm, silu),
+            expected,
+        );
+
+        let x = x.swap_dims(1, 3);
+        let expected = layer_norm_reference(x.clone(), &weight, &bias, 1e-5);
+        compare_within(
+            tolerance,
+            &format!("layer norm {shape:?}"),
+            kernels::layer_norm(x, &weight, &bias, 1e-5),
+            expected,
+        );
+    }
+}
+
+#[test]
+fn activations_equal_their_twins() {
+    let mut numbers = Random::new(27);
+    let x = random(&mut numbers, [7, 2 * 61]) * 9.0;
+    compare("silu", kernels::silu(x.clone()), activation::silu(x.clone()));
+    compare("gelu", kernels::gelu(x.clone()), activation::gelu(x.clone()));
+    compare("quick gelu", kernels::quick_gelu(x.clone()), x.clone() * activation::sigmoid(x.clone() * 1.702));
+    compare("geglu", kernels::geglu(x.clone()), geglu_reference(x.clone()));
+    // A view must not be written through to what it is a view of.
+    let before = read(x.clone());
+    let part = x.clone().narrow(0, 2, 3);
+    compare("silu of a view", kernels::silu(part.clone()), activation::silu(part));
+    assert_eq!(read(x), before);
+}
+
+#[test]
+fn embedding_equals_its_twin() {
+    let mut numbers = Random::new(28);
+    for scheme in [Scheme::F32, Scheme::F16] {
+        let stored = StoredWeight::random(scheme, &[40, 33], &mut numbers);
+        let ids: Vec<u32> = (0..12).map(|_| numbers.between(0, 39) as u32).collect();
+        for binding_bytes in [u64::MAX, 33 * 4 * 16] {
+            let table = stored.load_within(binding_bytes, &Device::flex());
+            let what = format!("embedding {scheme:?} in {} parts", table.parts.len());
+            compare(&what, kernels::embedding(&table, &ids), embedding_reference(&table, &ids));
+        }
+    }
+}
