@@ -7,9 +7,9 @@ mod common;
 use burn::tensor::{Device, Tensor, activation};
 use common::{Random, StoredWeight, difference, read, tensor};
 use fraise_engine::kernels::{
-    self, AttentionShape, Conv2dShape, GroupNorm, Padding, activation::geglu_reference, attention::attention_reference,
-    embedding::embedding_reference, gemm::conv2d_reference, gemm::linear_reference, norm::layer_norm_reference,
-    norm::moments_reference, norm::normalize_reference, pad::pad_reference,
+    self, AttentionShape, Border, Conv2dShape, GroupNorm, Padding, activation::geglu_reference,
+    attention::attention_reference, embedding::embedding_reference, gemm::conv2d_reference, gemm::linear_reference,
+    norm::layer_norm_reference, norm::moments_reference, norm::normalize_reference, pad::pad_reference,
 };
 use fraise_engine::weights::Scheme;
 
@@ -97,8 +97,12 @@ fn padding_equals_its_twin() {
         let padding = Padding { rows: (side(), side()), columns: (side(), side()) };
         let enlarge = numbers.between(1, 3).max(2 - usize::from(shape[2].min(shape[3]) > 4));
         let x = random(&mut numbers, shape);
-        let expected = pad_reference(x.clone(), enlarge, padding);
-        compare(&format!("{shape:?} x{enlarge} {padding:?}"), kernels::pad(x, enlarge, padding), expected);
+        let expected = pad_reference(x.clone(), enlarge, padding, Border::Zeros);
+        compare(
+            &format!("{shape:?} x{enlarge} {padding:?}"),
+            kernels::pad(x, enlarge, padding, Border::Zeros),
+            expected,
+        );
     }
 }
 

@@ -1,7 +1,6 @@
 //! Preparing a convolution's input: nearest-neighbour enlargement and padding in one pass.
 
 use burn::tensor::{Tensor, module, ops::InterpolateMode, ops::InterpolateOptions, ops::PadMode};
-
 use serde::{Deserialize, Serialize};
 
 use super::cpu;

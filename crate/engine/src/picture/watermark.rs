@@ -155,9 +155,8 @@ impl Picture {
 
     /// Luma of each pixel, 0 to 255. Source: ITU-R BT.601, as JPEG has it.
     fn brightness(&self) -> Vec<f32> {
-        let luma = |&[red, green, blue]: &[u8; 3]| {
-            0.299 * f32::from(red) + 0.587 * f32::from(green) + 0.114 * f32::from(blue)
-        };
+        let luma =
+            |&[red, green, blue]: &[u8; 3]| 0.299 * f32::from(red) + 0.587 * f32::from(green) + 0.114 * f32::from(blue);
         self.rgb.as_chunks::<3>().0.iter().map(luma).collect()
     }
 }
