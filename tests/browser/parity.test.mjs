@@ -1,15 +1,19 @@
-// Every golden of tests/parity on WebGPU, in Chromium: the same cases and tolerances as the native tests.
+// Every golden of tests/parity on WebGPU and on the processor, in Chromium: the same cases and tolerances as the native tests.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
 import { openSite } from "./site.mjs";
 
-test("the engine on WebGPU agrees with diffusers", { timeout: 900_000 }, async (t) => {
+for (const [device, title] of [["gpu", "WebGPU"], ["cpu", "the processor"]]) {
+  test(`the engine on ${title} agrees with diffusers`, { timeout: 900_000 }, (t) => agrees(device, t));
+}
+
+async function agrees(device, t) {
   const site = await openSite();
   const browser = await launchChromium();
   try {
     const { page, problems } = await browser.newPage();
-    await page.goto(`${site.url}parity.html`);
+    await page.goto(`${site.url}parity.html?device=${device}`);
     const cases = await page.evaluate(() => window.cases());
     assert.ok(Object.keys(cases).length > 0);
     for (const [name, files] of Object.entries(cases)) {
@@ -27,4 +31,4 @@ test("the engine on WebGPU agrees with diffusers", { timeout: 900_000 }, async (
     await browser.close();
     await site.close();
   }
-});
+}

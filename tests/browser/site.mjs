@@ -19,7 +19,7 @@ const PAGES = {
     </fraise-painter></html>`,
   "/parity.html": `<!doctype html><html lang="en"><meta charset="utf-8"><title>Goldens</title>
     <script type="module">
-      const worker = new Worker("./parity-worker.js", { type: "module" });
+      const worker = new Worker("./parity-worker.js" + location.search, { type: "module" });
       const ask = (question) => new Promise((resolve, reject) => {
         worker.onmessage = ({ data }) => ("error" in data ? reject(new Error(data.error)) : resolve(data.answer));
         worker.onerror = (event) => reject(new Error(event.message));
@@ -36,7 +36,7 @@ const PARITY_WORKER = `
   let engine;
   const start = async () => {
     await init();
-    return FraiseEngine.create("gpu", (reason) => postMessage({ error: reason }));
+    return FraiseEngine.create(new URLSearchParams(location.search).get("device"), (reason) => postMessage({ error: reason }));
   };
   const read = async (file) => [file, new Uint8Array(await (await fetch("goldens/" + file)).arrayBuffer())];
   onmessage = async ({ data: { name, files } }) => {
