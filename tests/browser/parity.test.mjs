@@ -5,7 +5,7 @@ import { launchChromium } from "./browsers.mjs";
 import { openSite } from "./site.mjs";
 
 for (const [device, title] of [["gpu", "WebGPU"], ["cpu", "the processor"]]) {
-  test(`the engine on ${title} agrees with diffusers`, { timeout: 900_000 }, (t) => agrees(device, t));
+  test(`the engine on ${title} agrees with diffusers`, { timeout: 1_500_000 }, (t) => agrees(device, t));
 }
 
 async function agrees(device, t) {
