@@ -51,6 +51,7 @@ PROMPTS = [
     ("一辆红色的自行车在海滩上", Scene("bicycle", colour="red", place="beach")),
 ]
 ISLAND = "a strawberry island under a starry sky"
+FIVE = ("watercolour", "neon", "papercut", "pixel", "glass")  # manners that the README shows the island in
 STEPS = (1, 2, 4, 8, 20)
 
 
@@ -84,6 +85,8 @@ def main() -> None:
     captions = [ISLAND, *(f"…, {m.en[0]}" for m in MANNERS)]
     held_manners = {i + 1 for i, m in enumerate(MANNERS) if is_held_out(Scene("strawberry", island=True, place="starry", manner=m.id))}
     sheet("manners", painter.paint(islands, steps, guidance, seed=40, upscale=True), captions, 5, held_manners)
+    five = [m.en[0] for m in MANNERS if m.id in FIVE]
+    sheet("island", painter.paint([f"{ISLAND}, {name}" for name in five], steps, guidance, seed=1, upscale=True), five, 5)
     chosen = prompts[:6]
     pictures = [p for n in STEPS for p in painter.paint(chosen, n, guidance, seed=0)]
     sheet("steps", pictures, [f"{n}: {text}" for n in STEPS for text in chosen], 6)

@@ -214,6 +214,8 @@ test("a seamless picture joins itself, and is shown so", TIMEOUT, async () => {
 test("the camera is repainted as it moves, and only here", TIMEOUT, async () => {
   await studio.set("#prompt", "watercolor");
   await studio.find("#start-camera").click();
+  await studio.until(() => window.tools.has("#strength"), null, 60_000);
+  await studio.set("#strength", 50);
   await studio.until(() => /^\d+(\.\d)? /.test(window.tools.text("#camera-rate") ?? ""), null, PICTURE_MS);
   const seen = new Set();
   for (const deadline = Date.now() + PICTURE_MS; seen.size < 3 && Date.now() < deadline; ) {

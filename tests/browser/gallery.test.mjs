@@ -7,7 +7,7 @@ import { after, before, test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
 import { itxt, makePng, text, writeZip } from "./files.mjs";
 import { readPng } from "./png.mjs";
-import { openSite } from "./site.mjs";
+import { modelFile, openSite } from "./site.mjs";
 import { StudioDriver } from "./studio.mjs";
 
 const TIMEOUT = { timeout: 400_000 };
@@ -166,7 +166,9 @@ test("a kept picture's settings paint it again, bit by bit", TIMEOUT, async () =
   await studio.find("#use").click();
   await untilNote(studio, "restored");
   assert.equal(await value(studio, "#prompt"), "a strawberry on a beach");
-  assert.deepEqual([await value(studio, "#seed"), await value(studio, "#steps"), await value(studio, "#width")], ["42", "1", "128"]);
+  const { recommended } = JSON.parse(await modelFile("manifest.json"));
+  const restored = [await value(studio, "#seed"), await value(studio, "#steps"), await value(studio, "#width")];
+  assert.deepEqual(restored, ["42", "1", String(recommended.width)]);
   assert.equal(await studio.page.evaluate(() => window.tools.has("#cancel") || window.tools.has("#made-with")), false, "nothing runs by itself");
   await studio.generate();
   await untilCount(studio, 3);

@@ -14,8 +14,25 @@ const SHOTS = [
   { name: "phone", viewport: PHONE, colorScheme: "light", prompt: "a castle island in the sea", hasTouch: true },
   { name: "gallery", viewport: DESKTOP, colorScheme: "light", prompt: "a strawberry island under a starry sky", gallery: true },
   { name: "gallery-phone", viewport: PHONE, colorScheme: "dark", prompt: "a castle island in the sea", gallery: true, hasTouch: true },
+  { name: "easel", viewport: { width: 1280, height: 900 }, colorScheme: "light", prompt: "a strawberry island under a starry sky", easel: true },
+  { name: "easel-phone", viewport: PHONE, colorScheme: "dark", prompt: "a fox in the forest", easel: true, hasTouch: true },
   { name: "phone-zh", viewport: PHONE, colorScheme: "dark", locale: "zh-CN", prompt: "雪地里的企鹅", hasTouch: true },
 ];
+/** Lays the finished picture on the easel, marks a part of it, and shows that. */
+async function mark(studio) {
+  await studio.find("#start-result").click();
+  const canvas = studio.find("#easel");
+  await canvas.scrollIntoViewIfNeeded();
+  const { x, y, width, height } = await canvas.boundingBox();
+  await studio.find("[data-brush=broad]").click();
+  for (const [step, [across, down]] of [[0.3, 0.3], [0.7, 0.3], [0.7, 0.5], [0.35, 0.5]].entries()) {
+    await studio.page.mouse.move(x + across * width, y + down * height, { steps: 6 });
+    if (step === 0) await studio.page.mouse.down();
+  }
+  await studio.page.mouse.up();
+  await studio.page.evaluate(() => window.tools.find("fraise-start").scrollIntoView());
+}
+
 /** Painted before the gallery is shown. */
 const GALLERY = ["a fox in the forest, watercolor", "a red car on a beach", "a penguin in the snow"];
 
@@ -23,7 +40,7 @@ await mkdir(OUT, { recursive: true });
 const site = await openSite();
 const browser = await launchChromium();
 try {
-  for (const { name, prompt, settings = false, gallery = false, ...options } of SHOTS) {
+  for (const { name, prompt, settings = false, gallery = false, easel = false, ...options } of SHOTS) {
     if (NAME && name !== NAME) continue;
     const studio = await StudioDriver.open(browser, site.url, options);
     await studio.until(() => /\d/.test(window.tools.text("#model") ?? ""));
@@ -34,6 +51,7 @@ try {
     }
     if (settings) await studio.find("fraise-settings summary").click();
     if (gallery) await studio.page.evaluate(() => window.tools.find("#gallery").scrollIntoView());
+    if (easel) await mark(studio);
     await studio.page.mouse.move(0, 0);
     await studio.page.evaluate(() => document.activeElement?.shadowRoot?.activeElement?.blur());
     await studio.page.waitForTimeout(500);

@@ -36,7 +36,7 @@ use fraise_engine::request::{Request, StartPicture};
 use fraise_engine::requirements::Requirements;
 use fraise_engine::upscaler::UpscalerConfig;
 use fraise_engine::{Error, Result, encoder, scorer};
-use js_sys::{Function, Object, Uint8Array};
+use js_sys::{Array, Function, Object, Uint8Array};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortSignal, ImageData, OffscreenCanvas, WorkerGlobalScope};
@@ -226,8 +226,8 @@ impl FraiseEngine {
     }
 
     /// Begins a picture; nothing of it is computed before its first step is asked for. Where it is to be made larger, the
-    /// upscaler is loaded first; where it starts from `image`, the encoder, and the picture is encoded. `image` and `mask`:
-    /// as for [`FraiseEngine::upscale`], or undefined.
+    /// upscaler is loaded first; where it starts from `image`, the encoder, and the picture is encoded. `start`: that picture
+    /// and the mask of what is repainted, both as for [`FraiseEngine::upscale`] or undefined.
     ///
     /// # Errors
     /// `Request` naming the field that is out of range, or that no pack is loaded; `Network` where the upscaler or the
@@ -235,13 +235,12 @@ impl FraiseEngine {
     pub async fn generate(
         &self,
         request: JsValue,
-        image: JsValue,
-        mask: JsValue,
+        start: Array,
         canvas: Option<u32>,
         signal: AbortSignal,
     ) -> Result<Run, JsValue> {
         let begun = async {
-            let start = optional::start_from_js(image, mask)?;
+            let start = optional::start_from_js(start.get(0), start.get(1))?;
             self.begin(request, start, canvas, signal.clone()).await
         };
         until_aborted(&signal, begun).await.map_err(|error| to_js(&error))

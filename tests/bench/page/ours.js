@@ -27,7 +27,7 @@ serve({
   /** Milliseconds for a whole picture. */
   async paint(request) {
     const start = performance.now();
-    const run = await engine.generate(request, undefined, undefined, undefined, neverAborted);
+    const run = await engine.generate(request, [], undefined, neverAborted);
     while (await run.next());
     run.free();
     return performance.now() - start;

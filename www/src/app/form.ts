@@ -29,9 +29,6 @@ export function upscales({ model, upscale }: StudioState): boolean {
   return model !== null && model !== "unreadable" && model.upscaleFactor !== null && (upscale ?? model.upscale);
 }
 
-/** Guidance where words are to be left out and neither the visitor nor the model asks for any. */
-const NEGATIVE_GUIDANCE = 2;
-
 /** A request that says which noise it starts from. */
 export type SeededRequest = GenerateRequest & { readonly seed: number };
 
@@ -54,11 +51,7 @@ export function requestOf(settings: Partial<Settings>): SeededRequest {
 
 /** The request that the form stands for, starting from noise. */
 export function requestIn(state: StudioState): SeededRequest {
-  const request = requestOf(state);
-  const isUnguided = request.guidance === undefined && (cardIn(state)?.guidance ?? NEGATIVE_GUIDANCE) <= 1;
-  // Without guidance the words to leave out would not be looked at.
-  const guidance = request.negative !== undefined && isUnguided ? NEGATIVE_GUIDANCE : request.guidance;
-  return { ...request, guidance, upscale: upscales(state) };
+  return { ...requestOf(state), upscale: upscales(state) };
 }
 
 /** The size of the pictures asked for, in pixels. */

@@ -185,9 +185,11 @@ export class SettingsPanel extends StudioElement {
         type="text"
         maxlength="2000"
         placeholder=${words.negativePlaceholder}
+        aria-describedby="negative-hint"
         .value=${state.negative}
         @input=${(event: InputEvent) => this.studio.change({ negative: valueOf(event) })}
       />
+      <p class="hint" id="negative-hint">${words.negativeHint}</p>
     </div>`;
   }
 

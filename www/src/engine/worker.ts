@@ -160,7 +160,7 @@ async function generate(params: Calls["generate"]["params"]): Promise<Calls["gen
   const canvas = params.canvas ?? undefined;
   const { image, mask, ...request } = params.request;
   const [start, kept] = await Promise.all([image && pixelsOf(image, "image"), mask && pixelsOf(mask, "mask")]);
-  current.run = await started().generate(request, start, kept, canvas, current.controller.signal);
+  current.run = await started().generate(request, [start, kept], canvas, current.controller.signal);
   return current.run.request() as Calls["generate"]["result"];
 }
 

@@ -32,6 +32,7 @@ export const en = {
 
   settings: "Settings",
   negative: "Leave out",
+  negativeHint: "Counts with guidance above 1.",
   negativePlaceholder: "things that should not be in the picture",
   seed: "Seed",
   seedPlaceholder: "a new one each time",

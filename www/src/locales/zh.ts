@@ -34,6 +34,7 @@ export const zh: Words = {
 
   settings: "设置",
   negative: "不要出现",
+  negativeHint: "引导强度大于 1 时才起作用。",
   negativePlaceholder: "不希望出现在画里的东西",
   seed: "种子",
   seedPlaceholder: "每次换一个",
