@@ -80,6 +80,18 @@ pub(crate) struct Loaded {
 pub(crate) struct Finished {
     picture: Picture,
     info: PictureInfo,
+    /// How much of each pixel was painted anew, where a mask kept some.
+    repainted: Option<Rc<[u8]>>,
+}
+
+impl Finished {
+    /// As it is saved: with the mark in its pixels, but for those that were kept.
+    fn png(&self) -> Result<Vec<u8>> {
+        let mut picture = self.picture.clone();
+        let places = self.repainted.as_deref().filter(|places| places.len() * 3 == picture.rgb.len());
+        picture.watermark(places);
+        picture.to_png(Some(&self.info))
+    }
 }
 
 /// What a loaded pack says of itself.
@@ -253,8 +265,8 @@ impl FraiseEngine {
     pub fn last(&self) -> Result<JsValue, JsValue> {
         let finished = self.finished.borrow();
         let finished = finished.as_ref().ok_or_else(|| to_js(&no_picture()))?;
-        let Finished { picture, info } = finished;
-        let png = picture.to_png(Some(info)).map_err(|error| to_js(&error))?;
+        let Finished { picture, info, .. } = finished;
+        let png = finished.png().map_err(|error| to_js(&error))?;
         let result = Object::new();
         set(&result, "png", &Uint8Array::from(png.as_slice()));
         set(&result, "request", &run::request_to_js(&info.request)?);
@@ -263,7 +275,7 @@ impl FraiseEngine {
         Ok(result.into())
     }
 
-    /// The last finished picture as pixels.
+    /// The last finished picture as pixels, as the canvas shows it.
     ///
     /// # Errors
     /// `Request` where there is none yet.

@@ -131,15 +131,14 @@ impl Run {
             None => self.compute.finish().await?,
         }
         if is_last {
-            let mut picture = match shown {
+            let picture = match shown {
                 Some(picture) => picture,
                 None => read_picture(self.newest_image(info.index)?).await?,
             };
             self.compute.check()?;
-            let places = self.start.as_ref().and_then(Start::repainted);
-            picture.watermark(places.filter(|places| places.len() * 3 == picture.rgb.len()));
+            let repainted = self.start.as_ref().and_then(Start::repainted);
             let info = PictureInfo { request: self.request.clone(), model: self.loaded.manifest.name.clone() };
-            self.outlet.finished.replace(Some(Finished { picture, info }));
+            self.outlet.finished.replace(Some(Finished { picture, info, repainted }));
         } else {
             self.steps.replace(Some(steps));
         }

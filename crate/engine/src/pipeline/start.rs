@@ -60,8 +60,8 @@ impl Start {
     }
 
     /// How much of each pixel is painted anew, 0 to 255, row by row; `None` where all of the picture is.
-    pub fn repainted(&self) -> Option<&[u8]> {
-        self.mask.as_ref().map(|mask| &*mask.places)
+    pub fn repainted(&self) -> Option<Rc<[u8]>> {
+        self.mask.as_ref().map(|mask| mask.places.clone())
     }
 
     /// A painted picture over this one: where the mask is black this one's pixels, to the bit.
