@@ -13,17 +13,23 @@ width of latents are free. GFLOP count two for each multiplication of matrix pro
 
 import argparse
 import json
+import sys
 import warnings
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, ConfigMixin, ModelMixin, UNet2DConditionModel
+from diffusers.configuration_utils import register_to_config
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from make_full_size import VAE, sd15, write_folder
 
-MANIFEST = Path(__file__).parents[2] / "models" / "fraise-1" / "manifest.json"
+MODELS = Path(__file__).parents[2] / "models"
+MANIFEST = MODELS / "fraise-1" / "manifest.json"
+sys.path.append(str(MODELS / "training"))
+import patch  # noqa: E402
+
 PROMPT = "a photo of the red strawberry on green grass"
 # Sides of square latents that the bench may choose from.
 LATENT_SIDES = (8, 16, 32, 64)
@@ -31,11 +37,28 @@ TRACED_SIDE = 8
 OPSET = 18
 
 
+class AutoencoderPatch(ModelMixin, ConfigMixin):
+    """The default model's autoencoder, handled as diffusers handles its own."""
+
+    @register_to_config
+    def __init__(self, in_channels=3, latent_channels=48, patch_size=32, latent_width=128, num_latent_blocks=2,
+                 feature_patch_size=8, width=64, num_blocks=4, scaling_factor=1.0):  # fmt: skip
+        super().__init__()
+        both = patch.AutoencoderPatch(dict(self.config))
+        self.encoder, self.decoder = both.encoder, both.decoder
+
+    def decode(self, latents, return_dict=False):
+        return (self.decoder(latents),)
+
+
+AUTOENCODERS = {kind.__name__: kind for kind in (AutoencoderTiny, AutoencoderKL, AutoencoderPatch)}
+
+
 def default():
     """The layers of the model that ships."""
     configs = {name: part["config"] for name, part in json.loads(MANIFEST.read_text("utf-8"))["components"].items()}
     decoder = configs["vae_decoder"]
-    vae = {"AutoencoderTiny": AutoencoderTiny, "AutoencoderKL": AutoencoderKL}[decoder["_class_name"]]
+    vae = AUTOENCODERS[decoder["_class_name"]]
     return {
         "text_encoder": CLIPTextModel(CLIPTextConfig(**configs["text_encoder"])),
         "unet": UNet2DConditionModel.from_config(configs["unet"]),
@@ -127,20 +150,24 @@ def tokenize(folder, length):
 
 
 def into_range(folder):
-    """Rewrites a decoder's last convolution so that pictures lie within [0, 1]: clamped pixels would compare nothing."""
-    config = json.loads((folder / "config.json").read_text("utf-8"))
-    is_tiny = config["_class_name"] == "AutoencoderTiny"
-    vae = (AutoencoderTiny if is_tiny else AutoencoderKL).from_pretrained(folder, dtype=torch.float32).eval()
-    last = vae.decoder.layers[-1] if is_tiny else vae.decoder.conv_out
-    middle, spread = (0.5, 0.15) if is_tiny else (0.0, 0.3)
-    seen = []
-    hook = last.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    """Rewrites a decoder's last layers so that pictures lie within [0, 1]: clamped pixels would compare nothing."""
+    kind = json.loads((folder / "config.json").read_text("utf-8"))["_class_name"]
+    vae = AUTOENCODERS[kind].from_pretrained(folder, dtype=torch.float32).eval()
+    decoder = vae.decoder
+    # Their sum is the picture; the first one's bias moves it.
+    last = {"AutoencoderTiny": lambda: [decoder.layers[-1]], "AutoencoderKL": lambda: [decoder.conv_out],
+            "AutoencoderPatch": lambda: [decoder.linear, decoder.conv_out]}[kind]()  # fmt: skip
+    middle, spread = (0.5, 0.15) if kind == "AutoencoderTiny" else (0.0, 0.3)
+    seen = {}
+    hooks = [layer.register_forward_hook(lambda module, _inputs, output: seen.update({module: output})) for layer in last]
     generator = torch.Generator("cpu").manual_seed(0)
     vae.decode(torch.randn(1, vae.config.latent_channels, TRACED_SIDE, TRACED_SIDE, generator=generator))
-    hook.remove()
-    gain = spread / seen[0].std((0, 2, 3))
-    last.bias.copy_((last.bias - seen[0].mean((0, 2, 3))) * gain + middle)
-    last.weight.mul_(gain[:, None, None, None])
+    for layer, hook in zip(last, hooks):
+        hook.remove()
+        output = seen[layer]
+        gain = spread / len(last) / output.std((0, 2, 3))
+        layer.bias.copy_((layer.bias - output.mean((0, 2, 3))) * gain + middle / len(last))
+        layer.weight.mul_(gain[:, None, None, None])
     vae.half().save_pretrained(folder)
 
 
