@@ -18,7 +18,7 @@ const SIDE: usize = 64;
 /// Waves of the pattern: those with so many to so many periods in a tile.
 const BAND: std::ops::RangeInclusive<f32> = 5.0..=14.0;
 /// Deviation of what is added to smooth places, in 255ths; where there is texture, up to 2.5 times as much.
-const STRENGTH: f32 = 1.2;
+const STRENGTH: f32 = 0.9;
 /// Texture (deviation in 9x9 pixels) at which the strength has doubled, in 255ths.
 const TEXTURE: f32 = 16.0;
 /// Radius of the mean that is taken off before looking for the mark.
@@ -86,7 +86,7 @@ fn pattern() -> &'static [f32] {
 
 impl Picture {
     /// Adds the mark. `places` has a number for each pixel, from 0 (leave it as it is) to 255; without it the mark is
-    /// everywhere. Changes each value by about 2 of 255.
+    /// everywhere. Changes values by 1 of 255 on average.
     pub fn watermark(&mut self, places: Option<&[u8]>) {
         let pattern = pattern();
         let width = self.width as usize;
