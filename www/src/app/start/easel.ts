@@ -124,10 +124,15 @@ export class Easel {
     return this.#picture.getImageData(0, 0, this.width, this.height);
   }
 
+  /** Whether a part is marked. */
+  get isMarked(): boolean {
+    const { data } = this.#mask.getImageData(0, 0, this.width, this.height);
+    return data.some((value, at) => at % 4 === 3 && value > 0);
+  }
+
   /** The mask with soft edges, white where the picture is repainted; null where nothing is marked. */
   mask(): ImageData | null {
-    const marked = this.#mask.getImageData(0, 0, this.width, this.height).data;
-    if (!marked.some((value, at) => at % 4 === 3 && value > 0)) return null;
+    if (!this.isMarked) return null;
     // Made small and large again, it is soft; `filter: blur()` is missing in some browsers.
     const small = contextOf(Math.max(1, Math.round(1 / SOFT)), Math.max(1, Math.round(1 / SOFT)));
     small.imageSmoothingQuality = "high";

@@ -166,7 +166,7 @@ export class StartPanel extends StudioElement {
         <button id="easel-undo" ?disabled=${!easel.canUndo} @click=${() => this.#change(() => easel.undo())}>
           ${words.easelUndo}
         </button>
-        <button id="easel-unmark" ?disabled=${!easel.mask()} @click=${() => this.#change(() => easel.clearMask())}>
+        <button id="easel-unmark" ?disabled=${!easel.isMarked} @click=${() => this.#change(() => easel.clearMask())}>
           ${words.easelUnmark}
         </button>
         ${state.start.hasSource
