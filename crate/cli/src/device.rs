@@ -1,8 +1,13 @@
 //! What computes.
 
+use std::time::Instant;
+
 use burn::tensor::Device;
-use burn::tensor::wgpu::WgpuBackend;
+use burn::tensor::wgpu::{WgpuBackend, wgpu};
 use clap::ValueEnum;
+use fraise_engine::kernels::calibrate;
+use fraise_engine::pack::Manifest;
+use fraise_engine::requirements::ModelShape;
 use fraise_engine::{Error, Result};
 
 /// Kinds of devices.
@@ -31,4 +36,28 @@ impl DeviceKind {
             }
         }
     }
+
+    /// Finds the kernels that suit the device best for a model. Software drivers need no search: without shared memory they
+    /// are fastest.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`] where the device does not answer.
+    pub async fn tune(self, device: &Device, manifest: &Manifest) -> Result<()> {
+        if self == Self::Cpu || is_software().await {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let ends = ModelShape::of(manifest)?.ends(manifest.recommended.width, manifest.recommended.height);
+        calibrate(device, ends, &|| started.elapsed().as_secs_f64() * 1e3).await.map(|_| ())
+    }
+}
+
+/// Whether the graphics driver computes on the processor.
+async fn is_software() -> bool {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let adapter = instance.request_adapter(&wgpu::RequestAdapterOptions {
+        power_preference: wgpu::PowerPreference::HighPerformance,
+        ..wgpu::RequestAdapterOptions::default()
+    });
+    adapter.await.is_ok_and(|adapter| adapter.get_info().device_type == wgpu::DeviceType::Cpu)
 }

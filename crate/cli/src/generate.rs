@@ -120,6 +120,7 @@ pub async fn run(arguments: &GenerateArguments) -> Result<()> {
     let store = FolderStore::new(&arguments.model);
     let manifest = store.manifest()?;
     let device = arguments.device.open()?;
+    arguments.device.tune(&device, &manifest).await?;
     let bar = output::bytes_bar(manifest.total_bytes, "loading");
     let mut on_progress = |progress: fraise_engine::loader::Progress| {
         bar.set_length(progress.total_bytes);

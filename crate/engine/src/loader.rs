@@ -30,6 +30,8 @@ pub enum Phase {
     Download,
     /// Moving stored pieces to the device.
     Upload,
+    /// Having the GPU's driver compile what painting needs; "bytes" count modules.
+    Compile,
 }
 
 /// How far loading has come.

@@ -11,6 +11,7 @@ mod loading;
 mod modules;
 mod optional;
 mod start;
+mod warm_up;
 
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;

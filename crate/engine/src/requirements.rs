@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::autoencoder::{AutoencoderKlConfig, AutoencoderPatchConfig, AutoencoderTinyConfig, TILE_LATENTS};
+use crate::kernels::Level;
 use crate::kernels::attention::MAX_OUTPUT_SIZE;
 use crate::limits::{DeviceLimits, PIECE_BYTES};
 use crate::pack::{Manifest, Recommended};
@@ -127,6 +128,12 @@ impl ModelShape {
             scoring: self.scorer.as_ref().map(|scorer| scorer.with_weights(score(&scorer.config))),
             limits: *limits,
         }
+    }
+
+    /// The ends of the UNet at a size, for [`crate::kernels::calibrate`].
+    pub fn ends(&self, width_px: u32, height_px: u32) -> [Level; 2] {
+        let scale = self.decoder.scale();
+        Level::ends(&self.unet, [height_px, width_px].map(|side| (u64::from(side) / scale).max(1) as usize))
     }
 
     /// Room for decoding a picture whole; where that needs more, it is decoded in tiles.

@@ -7,9 +7,12 @@
 
 mod common;
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
 use burn::tensor::{Device, Tensor};
 use common::{Random, StoredWeight, difference, gpu, read, tensor};
-use fraise_engine::kernels::{self, AttentionShape, Border, Conv2dShape, GroupNorm};
+use fraise_engine::kernels::{self, AttentionShape, Border, Conv2dShape, GroupNorm, Level, Tuning, Variant};
 use fraise_engine::weights::{Scheme, Weight};
 
 const TOLERANCE: f32 = 1e-5;
@@ -24,6 +27,22 @@ fn check_within(tolerance: f32, what: &str, op: impl Fn(&Device) -> Vec<f32>) {
     let (error, scale) = difference(&op(&gpu), &op(&Device::flex()));
     println!("{what}: {:.1e}", error / scale);
     assert!(error <= tolerance * scale, "{what}: error {error:e} where the scale is {scale:e}");
+}
+
+/// Held by whoever changes the device's tuning.
+static TUNING: Mutex<()> = Mutex::new(());
+
+/// As [`check`], by each variant of the product, and cut into dispatches as for a slow device.
+fn check_variants(what: &str, op: impl Fn(&Device) -> Vec<f32>) {
+    let Some(gpu) = gpu() else { return };
+    let _turn = TUNING.lock().unwrap_or_else(PoisonError::into_inner);
+    for variant in Variant::ALL {
+        for submit in [u64::MAX, 9_000] {
+            Tuning { small: variant, large: variant, submit }.set_for(&gpu);
+            check(&format!("{what} by {variant:?}, {submit} at once"), &op);
+        }
+    }
+    Tuning::default().set_for(&gpu);
 }
 
 /// A multiple of 32 for quantized weights, any number for others.
@@ -53,12 +72,12 @@ fn linear_equals_its_twin() {
     let mut random = Random::new(2);
     for scheme in Scheme::ALL {
         for round in 0..12 {
-            let (rows, outputs) = (random.between(1, 70), random.between(1, 50));
+            let (rows, outputs) = (random.between(1, 150), random.between(1, 150));
             let columns = inputs(scheme, &mut random, 224);
             let x = random.values(rows * columns);
             let bias = if round % 3 == 0 { Vec::new() } else { random.values(outputs) };
             let stored = StoredWeight::random(scheme, &[outputs, columns], &mut random);
-            check(&format!("linear {scheme:?} [{rows}, {columns}] -> {outputs}"), |device| {
+            check_variants(&format!("linear {scheme:?} [{rows}, {columns}] -> {outputs}"), |device| {
                 let x = tensor(&x, [rows, columns], device);
                 read(kernels::linear(x, &stored.load(device), optional_bias(&bias, device).as_ref()))
             });
@@ -109,7 +128,7 @@ fn conv2d_equals_its_twin() {
             let what = format!(
                 "conv2d {scheme:?} {geometry:?} {border:?} [{batch}, {channels}, {height}, {width}] -> {outputs}"
             );
-            check(&what, |device| {
+            check_variants(&what, |device| {
                 let x = tensor(&x, [batch, channels, height, width], device);
                 read(kernels::conv2d(x, &stored.load(device), optional_bias(&bias, device).as_ref(), *geometry, border))
             });
@@ -199,4 +218,33 @@ fn layer_norm_equals_its_twin() {
             read(kernels::layer_norm(tensor(&x, [1, rows, columns], device), &weight, &bias, 1e-5))
         });
     }
+}
+
+#[test]
+fn geglu_equals_its_twin() {
+    let mut random = Random::new(10);
+    for (rows, inner) in [(1, 1), (7, 33), (64, 128)] {
+        // Gates from -6 to 6, where Φ has reached its ends.
+        let x: Vec<f32> = random.values(rows * 2 * inner).iter().map(|value| 6.0 * value).collect();
+        check(&format!("geglu [{rows}, {}]", 2 * inner), |device| {
+            read(kernels::geglu(tensor(&x, [rows, 2 * inner], device)))
+        });
+    }
+}
+
+#[test]
+fn calibration_measures_and_leaves_a_tuning() {
+    let Some(gpu) = gpu() else { return };
+    let _turn = TUNING.lock().unwrap_or_else(PoisonError::into_inner);
+    let started = Instant::now();
+    let clock = || started.elapsed().as_secs_f64() * 1e3;
+    let levels = [Level { channels: 64, sides: [16, 16] }, Level { channels: 96, sides: [4, 4] }];
+    let calibration = pollster::block_on(kernels::calibrate(&gpu, levels, &clock)).unwrap();
+    println!("{calibration:?} in {:.0} ms", clock());
+    assert!(calibration.gpu_rate > 0.0 && calibration.cpu_rate > 0.0, "{calibration:?}");
+    assert!(calibration.tuning.submit as f64 > calibration.gpu_rate, "250 ms are more than one: {calibration:?}");
+    assert!(
+        pollster::block_on(kernels::calibrate(&Device::flex(), levels, &clock)).is_err(),
+        "the processor has no tuning"
+    );
 }

@@ -1,5 +1,6 @@
 //! The device that computes: the browser's GPU, or this thread.
 
+use std::cell::Cell;
 use std::sync::{Arc, OnceLock};
 
 use burn::tensor::Device;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
+use crate::calibration::Measured;
 use crate::error::{reason, set};
 
 /// A browser GPU shared by Burn, which computes on it, and the presenter, which paints from its buffers.
@@ -36,6 +38,7 @@ pub struct DeviceInfo {
     is_fallback: bool,
     has_shader_f16: bool,
     why_not_gpu: Option<String>,
+    measured: Option<Measured>,
 }
 
 /// A device and, where it is a GPU, its handles.
@@ -44,25 +47,43 @@ pub struct ComputeDevice {
     pub device: Device,
     /// The GPU behind it, or `None` on the CPU.
     pub gpu: Option<Gpu>,
+    /// What a calibration found, for the pack that was loaded last.
+    pub measured: Cell<Option<Measured>>,
     /// Why the GPU was not taken though the caller did not insist on the CPU.
     why_not_gpu: Option<String>,
+    /// Whether that was for its speed at one pack's layers.
+    was_too_slow: bool,
 }
 
 impl ComputeDevice {
     /// Opens the device of that kind: `gpu`, `cpu`, or `auto`, which is the GPU where it works and the CPU elsewhere. A
-    /// GPU that the browser only emulates loses to the CPU by far: each shader takes it as long as a picture takes here.
+    /// GPU that the browser only emulates loses to the CPU by far: each shader takes it as long as a picture takes here. Others
+    /// are measured against it when a pack is loaded.
     ///
     /// # Errors
     /// [`Error::NoWebGpu`] where `gpu` cannot be had, [`Error::Request`] for another kind.
     pub async fn open(kind: &str) -> Result<Self> {
-        let on_gpu = |(device, gpu)| Self { device, gpu: Some(gpu), why_not_gpu: None };
-        let on_cpu = |why_not_gpu| Self { device: Device::flex(), gpu: None, why_not_gpu };
+        let on_gpu = |(device, gpu)| Self { device, gpu: Some(gpu), ..Self::cpu(None) };
         match kind {
             "gpu" => Gpu::open(true).await.map(on_gpu).map_err(|reason| Error::NoWebGpu { reason }),
-            "cpu" => Ok(on_cpu(None)),
-            "auto" => Ok(Gpu::open(false).await.map_or_else(|reason| on_cpu(Some(reason)), on_gpu)),
+            "cpu" => Ok(Self::cpu(None)),
+            "auto" => Ok(Gpu::open(false).await.map_or_else(|reason| Self::cpu(Some(reason)), on_gpu)),
             other => Err(Error::request("device", format!("`{other}` is not one of gpu, cpu and auto"))),
         }
+    }
+
+    fn cpu(why_not_gpu: Option<String>) -> Self {
+        Self { device: Device::flex(), gpu: None, measured: Cell::new(None), why_not_gpu, was_too_slow: false }
+    }
+
+    /// The CPU, in place of a GPU that is slower at a pack's layers.
+    pub fn cpu_instead_of_gpu(why: String) -> Self {
+        Self { was_too_slow: true, ..Self::cpu(Some(why)) }
+    }
+
+    /// Whether this is [`ComputeDevice::cpu_instead_of_gpu`].
+    pub fn was_too_slow(&self) -> bool {
+        self.was_too_slow
     }
 
     /// What this device is.
@@ -77,6 +98,7 @@ impl ComputeDevice {
                 .as_ref()
                 .is_some_and(|gpu| gpu.setup.device.features().contains(wgpu::Features::SHADER_F16)),
             why_not_gpu: self.why_not_gpu.clone(),
+            measured: self.measured.get(),
         }
     }
 
@@ -118,6 +140,11 @@ impl ComputeDevice {
 }
 
 impl Gpu {
+    /// The adapter as the browser names it; may be empty.
+    pub fn description(&self) -> &str {
+        &self.adapter.description
+    }
+
     /// Opens the browser's GPU with all the limits and features that it offers; otherwise says in words why not.
     async fn open(may_be_emulated: bool) -> std::result::Result<(Device, Self), String> {
         let adapter_facts = probe_adapter().await?;

@@ -1,8 +1,8 @@
 //! Pieces and completion records in the browser's IndexedDB.
 //!
 //! Database `fraise`, schema version 1: object store `pieces` (key: SHA-256, value: `Uint8Array`) and `packs` (key: the
-//! manifest's address, value: `{manifestSha256, manifest: Uint8Array}`; and the journals of unfinished conversions, see
-//! [`crate::library`]).
+//! manifest's address, value: `{manifestSha256, manifest: Uint8Array}`; the journals of unfinished conversions, see
+//! [`crate::library`]; and what was measured of this machine, see [`crate::calibration`]).
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -122,7 +122,7 @@ impl IndexedDbStore {
         self.write(PIECES, sha256, bytes, bytes.length() as usize).await
     }
 
-    async fn write(&self, store: &str, key: &str, value: &JsValue, bytes: usize) -> Result<()> {
+    pub(crate) async fn write(&self, store: &str, key: &str, value: &JsValue, bytes: usize) -> Result<()> {
         self.with_database(&format!("writing to the store of {store}"), bytes, async |database| {
             let transaction = database.transaction(store).with_mode(TransactionMode::Readwrite).build()?;
             transaction.object_store(store)?.put(value.clone()).with_key(key.to_owned()).await?;

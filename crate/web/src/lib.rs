@@ -5,6 +5,7 @@
 //! there as `{code, message, details}` (see [`error`]).
 #![cfg(target_arch = "wasm32")]
 
+pub mod calibration;
 pub mod cancel;
 pub mod checkpoint;
 pub mod convert;
@@ -14,6 +15,7 @@ pub mod error;
 pub mod fetch;
 pub mod indexed_db;
 pub mod library;
+mod load;
 #[cfg(feature = "parity")]
 pub mod modules;
 pub mod optional;
@@ -28,7 +30,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use fraise_engine::limits::DeviceLimits;
-use fraise_engine::loader::{Phase, Progress, download_if, read_manifest};
+use fraise_engine::loader::read_manifest;
 use fraise_engine::pack::Manifest;
 use fraise_engine::picture::{Picture, PictureInfo};
 use fraise_engine::pipeline::Pipeline;
@@ -309,40 +311,6 @@ impl FraiseEngine {
 
     fn loaded(&self) -> Result<Loaded> {
         self.loaded.borrow().clone().ok_or_else(|| Error::request("model", "no pack is loaded; load one first"))
-    }
-
-    async fn load_pack(&self, url: String, on_progress: Function) -> Result<Rc<Manifest>> {
-        // The old pipeline goes first, so that two never share the device.
-        self.loaded.take();
-        if self.compute().check().is_err() {
-            let fresh = ComputeDevice::open(&self.device_kind).await?;
-            self.compute.replace(Rc::new(fresh));
-        }
-        let compute = self.compute();
-        compute.device.memory_cleanup();
-        let mut report = |progress: Progress| {
-            let phase = match progress.phase {
-                Phase::Manifest => "manifest",
-                Phase::Download => "download",
-                Phase::Upload => "upload",
-            };
-            let (loaded, total) = (progress.loaded_bytes as f64, progress.total_bytes as f64);
-            let _ = on_progress.call3(&JsValue::NULL, &phase.into(), &loaded.into(), &total.into());
-        };
-        let limits = DeviceLimits::of(&compute.device);
-        let room = self.packs.begin().await;
-        let fits = |manifest: &Manifest| {
-            Requirements::recommended(manifest, &limits)?.check()?;
-            self.packs.plan(manifest, &room)
-        };
-        let source = self.source(url.clone());
-        let manifest = download_if(&fits, &source, &self.packs, &self.digest, &mut report).await?;
-        let pipeline = Pipeline::load(&manifest, &self.packs, &self.digest, &compute.device, &mut report).await?;
-        compute.finish().await?;
-        let manifest = Rc::new(manifest);
-        let loaded = Loaded { pipeline: Rc::new(pipeline), manifest: manifest.clone(), address: url };
-        self.loaded.replace(Some(loaded));
-        Ok(manifest)
     }
 
     fn source(&self, url: String) -> PackSource {

@@ -124,7 +124,7 @@ export class Engine {
     }
   }
 
-  /** Where this engine computes. */
+  /** Where this engine computes; with `auto`, loading a pack may change it. */
   get device(): DeviceInfo {
     return this.#device;
   }
@@ -140,7 +140,10 @@ export class Engine {
    */
   async load(url: string, { signal, onProgress }: LoadOptions = {}): Promise<LoadedPack> {
     const absolute = new URL(url, baseAddress()).href;
-    return this.#work({ signal, onProgress }, (connection, job) => connection.call("load", { job, url: absolute }));
+    const load = (connection: Connection, job: number) => connection.call("load", { job, url: absolute });
+    const { pack, device } = await this.#work({ signal, onProgress }, load);
+    this.#device = device;
+    return pack;
   }
 
   /**

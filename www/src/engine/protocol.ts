@@ -6,7 +6,10 @@
  */
 import type { ErrorShape } from "./errors";
 
-/** Where to compute: `auto` takes the GPU where WebGPU has a real one, and the CPU elsewhere. */
+/**
+ * Where to compute: `auto` takes the GPU where WebGPU has a real one that is faster at the loaded pack's layers than the CPU,
+ * and the CPU elsewhere.
+ */
 export type DeviceChoice = "gpu" | "cpu" | "auto";
 
 /** Where the engine computes. */
@@ -20,7 +23,26 @@ export interface DeviceInfo {
   readonly hasShaderF16: boolean;
   /** Why `auto` did not take the GPU, or null. */
   readonly whyNotGpu: string | null;
+  /** What loading a pack measured of the GPU, or kept from an earlier visit; null on the CPU and before. */
+  readonly measured: Measured | null;
 }
+
+/** How fast this machine is at a pack's layers, in thousand million multiply-adds a second. */
+export interface Measured {
+  readonly gpuRate: number;
+  /** On one thread of the processor. */
+  readonly cpuRate: number;
+  readonly tuning: {
+    /** How products of few outputs, and of many, are spread over the GPU. */
+    readonly small: ProductVariant;
+    readonly large: ProductVariant;
+    /** Multiply-adds that are sent to the GPU at once: a quarter of a second's. */
+    readonly submit: number;
+  };
+}
+
+/** Without shared memory, or by a workgroup for 32 x 32 or 64 x 64 outputs. */
+export type ProductVariant = "registers" | "tiles32" | "tiles64";
 
 /**
  * How prompts are read: `plain` as diffusers does, cut off at the text encoder's length; `a1111` as AUTOMATIC1111's web UI
@@ -113,7 +135,7 @@ export interface Progress {
    * needs it. Of a conversion: `convert`.
    */
   readonly phase: "manifest" | "download" | "upload" | "compile" | "convert";
-  /** Bytes of this phase that are done. */
+  /** Bytes of this phase that are done; of `compile`, parts of the model. */
   readonly loadedBytes: number;
   /** Bytes of this phase in all; 0 where unknown. */
   readonly totalBytes: number;
@@ -267,7 +289,7 @@ export type CheckpointSource = File | string;
 /** Every call, with what it takes and what it gives. */
 export interface Calls {
   create: { params: { device: DeviceChoice }; result: DeviceInfo };
-  load: { params: { job: number; url: string }; result: LoadedPack };
+  load: { params: { job: number; url: string }; result: { pack: LoadedPack; device: DeviceInfo } };
   requirements: { params: { job: number; url: string }; result: PackRequirements };
   inspect: { params: { job: number; source: CheckpointSource }; result: CheckpointInfo };
   convert: {

@@ -109,7 +109,7 @@ async function create({ device }: Calls["create"]["params"]): Promise<Calls["cre
 
 async function load({ job: number, url }: Calls["load"]["params"]): Promise<Calls["load"]["result"]> {
   return within(number, (report, signal) => {
-    const work = (tell: Report) => started().load(url, tell, signal);
+    const work = async (tell: Report) => ({ pack: await started().load(url, tell, signal), device: deviceInfo() });
     return inTurn({ address: url, phase: "download", signal, report, work });
   });
 }

@@ -1,7 +1,8 @@
 //! Scaled dot-product attention that never stores the whole score matrix.
 //!
 //! One invocation holds one query and its running output in registers and walks over the keys with the online
-//! softmax (running maximum and sum), so memory grows with the sequence, not with its square. Heads too wide for
+//! softmax (running maximum and sum), so memory grows with the sequence, not with its square. Neighbouring invocations
+//! have neighbouring queries of one head, so that they read the same key at the same time, which GPUs do at once. Heads too wide for
 //! registers, as the KL autoencoder's of 512 channels, go through matrix products over groups of queries instead, as do
 //! all heads on the CPU, by a kernel of its own.
 //!
@@ -51,11 +52,9 @@ pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, shape: AttentionShape
     }
     let lanes = channels / shape.heads / 4;
     let info = [batch * shape.heads * queries, queries, keys, channels / 4, shape.heads];
-    let kernel = Wgsl {
-        key: ("attention", vec![lanes as u32, u32::from(shape.causal)]),
-        text,
-        info: info.map(|value| value as u32).to_vec(),
-    };
+    let info = info.map(|value| value as u32).to_vec();
+    let kernel = Wgsl::new(("attention", vec![lanes as u32, u32::from(shape.causal)]), text, info);
+    let kernel = Wgsl { multiplications: (2 * batch * queries * keys * channels) as u64, ..kernel };
     launch(kernel, batch * shape.heads * queries, &[&gq, &gk, &gv], [batch, queries, channels])
 }
 
@@ -132,7 +131,7 @@ fn softmax(x: Tensor<2>, scale: f64) -> Tensor<2> {
     let [rows, columns] = x.dims();
     let Some(gx) = on_gpu(&x) else { return activation::softmax(x * scale, 1) };
     let info = vec![rows as u32, columns as u32, (scale as f32).to_bits()];
-    launch(Wgsl { key: ("softmax", Vec::new()), text: softmax_text, info }, rows, &[&gx], [rows, columns])
+    launch(Wgsl::new(("softmax", Vec::new()), softmax_text, info), rows, &[&gx], [rows, columns])
 }
 
 fn softmax_text(_: &[u32]) -> String {
@@ -161,7 +160,7 @@ fn text(key: &[u32]) -> String {
     prelude(&buffers, &["count", "queries", "keys", "row", "heads"])
         + &entry("info.count")
         + &format!(
-            "let head = i % info.heads; let query = (i / info.heads) % info.queries;\n\
+            "let query = i % info.queries; let head = (i / info.queries) % info.heads;\n\
              let b = i / (info.heads * info.queries);\n\
              let qb = (b * info.queries + query) * info.row + head * {lanes}u;\n\
              let keys0 = b * info.keys * info.row + head * {lanes}u;\n"

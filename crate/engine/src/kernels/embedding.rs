@@ -32,7 +32,7 @@ fn launch_part(table: &Weight, part: &WeightPart, start: usize, ids: &[u32]) -> 
     let ids = ids.iter().map(|&id| id as f32).collect::<Vec<_>>(); // exact: vocabularies are far below 2^24
     let ids = on_gpu(&Tensor::<1>::from_data(TensorData::new(ids, [rows]), &table.device()))?;
     let info = [rows * columns, columns, start, part.rows].map(|value| value as u32).to_vec();
-    let kernel = Wgsl { key: ("embedding", vec![table.scheme as u32]), text, info };
+    let kernel = Wgsl::new(("embedding", vec![table.scheme as u32]), text, info);
     Some(launch(kernel, rows * columns, &[&words, &ids], [rows, columns]))
 }
 

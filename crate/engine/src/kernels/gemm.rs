@@ -1,22 +1,50 @@
 //! The matrix product behind every linear and convolution layer: quantized weights times activations.
 //!
 //! `y[n, p] = bias[n] + Σ_k w[n, k] · x(k, p)`, where `x(k, p)` is a row of the input for a linear layer and an
-//! implicit im2col of a padded image for a convolution. An invocation computes a register tile of [`TILE_P`] positions
-//! by [`TILE_N`] outputs; a weight is unpacked once and used for every position of the tile. Blocks of 32 along `k`
-//! share a scale.
+//! implicit im2col of a padded image for a convolution. Blocks of 32 along `k` share a scale. How the work is spread over
+//! invocations is the [`Variant`]'s business: [`registers`] for software adapters, [`tiles`] for real GPUs; the device's
+//! [`Tuning`] says which.
+
+mod reads;
+mod registers;
+mod tiles;
 
 use burn::tensor::{Tensor, module, ops::ConvOptions};
 use burn_cubecl::tensor::CubeTensor;
+use serde::{Deserialize, Serialize};
 
 use super::cpu;
-use super::launch::{Wgsl, entry, has_f16, launch, on_gpu, prelude, words_on_gpu};
+use super::launch::{Unit, Wgsl, has_f16, launch, on_gpu, words_on_gpu};
 use super::pad::{Border, Padding, pad};
-use crate::weights::{Scheme, Weight, WeightPart};
+use super::tuning::Tuning;
+use crate::weights::{Weight, WeightPart};
+use reads::Reads;
 
-/// Positions (rows of a linear layer, output pixels of a convolution) per invocation.
-const TILE_P: u32 = 8;
-/// Outputs per invocation.
-const TILE_N: u32 = 8;
+/// How a product is spread over invocations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Variant {
+    /// Each invocation reads its own 8x8 tile's inputs: no barriers, which cost software adapters most.
+    Registers,
+    /// A workgroup computes 32x32 from inputs in shared memory.
+    Tiles32,
+    /// A workgroup computes 64x64 from inputs in shared memory, which reads least.
+    Tiles64,
+}
+
+impl Variant {
+    /// All of them, the one that suits every device first.
+    pub const ALL: [Self; 3] = [Self::Registers, Self::Tiles32, Self::Tiles64];
+
+    /// Side of the tile that a unit of work computes: an invocation, or a workgroup.
+    fn side(self) -> u32 {
+        match self {
+            Self::Registers => registers::SIDE,
+            Self::Tiles32 => 32,
+            Self::Tiles64 => 64,
+        }
+    }
+}
 
 /// Kernel size and geometry of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,15 +193,19 @@ impl Problem<'_> {
         let mut inputs = vec![input, &words];
         inputs.extend(scales.as_ref());
         inputs.extend(bias.as_ref());
-        let invocations = self.p.div_ceil(TILE_P as usize) * part.rows.div_ceil(TILE_N as usize);
-        Some(launch(self.kernel(part.rows, has_f16(input)), invocations, &inputs, shape))
+        let variant = Tuning::of(&input.device).variant(part.rows * self.p);
+        let side = variant.side() as usize;
+        let units = self.p.div_ceil(side) * part.rows.div_ceil(side);
+        let kernel = self.kernel(variant, part.rows, has_f16(input));
+        Some(launch(kernel, units, &inputs, shape))
     }
 
     /// The kernel for `n` outputs, reading weights and scales as 16-bit floats where `f16`.
-    fn kernel(&self, n: usize, f16: bool) -> Wgsl {
+    fn kernel(&self, variant: Variant, n: usize, f16: bool) -> Wgsl {
         let k = self.weight.columns;
         let kernel = self.image.as_ref().map_or(0, |image| image.kernel);
         let key = vec![
+            variant as u32,
             self.weight.scheme as u32,
             u32::from(self.bias.is_some()),
             u32::from(k.is_multiple_of(4)),
@@ -186,183 +218,15 @@ impl Problem<'_> {
         }
         info.resize(INFO.len(), 0);
         let info = info.into_iter().map(|value| value as u32).collect();
-        Wgsl { key: ("gemm", key), text: |key| Text::new(key).build(), info }
+        let unit = if variant == Variant::Registers { Unit::Invocation } else { Unit::Workgroup(tiles::WORKGROUP) };
+        Wgsl { key: ("gemm", key), text, info, unit, multiplications: (n * k * self.p) as u64 }
     }
 }
 
-/// Builds the WGSL text from the key.
-struct Text {
-    scheme: Scheme,
-    bias: bool,
-    /// K is a multiple of 4.
-    whole: bool,
-    /// Side of a convolution's kernel; `None` for a linear layer.
-    conv: Option<u32>,
-    /// The adapter has 16-bit floats: weights and scales are read as such, not unpacked from words. Sums stay at 32 bits.
-    f16: bool,
-}
-
-impl Text {
-    fn new(key: &[u32]) -> Self {
-        let conv = (key[3] > 0).then_some(key[3]);
-        Self { scheme: Scheme::ALL[key[0] as usize], bias: key[1] != 0, whole: key[2] != 0, conv, f16: key[4] != 0 }
-    }
-
-    fn build(&self) -> String {
-        // A linear layer whose rows are whole vectors reads them as such.
-        let vector_rows = self.conv.is_none() && self.whole;
-        let weights = if self.reads_f16_weights() { "vec4<f16>" } else { "u32" };
-        let mut buffers = vec![("x", if vector_rows { "vec4<f32>" } else { "f32" }), ("w", weights)];
-        if self.scheme.is_quantized() {
-            buffers.push(("s", if self.f16 { "f16" } else { "u32" }));
-        }
-        if self.bias {
-            buffers.push(("bias", "f32"));
-        }
-        buffers.push(("y", "f32"));
-        let tiles = format!("((info.n + {}u) / {TILE_N}u) * ((info.p + {}u) / {TILE_P}u)", TILE_N - 1, TILE_P - 1);
-        [
-            prelude(&buffers, &INFO),
-            self.weight_functions(),
-            self.activation_functions(),
-            entry(&tiles),
-            self.body(),
-            "}\n".into(),
-        ]
-        .concat()
-    }
-
-    /// Whether four weights are one vector of the buffer.
-    fn reads_f16_weights(&self) -> bool {
-        self.f16 && self.whole && self.scheme == Scheme::F16
-    }
-
-    /// `weight4(n, k)`: four weights from `k` (a multiple of 4), unscaled; `scale(n, block)`.
-    fn weight_functions(&self) -> String {
-        let element = |body: &str| {
-            format!(
-                "fn weight1(n: u32, k: u32) -> f32 {{ if (k >= info.k) {{ return 0.0; }} let e = n * info.k + k; {body} }}\n\
-                 fn weight4(n: u32, k: u32) -> vec4<f32> {{ \
-                 return vec4<f32>(weight1(n, k), weight1(n, k + 1u), weight1(n, k + 2u), weight1(n, k + 3u)); }}\n"
-            )
-        };
-        let vector =
-            |body: &str| format!("fn weight4(n: u32, k: u32) -> vec4<f32> {{ let e = n * info.k + k; {body} }}\n");
-        let mut text = match self.scheme {
-            Scheme::F32 => element("return bitcast<f32>(w[e]);"),
-            Scheme::F16 if self.reads_f16_weights() => vector("return vec4<f32>(w[e >> 2u]);"),
-            Scheme::F16 if self.whole => {
-                vector("return vec4<f32>(unpack2x16float(w[e >> 1u]), unpack2x16float(w[(e >> 1u) + 1u]));")
-            }
-            Scheme::F16 => element("return unpack2x16float(w[e >> 1u])[e & 1u];"),
-            // unpack4x8snorm divides by 127; scale() multiplies it back.
-            Scheme::Q8 => vector("return unpack4x8snorm(w[e >> 2u]);"),
-            Scheme::Q4 => vector(
-                "let h = w[e >> 3u] >> ((e & 4u) * 4u); \
-                 return vec4<f32>(vec4<u32>(h, h >> 4u, h >> 8u, h >> 12u) & vec4<u32>(15u)) - vec4<f32>(8.0);",
-            ),
-        };
-        if self.scheme.is_quantized() {
-            let factor = if self.scheme == Scheme::Q8 { "127.0" } else { "1.0" };
-            let stored = if self.f16 { "f32(s[e])" } else { "unpack2x16float(s[e >> 1u])[e & 1u]" };
-            text += &format!(
-                "fn scale(n: u32, block: u32) -> f32 {{ let e = n * (info.k / 32u) + block; \
-                 return {stored} * {factor}; }}\n"
-            );
-        }
-        text
-    }
-
-    /// `base(p)`: where position `p` starts; then for a linear layer `activation4(base, k)`, its four activations from
-    /// `k`, and for a convolution `offset(k)`, how far from the base its input `k` lies.
-    fn activation_functions(&self) -> String {
-        match self.conv {
-            None if self.whole => "fn base(p: u32) -> u32 { return p * (info.k / 4u); }\n\
-                 fn activation4(b: u32, k: u32) -> vec4<f32> { return x[b + (k >> 2u)]; }\n"
-                .into(),
-            None => "fn base(p: u32) -> u32 { return p * info.k; }\n\
-                 fn activation1(b: u32, k: u32) -> f32 { return x[b + min(k, info.k - 1u)]; }\n\
-                 fn activation4(b: u32, k: u32) -> vec4<f32> { return vec4<f32>(activation1(b, k), \
-                 activation1(b, k + 1u), activation1(b, k + 2u), activation1(b, k + 3u)); }\n"
-                .into(),
-            Some(side) => format!(
-                "fn base(p: u32) -> u32 {{ let q = p % info.out; return (p / info.out) * info.values \
-                 + (q / info.out_row) * info.stride * info.row + (q % info.out_row) * info.stride; }}\n\
-                 fn offset(k: u32) -> u32 {{ let e = min(k, info.k - 1u); let t = e % {area}u; \
-                 return (e / {area}u) * info.plane + (t / {side}u) * info.row + t % {side}u; }}\n",
-                area = side * side
-            ),
-        }
-    }
-
-    fn body(&self) -> String {
-        let mut text = format!(
-            "let columns = (info.n + {}u) / {TILE_N}u;\n\
-             let n0 = (i % columns) * {TILE_N}u; let p0 = (i / columns) * {TILE_P}u;\n",
-            TILE_N - 1
-        );
-        for j in 0..TILE_N {
-            text += &format!("let n{j}_ = min(n0 + {j}u, info.n - 1u);\n");
-        }
-        for i in 0..TILE_P {
-            text += &format!("let b{i} = base(min(p0 + {i}u, info.p - 1u));\n");
-        }
-        for i in 0..TILE_P {
-            for j in 0..TILE_N {
-                let start = if self.bias { format!("bias[n{j}_]") } else { "0.0".into() };
-                text += &format!("var a{i}_{j} = {start};\n");
-            }
-        }
-        text += "for (var block = 0u; block * 32u < info.k; block++) {\n";
-        if self.scheme.is_quantized() {
-            for j in 0..TILE_N {
-                text += &format!("let s{j} = scale(n{j}_, block);\n");
-            }
-        }
-        text += "for (var k = block * 32u; k < min(block * 32u + 32u, info.k); k += 4u) {\n";
-        text += &self.inner();
-        text += "}\n}\n";
-        text += &self.stores();
-        text
-    }
-
-    /// One step of four along `k`: load the tile's activations and weights, multiply and add.
-    fn inner(&self) -> String {
-        let mut text = String::new();
-        if self.conv.is_some() {
-            text += "let o0 = offset(k); let o1 = offset(k + 1u); let o2 = offset(k + 2u); let o3 = offset(k + 3u);\n";
-        }
-        for i in 0..TILE_P {
-            text += &match self.conv {
-                Some(_) => format!("let x{i} = vec4<f32>(x[b{i} + o0], x[b{i} + o1], x[b{i} + o2], x[b{i} + o3]);\n"),
-                None => format!("let x{i} = activation4(b{i}, k);\n"),
-            };
-        }
-        for j in 0..TILE_N {
-            let scale = if self.scheme.is_quantized() { format!(" * s{j}") } else { String::new() };
-            text += &format!("let w{j} = weight4(n{j}_, k){scale};\n");
-            for i in 0..TILE_P {
-                text += &format!(
-                    "a{i}_{j} = fma(x{i}.x, w{j}.x, fma(x{i}.y, w{j}.y, fma(x{i}.z, w{j}.z, fma(x{i}.w, w{j}.w, a{i}_{j}))));\n"
-                );
-            }
-        }
-        text
-    }
-
-    fn stores(&self) -> String {
-        let (start, step) = match self.conv {
-            Some(_) => ("(q / info.out) * info.n * info.out + q % info.out + n0 * info.out", " * info.out"),
-            None => ("q * info.n + n0", ""),
-        };
-        let mut text = String::new();
-        for i in 0..TILE_P {
-            text += &format!("if (p0 + {i}u < info.p) {{ let q = p0 + {i}u; let o = {start};\n");
-            for j in 0..TILE_N {
-                text += &format!("if (n0 + {j}u < info.n) {{ y[o + {j}u{step}] = a{i}_{j}; }}\n");
-            }
-            text += "}\n";
-        }
-        text
+fn text(key: &[u32]) -> String {
+    let [variant, reads @ ..] = key else { return String::new() };
+    match Variant::ALL[*variant as usize] {
+        Variant::Registers => registers::text(&Reads::new(reads)),
+        tiled => tiles::text(&Reads::new(reads), tiled.side()),
     }
 }

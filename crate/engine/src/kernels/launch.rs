@@ -1,6 +1,7 @@
 //! Launching a WGSL kernel on tensors that Burn owns.
 
-use crate::limits;
+use std::cell::Cell;
+
 use burn::tensor::{DType, Device, Int, Shape, Tensor};
 use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
 use burn_wgpu::{KernelSource, SourceKernel, SourceTemplate, Wgpu};
@@ -11,14 +12,27 @@ use cubecl::{
     server::{KernelArguments, MetadataBindingInfo},
 };
 
+use super::tuning::Tuning;
+use crate::limits;
+
 /// Invocations per workgroup. Small, because the kernels give each invocation a whole register tile: a layer of the
 /// small models has only hundreds of them, and they must spread over all cores.
 pub const WORKGROUP: u32 = 32;
 /// Most workgroups along one dispatch dimension in WebGPU's default limits.
 const MAX_GRID: u32 = 65_535;
 
+/// What one unit of a kernel's work is done by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// An invocation, independent of all others.
+    Invocation,
+    /// A workgroup of so many invocations, which share memory.
+    Workgroup(u32),
+}
+
 /// One operation at one shape. Equal keys mean equal text, so that a model's many shapes share few pipelines:
 /// compiling one takes longer than running it, above all on software adapters.
+#[derive(Clone)]
 pub struct Wgsl {
     /// What the pipeline cache knows the kernel by: the operation and every constant in the text.
     pub key: (&'static str, Vec<u32>),
@@ -26,6 +40,17 @@ pub struct Wgsl {
     pub text: fn(&[u32]) -> String,
     /// Values of the text's `info` fields, in order.
     pub info: Vec<u32>,
+    /// What a unit of work is done by.
+    pub unit: Unit,
+    /// Multiply-adds of the whole operation; 0 where it is too light to count.
+    pub multiplications: u64,
+}
+
+impl Wgsl {
+    /// A light operation, of independent invocations.
+    pub fn new(key: (&'static str, Vec<u32>), text: fn(&[u32]) -> String, info: Vec<u32>) -> Self {
+        Self { key, text, info, unit: Unit::Invocation, multiplications: 0 }
+    }
 }
 
 impl KernelSource for Wgsl {
@@ -63,16 +88,12 @@ pub fn has_f16(tensor: &CubeTensor) -> bool {
     tensor.client.properties().supports_type(ElemType::Float(FloatKind::F16))
 }
 
-/// Runs `kernel` with at least `invocations` invocations over `inputs` plus a fresh f32 output of `shape`.
+/// Runs `kernel` with at least `units` units of work over `inputs` plus a fresh f32 output of `shape`.
 ///
 /// Bindings are numbered as in `inputs`, then the output, then the kernel's `info`; buffers are `read_write`, because
-/// tensors share pool buffers and WebGPU forbids mixing access modes on one buffer in a dispatch.
-pub fn launch<const D: usize>(
-    mut kernel: Wgsl,
-    invocations: usize,
-    inputs: &[&CubeTensor],
-    shape: [usize; D],
-) -> Tensor<D> {
+/// tensors share pool buffers and WebGPU forbids mixing access modes on one buffer in a dispatch. What would keep the
+/// device busy for too long ([`Tuning::submit`]) is cut into several dispatches and sent off between them.
+pub fn launch<const D: usize>(kernel: Wgsl, units: usize, inputs: &[&CubeTensor], shape: [usize; D]) -> Tensor<D> {
     let like = inputs[0];
     let elements: usize = shape.iter().product();
     let output = CubeTensor::new_contiguous(
@@ -82,21 +103,47 @@ pub fn launch<const D: usize>(
         like.client.empty(elements * size_of::<f32>()),
         DType::F32,
     );
+    let (size, each) = match kernel.unit {
+        Unit::Invocation => (WORKGROUP, WORKGROUP),
+        Unit::Workgroup(size) => (size, 1),
+    };
     // What a caller must have seen to: indices are 32 bits wide, the last workgroup row included, and buffers bounded.
-    debug_assert!(elements.max(invocations) as u64 + u64::from(MAX_GRID * WORKGROUP) < 1 << 32, "{:?}", kernel.key);
+    debug_assert!(elements.max(units) as u64 + u64::from(MAX_GRID * WORKGROUP) < 1 << 32, "{:?}", kernel.key);
     debug_assert!(
         inputs.iter().copied().chain([&output]).all(|tensor| bytes(tensor) <= limits::binding_bytes_of(tensor)),
         "{:?} exceeds the device's largest binding",
         kernel.key
     );
-    let workgroups = (invocations as u32).div_ceil(WORKGROUP).max(1);
-    let grid = CubeCount::Static(workgroups.min(MAX_GRID), workgroups.div_ceil(MAX_GRID), 1);
+    let workgroups = (units as u32).div_ceil(each).max(1);
+    let parts = Tuning::of(&like.device).parts(kernel.multiplications);
+    let most = u64::from(workgroups).div_ceil(parts) as u32;
     let mut bindings: Vec<_> = inputs.iter().map(|input| input.handle.clone().binding()).collect();
     bindings.push(output.handle.clone().binding());
-    let info = pairs(std::mem::take(&mut kernel.info));
-    let arguments = KernelArguments::new().with_buffers(bindings).with_info(MetadataBindingInfo::custom(info));
-    like.client.launch(Box::new(SourceKernel::new(kernel, CubeDim::new_1d(WORKGROUP))), grid, arguments);
+    for first in (0..workgroups).step_by(most as usize) {
+        let count = most.min(workgroups - first);
+        make_room(like, kernel.multiplications / parts);
+        let grid = CubeCount::Static(count.min(MAX_GRID), count.div_ceil(MAX_GRID), 1);
+        let info = pairs([first].into_iter().chain(kernel.info.iter().copied()).collect());
+        let info = MetadataBindingInfo::custom(info);
+        let arguments = KernelArguments::new().with_buffers(bindings.clone()).with_info(info);
+        let source = SourceKernel::new(kernel.clone(), CubeDim::new_1d(size));
+        like.client.launch(Box::new(source), grid, arguments);
+    }
     Tensor::from_primitive::<Wgpu>(output)
+}
+
+/// Sends off what is queued where `multiplications` more would make it too much for one submission.
+fn make_room(like: &CubeTensor, multiplications: u64) {
+    thread_local! {
+        static QUEUED: Cell<u64> = const { Cell::new(0) };
+    }
+    let queued = QUEUED.get() + multiplications;
+    if multiplications > 0 && queued > Tuning::of(&like.device).submit {
+        // A device that is lost says so to whoever reads from it next.
+        let _ = like.client.flush();
+        return QUEUED.set(multiplications);
+    }
+    QUEUED.set(queued);
 }
 
 fn bytes(tensor: &CubeTensor) -> u64 {
@@ -109,7 +156,8 @@ fn pairs(mut words: Vec<u32>) -> Vec<u64> {
     words.chunks_exact(2).map(|pair| u64::from(pair[0]) | u64::from(pair[1]) << 32).collect()
 }
 
-/// Declarations that every kernel starts with: its buffers by name and element type, and the fields of `info`.
+/// Declarations that every kernel starts with: its buffers by name and element type, and the fields of `info`, of which
+/// there is one more, `first`: the workgroup that this dispatch begins with.
 pub fn prelude(buffers: &[(&str, &str)], info: &[&str]) -> String {
     let uses_f16 = buffers.iter().any(|(_, element)| element.contains("f16"));
     let mut text = if uses_f16 { "enable f16;\n".to_owned() } else { String::new() };
@@ -117,19 +165,29 @@ pub fn prelude(buffers: &[(&str, &str)], info: &[&str]) -> String {
         text += &format!("@group(0) @binding({index}) var<storage, read_write> {name}: array<{element}>;\n");
     }
     let fields = info.iter().map(|field| format!("{field}: u32, ")).collect::<String>();
-    let padding =
-        (info.len()..info.len().next_multiple_of(4)).map(|i| format!("padding{i}: u32, ")).collect::<String>();
+    let count = info.len() + 1;
+    let padding = (count..count.next_multiple_of(4)).map(|i| format!("padding{i}: u32, ")).collect::<String>();
     text + &format!(
-        "struct Info {{ {fields}{padding} }}\n@group(0) @binding({}) var<uniform> info: Info;\n",
+        "struct Info {{ first: u32, {fields}{padding} }}\n@group(0) @binding({}) var<uniform> info: Info;\n",
         buffers.len()
     )
 }
 
 /// Opens the entry point: `i` is the invocation's number, and those from `count` (an expression) on have nothing to do.
 pub fn entry(count: &str) -> String {
+    opening(WORKGROUP) + &format!("let i = g * {WORKGROUP}u + lane; if (i >= {count}) {{ return; }}\n")
+}
+
+/// Opens the entry point of workgroups of `size`: `i` is the workgroup's number, of `count` (an expression), and `lane` the
+/// invocation's in it.
+pub fn entry_of_workgroup(size: u32, count: &str) -> String {
+    opening(size) + &format!("let i = g; if (i >= {count}) {{ return; }}\n")
+}
+
+fn opening(size: u32) -> String {
     format!(
-        "@compute @workgroup_size({WORKGROUP}, 1, 1) fn main(@builtin(global_invocation_id) id: vec3<u32>) {{\n\
-         let i = id.x + id.y * {}u; if (i >= {count}) {{ return; }}\n",
-        MAX_GRID * WORKGROUP
+        "@compute @workgroup_size({size}, 1, 1) fn main(@builtin(workgroup_id) id: vec3<u32>, \
+         @builtin(local_invocation_index) lane: u32) {{\n\
+         let g = info.first + id.x + id.y * {MAX_GRID}u;\n"
     )
 }

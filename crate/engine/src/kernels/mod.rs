@@ -2,23 +2,27 @@
 //! that the model files call, which picks the GPU kernel or the processor's ([`fraise_cpu`]), and the twin elsewhere.
 //!
 //! Weights stay as the pack stores them ([`crate::weights::Weight`]); a kernel dequantizes what it reads in registers.
-//! No kernel uses shared memory or barriers, so all run within WebGPU's default limits and fast on software adapters too,
-//! where barriers cost most. None needs 16-bit floats; where the adapter has them, weights are read as such. Arithmetic is
-//! at 32 bits everywhere.
+//! All run within WebGPU's default limits, and none needs 16-bit floats; where the adapter has them, weights are read as
+//! such. Arithmetic is at 32 bits everywhere. Barriers cost software adapters most and save real GPUs most, so the product
+//! has variants with and without ([`gemm`]), of which [`calibration`] chooses by measurement.
 
 pub mod activation;
 pub mod attention;
+pub mod calibration;
 pub mod embedding;
 pub mod gemm;
 pub mod norm;
 pub mod pad;
+pub mod tuning;
 
 mod cpu;
 mod launch;
 
 pub use activation::{geglu, gelu, quick_gelu, silu};
 pub use attention::{AttentionShape, attention};
+pub use calibration::{Calibration, Level, calibrate, cpu_rate};
 pub use embedding::embedding;
-pub use gemm::{Conv2dShape, conv2d, conv2d_padded, linear};
+pub use gemm::{Conv2dShape, Variant, conv2d, conv2d_padded, linear};
 pub use norm::{GroupNorm, Moments, combine, group_norm, layer_norm, moments, normalize};
 pub use pad::{Border, Padding, pad};
+pub use tuning::Tuning;

@@ -18,7 +18,7 @@ const FEW_SLICES: usize = 16;
 const LONG_SLICE: usize = 4096;
 /// Most slices per group.
 const MAX_SLICES: usize = 512;
-/// Elements of one channel that an invocation of [`normalize`] writes.
+/// Elements of one channel that an invocation of [`normalize`] writes at most.
 const RUN: usize = 64;
 
 /// What a group norm applies.
@@ -56,8 +56,8 @@ pub fn moments(x: &Tensor<4>, groups: usize) -> Moments {
     let members = channels / groups * height * width;
     let slices = members.div_ceil(SLICE).min(FEW_SLICES).max(members.div_ceil(LONG_SLICE).min(MAX_SLICES));
     let count = batch * groups * slices;
-    let info = [count, members, slices, members.div_ceil(slices)].map(|value| value as u32).to_vec();
-    let kernel = Wgsl { key: ("moments", Vec::new()), text: moments_text, info };
+    let info = [count, members, slices].map(|value| value as u32).to_vec();
+    let kernel = Wgsl::new(("moments", Vec::new()), moments_text, info);
     few(launch(kernel, count, &[&gx], [batch * groups, slices, 3]))
 }
 
@@ -86,7 +86,7 @@ fn few(moments: Tensor<3>) -> Moments {
     let Some(gm) = on_gpu(&moments) else { return Moments(combine_reference(moments)) };
     let (each, count) = (slices.div_ceil(FEW_SLICES), rows * FEW_SLICES);
     let info = [count, slices, FEW_SLICES, each].map(|value| value as u32).to_vec();
-    let kernel = Wgsl { key: ("combine", Vec::new()), text: combine_text, info };
+    let kernel = Wgsl::new(("combine", Vec::new()), combine_text, info);
     Moments(launch(kernel, count, &[&gm], [rows, FEW_SLICES, 3]))
 }
 
@@ -114,7 +114,7 @@ pub fn normalize(x: Tensor<4>, moments: &Moments, norm: &GroupNorm, silu: bool) 
     let count = batch * channels * runs;
     let mut info = [count, channels, pixels, norm.groups, slices, runs].map(|value| value as u32).to_vec();
     info.push((norm.eps as f32).to_bits());
-    let kernel = Wgsl { key: ("group_norm", vec![u32::from(silu)]), text: normalize_text, info };
+    let kernel = Wgsl::new(("group_norm", vec![u32::from(silu)]), normalize_text, info);
     launch(kernel, count, &[&gx, &gm, &gw, &gb], dims)
 }
 
@@ -143,7 +143,7 @@ pub fn layer_norm<const D: usize>(x: Tensor<D>, weight: &Tensor<1>, bias: &Tenso
     let columns = dims[D - 1];
     let rows = dims.iter().product::<usize>() / columns;
     let info = vec![rows as u32, columns as u32, (eps as f32).to_bits()];
-    let kernel = Wgsl { key: ("layer_norm", Vec::new()), text: layer_norm_text, info };
+    let kernel = Wgsl::new(("layer_norm", Vec::new()), layer_norm_text, info);
     launch(kernel, rows, &[&gx, &gw, &gb], dims)
 }
 
@@ -154,18 +154,17 @@ pub fn layer_norm_reference<const D: usize>(x: Tensor<D>, weight: &Tensor<1>, bi
     centred / (variance + eps).sqrt() * weight.clone().unsqueeze::<D>() + bias.clone().unsqueeze::<D>()
 }
 
-/// The moments of each slice of each group.
+/// The moments of each slice of each group. Slices are interleaved, so that neighbouring invocations read neighbours.
 fn moments_text(_: &[u32]) -> String {
-    prelude(&[("x", "f32"), ("y", "f32")], &["count", "members", "slices", "slice"])
+    prelude(&[("x", "f32"), ("y", "f32")], &["count", "members", "slices"])
         + &entry("info.count")
-        + "let start = min((i % info.slices) * info.slice, info.members);\n\
-           let end = min(start + info.slice, info.members);\n\
-           let base = (i / info.slices) * info.members; let n = f32(end - start);\n\
+        + "let start = i % info.slices; let base = (i / info.slices) * info.members;\n\
+           let n = f32((info.members - start + info.slices - 1u) / info.slices);\n\
            var sum = 0.0;\n\
-           for (var e = start; e < end; e++) { sum += x[base + e]; }\n\
-           let mean = sum / max(n, 1.0);\n\
+           for (var e = start; e < info.members; e += info.slices) { sum += x[base + e]; }\n\
+           let mean = sum / n;\n\
            var squares = 0.0;\n\
-           for (var e = start; e < end; e++) { let d = x[base + e] - mean; squares += d * d; }\n\
+           for (var e = start; e < info.members; e += info.slices) { let d = x[base + e] - mean; squares += d * d; }\n\
            y[i * 3u] = mean; y[i * 3u + 1u] = squares; y[i * 3u + 2u] = n;\n}\n"
 }
 
@@ -193,7 +192,7 @@ fn combine_text(_: &[u32]) -> String {
         + "y[i * 3u] = mean; y[i * 3u + 1u] = squares; y[i * 3u + 2u] = count;\n}\n"
 }
 
-/// Combine the slices' moments, normalize, scale, shift and activate a run of one channel.
+/// Combine the slices' moments, normalize, scale, shift and activate a run of one channel; runs are interleaved too.
 fn normalize_text(key: &[u32]) -> String {
     let store = if key == [1] { "y[e] = v / (1.0 + exp(-v));" } else { "y[e] = v;" };
     let fields = ["count", "channels", "pixels", "groups", "slices", "runs", "eps"];
@@ -205,9 +204,8 @@ fn normalize_text(key: &[u32]) -> String {
         + &format!(
             "let scale = w[channel] * inverseSqrt(squares / count + bitcast<f32>(info.eps));\n\
              let shift = b[channel] - mean * scale;\n\
-             let start = row * info.pixels + (i % info.runs) * {RUN}u;\n\
-             let end = min(start + {RUN}u, (row + 1u) * info.pixels);\n\
-             for (var e = start; e < end; e++) {{ let v = x[e] * scale + shift; {store} }}\n}}\n"
+             let end = (row + 1u) * info.pixels;\n\
+             for (var e = row * info.pixels + i % info.runs; e < end; e += info.runs) {{ let v = x[e] * scale + shift; {store} }}\n}}\n"
         )
 }
 

@@ -53,7 +53,7 @@ pub fn pad(x: Tensor<4>, enlarge: usize, padding: Padding, border: Border) -> Te
     let count = batch * channels * out_h * out_w;
     let mut info = [count, height, width, out_h, out_w, enlarge].map(|value| value as u32).to_vec();
     info.extend([rows.0 as u32, columns.0 as u32]); // two's complement, as the kernel's arithmetic wraps
-    launch(Wgsl { key: ("pad", vec![border as u32]), text, info }, count, &[&input], [batch, channels, out_h, out_w])
+    launch(Wgsl::new(("pad", vec![border as u32]), text, info), count, &[&input], [batch, channels, out_h, out_w])
 }
 
 /// Plain-tensor twin of [`pad`].

@@ -1,0 +1,191 @@
+//! Measuring a GPU: which variant of the product suits it, how fast it is, and whether the processor is faster.
+
+use burn::tensor::{DType, Device, Int, Tensor};
+
+use super::gemm::{Conv2dShape, Variant, conv2d_padded, linear};
+use super::launch::on_gpu;
+use super::tuning::Tuning;
+use crate::unet::UNet2DConditionConfig;
+use crate::weights::{Scheme, Weight, WeightPart};
+use crate::{Error, Result};
+
+/// Longest that a calibration goes on to the next measurement, in ms.
+pub const BUDGET_MS: f64 = 2000.0;
+/// What a measurement on the GPU lasts at least, in ms: long against the noise.
+const LONG_MS: f64 = 80.0;
+/// What a measurement on the processor lasts at least, in ms.
+const SHORT_MS: f64 = 10.0;
+/// Most runs of one measurement.
+const MOST_RUNS: u32 = 1 << 14;
+/// How many times slower a variant may be on a few positions before it is given up.
+const HOPELESS: f64 = 3.0;
+/// Side of the picture that a variant is tried on first.
+const TRIAL_SIDE: usize = 8;
+
+/// A level of a UNet, as a 3x3 convolution and a linear layer of its width see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Level {
+    /// Channels, in and out.
+    pub channels: usize,
+    /// Height and width of its maps.
+    pub sides: [usize; 2],
+}
+
+impl Level {
+    /// The outermost level of a UNet, with the largest maps, and the innermost; for latents of `sides`.
+    pub fn ends(unet: &UNet2DConditionConfig, sides: [usize; 2]) -> [Self; 2] {
+        let widths = &unet.block_out_channels;
+        // Quantized weights come in blocks of 32.
+        let level = |width: Option<&usize>, halvings: usize| Self {
+            channels: width.map_or(32, |width| width.next_multiple_of(32)),
+            sides: sides.map(|side| side.checked_shr(halvings as u32).unwrap_or(0).max(1)),
+        };
+        [level(widths.first(), 0), level(widths.last(), widths.len().saturating_sub(1))]
+    }
+
+    fn multiplications(self) -> f64 {
+        (10 * self.channels * self.channels * self.sides[0] * self.sides[1]) as f64
+    }
+}
+
+/// What was measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Calibration {
+    /// How to use the GPU.
+    pub tuning: Tuning,
+    /// Multiply-adds that the GPU does in a millisecond, in the largest layers.
+    pub gpu_rate: f64,
+    /// Multiply-adds that the processor does in a millisecond, on this thread.
+    pub cpu_rate: f64,
+}
+
+/// Measures `gpu` on the two ends of a UNet, for [`BUDGET_MS`] at most, save that what has begun is ended. The tuning is in
+/// force afterwards. `clock`: milliseconds from any beginning.
+///
+/// # Errors
+/// [`Error::DeviceLost`] where nothing can be read back.
+pub async fn calibrate(gpu: &Device, ends: [Level; 2], clock: &dyn Fn() -> f64) -> Result<Calibration> {
+    if on_gpu(&Tensor::<1>::zeros([1], gpu)).is_none() {
+        return Err(Error::request("device", "only a GPU can be calibrated"));
+    }
+    let cpu_rate = cpu_rate(ends[1], clock);
+    let deadline = clock() + BUDGET_MS;
+    let mut measuring = Measuring { gpu, clock, deadline, idle_ms: 0.0 };
+    let mut found = [(Variant::Registers, f64::INFINITY); 2]; // and ms for one run
+    for (level, best) in ends.into_iter().zip(&mut found) {
+        let mut trial_ms = f64::INFINITY;
+        for variant in Variant::ALL {
+            if clock() > deadline {
+                break;
+            }
+            Tuning { small: variant, large: variant, ..Tuning::default() }.set_for(gpu);
+            let tried_ms = measuring.trial(level).await?;
+            trial_ms = trial_ms.min(tried_ms);
+            if tried_ms <= HOPELESS * trial_ms {
+                let ms = measuring.level(level).await?;
+                if ms < best.1 {
+                    *best = (variant, ms);
+                }
+            }
+        }
+    }
+    let [(large, large_ms), (small, small_ms)] = found;
+    let gpu_rate = ends[0].multiplications() / large_ms;
+    // Without time for it, the inner level goes the way of the outer.
+    let small = if small_ms.is_finite() { small } else { large };
+    let tuning = Tuning::new(small, large, gpu_rate);
+    tuning.set_for(gpu);
+    Ok(Calibration { tuning, gpu_rate, cpu_rate })
+}
+
+/// Multiply-adds that the processor does in a millisecond, on this thread, in layers of that width.
+pub fn cpu_rate(level: Level, clock: &dyn Fn() -> f64) -> f64 {
+    let level = Level { sides: [TRIAL_SIDE; 2], ..level };
+    let layers = Layers::new(level, &Device::flex());
+    let _ = layers.run();
+    let (started, mut runs) = (clock(), 0.0);
+    while clock() - started < SHORT_MS {
+        let _ = layers.run();
+        runs += 1.0;
+    }
+    runs * level.multiplications() / (clock() - started)
+}
+
+/// Timing on the GPU.
+struct Measuring<'a> {
+    gpu: &'a Device,
+    clock: &'a dyn Fn() -> f64,
+    deadline: f64,
+    /// What hearing of the end takes by itself: browsers may tell of it only every tenth of a second.
+    idle_ms: f64,
+}
+
+impl Measuring<'_> {
+    /// Milliseconds of a run on a few positions, once its shaders are compiled.
+    async fn trial(&mut self, level: Level) -> Result<f64> {
+        let layers = Layers::new(Level { sides: [TRIAL_SIDE; 2], ..level }, self.gpu);
+        self.runs(&layers, 1).await?;
+        self.idle_ms = self.runs(&layers, 1).await?;
+        Ok(self.idle_ms)
+    }
+
+    /// Milliseconds of a run of a level's layers.
+    async fn level(&self, level: Level) -> Result<f64> {
+        let layers = Layers::new(level, self.gpu);
+        let (enough, mut runs) = (LONG_MS + 2.0 * self.idle_ms, 1);
+        loop {
+            let ms = self.runs(&layers, runs).await?;
+            if ms >= enough || runs >= MOST_RUNS || (self.clock)() > self.deadline {
+                return Ok(ms / f64::from(runs));
+            }
+            let factor = (1.2 * enough / ms.max(0.1)).clamp(2.0, 8.0);
+            runs = (f64::from(runs) * factor) as u32;
+        }
+    }
+
+    async fn runs(&self, layers: &Layers, runs: u32) -> Result<f64> {
+        let started = (self.clock)();
+        let mut last = layers.run();
+        for _ in 1..runs {
+            last = layers.run();
+        }
+        let read = last.slice([0..1, 0..1]).into_data_async().await;
+        read.map_err(|error| Error::DeviceLost { reason: error.to_string() })?;
+        Ok((self.clock)() - started)
+    }
+}
+
+/// The two layers of a level, all zeros.
+struct Layers {
+    image: Tensor<4>,
+    rows: Tensor<2>,
+    conv: Weight,
+    linear: Weight,
+    /// Most layers have one, so that what is compiled here need not be again.
+    bias: Tensor<1>,
+}
+
+impl Layers {
+    fn new(level: Level, device: &Device) -> Self {
+        let (channels, [height, width]) = (level.channels, level.sides);
+        Self {
+            image: Tensor::zeros([1, channels, height + 2, width + 2], device),
+            rows: Tensor::zeros([height * width, channels], device),
+            conv: zeros(channels, 9 * channels, device),
+            linear: zeros(channels, channels, device),
+            bias: Tensor::zeros([channels], device),
+        }
+    }
+
+    fn run(&self) -> Tensor<2> {
+        let _ = conv2d_padded(self.image.clone(), &self.conv, Some(&self.bias), Conv2dShape::SAME);
+        linear(self.rows.clone(), &self.linear, Some(&self.bias))
+    }
+}
+
+/// An 8-bit weight of zeros; `columns` a multiple of 32.
+fn zeros(rows: usize, columns: usize, device: &Device) -> Weight {
+    let words = |bytes: usize| Tensor::<1, Int>::zeros([bytes / 4], (device, DType::U32));
+    let part = WeightPart { rows, words: words(rows * columns), scales: Some(words(rows * columns / 16)) };
+    Weight { scheme: Scheme::Q8, rows, columns, parts: vec![part] }
+}

@@ -1,0 +1,84 @@
+//! What was measured of this machine, once for each adapter, version and shape of model.
+
+use fraise_engine::Result;
+use fraise_engine::kernels::{Calibration, Level, Tuning, calibrate};
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::JsValue;
+use web_sys::WorkerGlobalScope;
+
+use crate::device::ComputeDevice;
+use crate::indexed_db::{IndexedDbStore, PACKS};
+
+/// In front of a calibration's key in the store of packs, which no address equals: URLs hold no space.
+const KEY: &str = "calibration of ";
+
+/// A calibration as it is kept, and as JavaScript sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Measured {
+    tuning: Tuning,
+    /// Thousand million multiply-adds in a second, on the GPU.
+    gpu_rate: f64,
+    /// The same on one thread of the processor.
+    cpu_rate: f64,
+}
+
+impl Measured {
+    /// Whether the processor is faster.
+    pub fn prefers_cpu(&self) -> bool {
+        self.cpu_rate > self.gpu_rate
+    }
+
+    /// Why the GPU should not be taken.
+    pub fn verdict(&self) -> String {
+        format!(
+            "the processor is faster here: {:.1} against {:.1} thousand million multiply-adds a second",
+            self.cpu_rate, self.gpu_rate
+        )
+    }
+
+    /// Multiply-adds in a millisecond on the GPU.
+    pub fn gpu_per_ms(&self) -> f64 {
+        self.gpu_rate * 1e6
+    }
+}
+
+impl From<Calibration> for Measured {
+    fn from(calibration: Calibration) -> Self {
+        let Calibration { tuning, gpu_rate, cpu_rate } = calibration;
+        let rounded = |rate: f64| (rate / 1e3).round() / 1e3; // three digits are more than are measured
+        Self { tuning, gpu_rate: rounded(gpu_rate), cpu_rate: rounded(cpu_rate) }
+    }
+}
+
+/// Puts the device's tuning for a UNet of those ends in force: the kept one, or a new one, which is then kept. `None` on
+/// the processor, which needs none.
+///
+/// # Errors
+/// `DeviceLost` where the GPU cannot be measured.
+pub async fn tune(
+    compute: &ComputeDevice,
+    ends: [Level; 2],
+    store: &IndexedDbStore,
+    scope: &WorkerGlobalScope,
+) -> Result<Option<Measured>> {
+    let Some(gpu) = &compute.gpu else { return Ok(None) };
+    let browser = scope.navigator().user_agent().unwrap_or_default();
+    let key = format!("{KEY}{} {} {browser} {ends:?}", env!("CARGO_PKG_VERSION"), gpu.description());
+    // Where nothing can be kept, it is measured on each visit.
+    let kept = store.read(PACKS, &key).await.ok().flatten().and_then(|record| record.as_string());
+    if let Some(measured) = kept.and_then(|json| serde_json::from_str::<Measured>(&json).ok()) {
+        measured.tuning.set_for(&compute.device);
+        return Ok(Some(measured));
+    }
+    let measured = Measured::from(calibrate(&compute.device, ends, &|| now_ms(scope)).await?);
+    if let Ok(json) = serde_json::to_string(&measured) {
+        let _ = store.write(PACKS, &key, &JsValue::from(json.as_str()), json.len()).await;
+    }
+    Ok(Some(measured))
+}
+
+/// Milliseconds since the worker began.
+pub fn now_ms(scope: &WorkerGlobalScope) -> f64 {
+    scope.performance().map_or(0.0, |performance| performance.now())
+}

@@ -1,0 +1,91 @@
+//! Bringing a pack from its address to a device that is tuned for it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use fraise_engine::limits::DeviceLimits;
+use fraise_engine::loader::{Phase, Progress, download_if};
+use fraise_engine::pack::Manifest;
+use fraise_engine::pipeline::Pipeline;
+use fraise_engine::requirements::{ModelShape, Requirements};
+use fraise_engine::{Error, Result};
+use futures::channel::oneshot;
+use futures::future::try_join;
+use js_sys::Function;
+use wasm_bindgen::JsValue;
+
+use crate::calibration::tune;
+use crate::device::ComputeDevice;
+use crate::{FraiseEngine, Loaded};
+
+impl FraiseEngine {
+    pub(crate) async fn load_pack(&self, url: String, on_progress: Function) -> Result<Rc<Manifest>> {
+        // The old pipeline goes first, so that two never share the device.
+        self.loaded.take();
+        // What `auto` left for a model that the processor is faster at may suit another.
+        if self.compute().check().is_err() || self.compute().was_too_slow() {
+            let fresh = ComputeDevice::open(&self.device_kind).await?;
+            self.compute.replace(Rc::new(fresh));
+        }
+        self.compute().device.memory_cleanup();
+        let mut report = |progress: Progress| {
+            let phase = match progress.phase {
+                Phase::Manifest => "manifest",
+                Phase::Download => "download",
+                Phase::Upload => "upload",
+                Phase::Compile => "compile",
+            };
+            let (loaded, total) = (progress.loaded_bytes as f64, progress.total_bytes as f64);
+            let _ = on_progress.call3(&JsValue::NULL, &phase.into(), &loaded.into(), &total.into());
+        };
+        let manifest = self.download_and_tune(url.clone(), &mut report).await?;
+        let compute = self.compute();
+        let pipeline = Pipeline::load(&manifest, &self.packs, &self.digest, &compute.device, &mut report).await?;
+        let pipeline = Rc::new(pipeline);
+        compute.finish().await?;
+        if compute.gpu.is_some() {
+            pipeline.warm_up(async || compute.finish().await, &mut report).await?;
+        }
+        let manifest = Rc::new(manifest);
+        self.loaded.replace(Some(Loaded { pipeline, manifest: manifest.clone(), address: url }));
+        Ok(manifest)
+    }
+
+    /// Downloads what is missing, and meanwhile measures the GPU on the model's layers, whose shaders are compiled by that.
+    async fn download_and_tune(&self, url: String, report: &mut dyn FnMut(Progress)) -> Result<Manifest> {
+        let limits = DeviceLimits::of(&self.compute().device);
+        let room = self.packs.begin().await;
+        let (sender, accepted) = oneshot::channel();
+        let sender = RefCell::new(Some(sender));
+        let fits = |manifest: &Manifest| {
+            let shape = ModelShape::of(manifest)?;
+            Requirements::recommended(manifest, &limits)?.check()?;
+            self.packs.plan(manifest, &room)?;
+            if let Some(sender) = sender.take() {
+                let _ = sender.send(shape.ends(manifest.recommended.width, manifest.recommended.height));
+            }
+            Ok(())
+        };
+        let source = self.source(url);
+        let downloaded = download_if(&fits, &source, &self.packs, &self.digest, report);
+        let tuned = async {
+            match accepted.await {
+                Ok(ends) => self.tune(ends).await,
+                Err(_) => Ok(()), // refused: the download says why
+            }
+        };
+        try_join(downloaded, tuned).await.map(|(manifest, ())| manifest)
+    }
+
+    /// Decides how the GPU is used, and with `auto`, whether it is used at all.
+    async fn tune(&self, ends: [fraise_engine::kernels::Level; 2]) -> Result<()> {
+        let compute = self.compute();
+        let Some(measured) = tune(&compute, ends, &self.store, &self.scope).await? else { return Ok(()) };
+        if self.device_kind == "auto" && measured.prefers_cpu() {
+            self.compute.replace(Rc::new(ComputeDevice::cpu_instead_of_gpu(measured.verdict())));
+        } else {
+            compute.measured.set(Some(measured));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,152 @@
+// What an engine measures of its GPU: kept for the next visit, decides between kernels and between GPU and processor, and
+// leaves nothing to be compiled while a picture is painted.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { launchChromium } from "./browsers.mjs";
+import { openSite } from "./site.mjs";
+
+const TIMEOUT = { timeout: 400_000 };
+const VARIANTS = ["registers", "tiles32", "tiles64"];
+let site;
+
+before(async () => {
+  site = await openSite();
+});
+after(() => site?.close());
+
+/** Loads the default model on a new engine of that kind; `window.engine` is it from then on. */
+const load = (page, device) =>
+  page.evaluate(async (device) => {
+    window.engine?.close();
+    window.engine = await window.fraise.Engine.create({ device });
+    const phases = [];
+    const onProgress = ({ phase, loadedBytes, totalBytes }) => phases.push([phase, loadedBytes, totalBytes]);
+    await window.engine.load("models/fraise-1/manifest.json", { onProgress });
+    return { device: window.engine.device, phases };
+  }, device);
+
+/** Replaces what was measured. */
+const keep = (page, [key, value]) =>
+  page.evaluate(
+    async ([key, json]) => {
+      const database = await new Promise((resolve) => {
+        indexedDB.open("fraise").onsuccess = ({ target }) => resolve(target.result);
+      });
+      const transaction = database.transaction("packs", "readwrite");
+      transaction.objectStore("packs").put(json, key);
+      await new Promise((resolve) => (transaction.oncomplete = resolve));
+      database.close();
+    },
+    [key, JSON.stringify(value)],
+  );
+
+/** A small picture's pixels. */
+const paint = (page) =>
+  page.evaluate(async () => {
+    const canvas = new OffscreenCanvas(64, 64);
+    const context = canvas.getContext("2d");
+    const request = { prompt: "a strawberry on a beach", seed: 5, steps: 1, width: 64, height: 64 };
+    for await (const step of window.engine.generate(request)) context.drawImage(await step.image(), 0, 0);
+    return [...context.getImageData(0, 0, 64, 64).data];
+  });
+
+/** What was measured is stored under, with its value. */
+const kept = (page) =>
+  page.evaluate(async () => {
+    const settled = (request) =>
+      new Promise((resolve, reject) => {
+        request.onsuccess = () => resolve(request.result);
+        request.onerror = () => reject(request.error);
+      });
+    const database = await settled(indexedDB.open("fraise"));
+    const packs = database.transaction("packs").objectStore("packs");
+    const keys = (await settled(packs.getAllKeys())).filter((key) => key.startsWith("calibration"));
+    const values = await Promise.all(keys.map((key) => settled(packs.get(key))));
+    database.close();
+    return keys.map((key, index) => [key, JSON.parse(values[index])]);
+  });
+
+test("measured once for an adapter; nothing is left to compile in a run", TIMEOUT, async (t) => {
+  const browser = await launchChromium();
+  t.after(() => browser.close());
+  const { page, problems } = await browser.newPage({ serviceWorkers: "block" });
+  await page.goto(site.url);
+  const first = await load(page, "gpu");
+  const { measured } = first.device;
+  t.diagnostic(JSON.stringify(measured));
+  assert.equal(first.device.kind, "gpu", "who asks for the GPU gets it, however slow");
+  assert.ok(measured.gpuRate > 0 && measured.cpuRate > 0);
+  assert.ok(VARIANTS.includes(measured.tuning.small) && VARIANTS.includes(measured.tuning.large));
+  // A quarter of a second's work, up to rounding.
+  assert.ok(Math.abs(measured.tuning.submit / (measured.gpuRate * 0.25e9) - 1) < 0.01, measured.tuning.submit);
+  const [[key, value]] = await kept(page);
+  assert.deepEqual(value, measured);
+  assert.ok(key.includes(await page.evaluate(() => navigator.userAgent)));
+
+  const compiling = first.phases.filter(([phase]) => phase === "compile");
+  assert.deepEqual(compiling.at(-1).slice(1), [2, 2], "compiling is told of to its end");
+  const worker = page.workers().at(-1);
+  await worker.evaluate(() => {
+    self.compiled = [];
+    for (const name of ["createComputePipeline", "createComputePipelineAsync"]) {
+      const create = GPUDevice.prototype[name];
+      GPUDevice.prototype[name] = function (descriptor) {
+        self.compiled.push(descriptor.label);
+        return create.call(this, descriptor);
+      };
+    }
+  });
+  await page.evaluate(async () => {
+    for await (const _ of window.engine.generate({ prompt: "a strawberry", steps: 2 })); // painted for its shaders alone
+  });
+  assert.deepEqual(await worker.evaluate(() => self.compiled), [], "shaders compiled while painting");
+
+  const second = await load(page, "gpu");
+  assert.deepEqual(second.device.measured, measured, "the second engine takes the kept numbers, to the bit");
+  const byRegisters = await paint(page);
+  // Tiles in shared memory, and dispatches cut into parts, as on a real GPU that is slow: the same picture.
+  const tuning = { small: "tiles64", large: "tiles64", submit: 15_000_000 };
+  await keep(page, [key, { ...measured, tuning }]);
+  const forced = await load(page, "gpu");
+  assert.deepEqual(forced.device.measured.tuning, tuning);
+  const byTiles = await paint(page);
+  const differences = byTiles.map((value, index) => Math.abs(value - byRegisters[index]));
+  // Sums in another order: a rounding at most.
+  assert.ok(Math.max(...differences) <= 1, `pixels differ by up to ${Math.max(...differences)}`);
+  assert.ok(new Set(byTiles).size > 20, "a picture, not one colour");
+
+  // A record that is not ours to read is measured again.
+  await keep(page, [key, { gpuRate: "fast" }]);
+  const third = await load(page, "gpu");
+  assert.ok(third.device.measured.gpuRate > 0);
+  assert.equal((await kept(page)).length, 1);
+  assert.deepEqual((await kept(page))[0][1], third.device.measured);
+  const models = await page.evaluate(() => window.engine.models());
+  assert.deepEqual(models.map(({ name }) => name), ["fraise-1"], "a calibration is no model");
+  assert.deepEqual(problems, []);
+});
+
+test("auto measures a GPU that is said to be real, and takes the faster processor", TIMEOUT, async (t) => {
+  const browser = await launchChromium();
+  t.after(() => browser.close());
+  const { page, problems } = await browser.newPage({ serviceWorkers: "block" });
+  // The only adapter here is Chromium's own software, which says so.
+  const pretend = 'Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => false });\n';
+  await page.route("**/worker-*.js", async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: pretend + (await response.text()) });
+  });
+  await page.goto(site.url);
+  const { device } = await load(page, "auto");
+  t.diagnostic(device.whyNotGpu);
+  assert.equal(device.kind, "cpu");
+  assert.match(device.whyNotGpu, /processor is faster here: [\d.]+ against [\d.]+/);
+  const [[, { gpuRate, cpuRate }]] = await kept(page);
+  assert.ok(cpuRate > gpuRate, `${cpuRate} against ${gpuRate}`);
+  const size = await page.evaluate(async () => {
+    for await (const _ of window.engine.generate({ prompt: "a strawberry", steps: 1 })); // to its end
+    return (await window.engine.last()).blob.size;
+  });
+  assert.ok(size > 10_000, `a picture of ${size} bytes`);
+  assert.deepEqual(problems, []);
+});
