@@ -8,6 +8,7 @@ import { importSource } from "./source.mjs";
 const { asFoundSettings, checkSettings } = await importSource("app/exchange/found.ts");
 const { readHash, writeHash } = await importSource("app/exchange/link.ts");
 const { readPicture } = await importSource("app/exchange/picture.ts");
+const { withoutSettings } = await importSource("app/exchange/png.ts");
 const { listZip, readEntry } = await importSource("app/exchange/zip.ts");
 
 const read = (bytes) => readPicture(new Blob([bytes]));
@@ -31,6 +32,16 @@ const COMFY = {
   11: { class_type: "PrimitiveInt", inputs: { value: 99 } },
   12: { class_type: "PrimitiveString", inputs: { value: "星空下的草莓小岛" } },
 };
+
+test("a PNG without its settings: only the mark of AI and the pixels are left", async () => {
+  const xmp = itxt("XML:com.adobe.xmp", "<x>trainedAlgorithmicMedia</x>");
+  const told = [text("parameters", A1111), ztxt("prompt", "{}"), itxt("fraise", "{}"), chunk("eXIf", Buffer.from("a cat")), itxt("XML:com.adobe.xmpp", "a cat")];
+  const bare = await withoutSettings(new Blob([makePng({ chunks: [...told, xmp] })]));
+  assert.deepEqual(Buffer.from(await bare.arrayBuffer()), makePng({ chunks: [xmp] }));
+  for (const [bytes, reason] of [[Buffer.from("GIF89a"), "notPng"], [makePng().subarray(0, 60), "damaged"]]) {
+    await assert.rejects(withoutSettings(new Blob([bytes])), refusal(reason));
+  }
+});
 
 test("a PNG by AUTOMATIC1111 in each kind of text chunk", async () => {
   for (const made of [text("parameters", A1111), ztxt("parameters", A1111), itxt("parameters", A1111), itxt("parameters", A1111, true)]) {

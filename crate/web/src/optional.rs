@@ -60,8 +60,12 @@ impl FraiseEngine {
         let (picture, info) = picture_from_js(picture)?;
         loaded.pipeline.requirements(picture.width, picture.height).check_upscaling()?;
         self.bring_upscaler(&loaded).await?;
-        let larger = read_picture(loaded.pipeline.upscale(picture.to_tensor(&compute.device))?).await?;
+        let mut larger = read_picture(loaded.pipeline.upscale(picture.to_tensor(&compute.device))?).await?;
         compute.check()?;
+        // The mark in the pixels does not outlive scaling.
+        if info.is_some() || picture.watermark_score() >= WATERMARKED_FROM {
+            larger.watermark(None);
+        }
         let info = info.map(|info| PictureInfo { request: EffectiveRequest { upscale: true, ..info.request }, ..info });
         larger.to_png(info.as_ref())
     }

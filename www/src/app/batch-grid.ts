@@ -94,8 +94,11 @@ export class BatchGrid extends StudioElement {
 
   /** Saves the pictures as an animation, one after the other. */
   async #animate(pictures: readonly Result[]): Promise<void> {
+    const { studio } = this;
+    const [first] = pictures;
+    if (!first) return;
     const film = await filmOf(pictures.map(({ png }) => png));
-    await this.studio.animator.save(film, "gif", `fraise-${pictures[0]?.request.seed ?? 0}`);
+    await studio.animator.save(film, "gif", studio.saver.nameOf({ id: first.id, seed: String(first.request.seed) }));
   }
 
   /** Addresses for these pictures, and for no others any longer. */

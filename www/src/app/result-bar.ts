@@ -1,7 +1,6 @@
 /** What made the finished picture, and what can be done with it. */
 import { css, html, nothing, type TemplateResult } from "lit";
 import { asFoundSettings } from "./exchange/found";
-import { save } from "./save";
 import { StudioElement } from "./studio-element";
 import { canGenerate, canQueue, type Result } from "./state";
 import { cardIn } from "./form";
@@ -38,7 +37,7 @@ export class ResultBar extends StudioElement {
     const { words } = this;
     const { result, isTiled } = this.state;
     if (!result) return nothing;
-    const { png, request, width, height, model } = result;
+    const { id, png, request, width, height, model } = result;
     const size = `${width}\u00a0×\u00a0${height}`;
     return html`<div>
       <p id="made-with">${words.madeWith(String(request.seed), request.steps, request.guidance.toFixed(1), size)}</p>
@@ -48,7 +47,7 @@ export class ResultBar extends StudioElement {
             ${words.tiled}
           </button>`
         : nothing}
-      <button id="save" @click=${() => save(png, `fraise-${request.seed}.png`)}>${words.savePng}</button>
+      <button id="save" @click=${() => void this.studio.saver.savePng(png, { id, seed: String(request.seed) })}>${words.savePng}</button>
       <button id="keep-seed" @click=${() => this.studio.keepSeed()}>${words.keepSeed}</button>
       <button id="copy-link" @click=${() => void this.studio.exchange.copyLink({ ...asFoundSettings(request), model })}>${words.copyLink}</button>
     </div>`;

@@ -73,7 +73,7 @@ export class SettingsPanel extends StudioElement {
       <div class="fields">
         ${this.#seed()} ${this.#steps()} ${this.#guidance()} ${this.#upscale()} ${this.#tiling()} ${this.#negative()}
         <fraise-sampling></fraise-sampling>
-        ${this.#device()}
+        ${this.#device()} ${this.#files()}
         <button id="copy-form-link" @click=${() => void this.studio.exchange.copyLink()}>${this.words.copyFormLink}</button>
       </div>
     </details>`;
@@ -174,6 +174,24 @@ export class SettingsPanel extends StudioElement {
       />
       ${words.tiling}
     </label>`;
+  }
+
+  #files(): TemplateResult {
+    const { words, state } = this;
+    return html`<div>
+      <label class="switch">
+        <input
+          id="bare-files"
+          type="checkbox"
+          role="switch"
+          aria-describedby="bare-files-hint"
+          .checked=${live(state.areFilesBare)}
+          @change=${(event: Event) => this.studio.saver.setBare((event.target as HTMLInputElement).checked)}
+        />
+        ${words.bareFiles}
+      </label>
+      <p class="hint" id="bare-files-hint">${words.bareFilesHint}</p>
+    </div>`;
   }
 
   #negative(): TemplateResult {

@@ -10,6 +10,7 @@ import { initialGallery, type GalleryState } from "./gallery/gallery";
 import type { LocalModel } from "./library";
 import { MODEL_URL, type ModelCard } from "./model";
 import type { Note } from "./note";
+import { remembersBareFiles } from "./saver";
 import { initialStart, type StartState } from "./start/start";
 import { MAX_QUEUE, type Count, type QueueEntry } from "./queue";
 import type { Update } from "./update";
@@ -110,6 +111,8 @@ export interface StudioState {
   /** Whether the canvas holds a picture, finished or not. */
   readonly hasPaint: boolean;
   readonly animation: Animation;
+  /** Whether saved files say nothing of the words and settings that made them. */
+  readonly areFilesBare: boolean;
   readonly gallery: GalleryState;
   /** What there is to tell beside all this. */
   readonly note: Note | null;
@@ -159,6 +162,7 @@ export function initialState(language: Language): StudioState {
     isTiled: false,
     hasPaint: false,
     animation: { kind: "none" },
+    areFilesBare: remembersBareFiles(),
     gallery: initialGallery(),
     note: null,
     engineNumber: 0,

@@ -91,7 +91,8 @@ export class StepScrubber extends StudioElement {
   }
 
   #save(kind: "gif" | "video"): void {
+    const { studio } = this;
     const { result } = this.state;
-    if (result) void this.studio.animator.save(result.film, kind, `fraise-${result.request.seed}`);
+    if (result) void studio.animator.save(result.film, kind, studio.saver.nameOf({ id: result.id, seed: String(result.request.seed) }));
   }
 }

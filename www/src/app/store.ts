@@ -33,6 +33,7 @@ import type { Note } from "./note";
 import { batchOf, PaintingQueue, type QueueEntry } from "./queue";
 import { randomId, randomSeed } from "./random";
 import { Refiner } from "./refine";
+import { Saver } from "./saver";
 import { Session } from "./session";
 import { Start } from "./start/start";
 import {
@@ -85,6 +86,11 @@ export class Studio extends EventTarget {
   });
   /** Makes animations of what was painted. */
   readonly animator = new Animator((animation) => this.#set({ animation }));
+  /** Gives files to the visitor. */
+  readonly saver = new Saver({
+    isBare: () => this.#state.areFilesBare,
+    show: (areFilesBare) => this.#set({ areFilesBare }),
+  });
   /** Knows of newer versions of the page. */
   readonly updates = new Updates({ show: (update) => this.#set({ update }), keepForm: () => this.#exchange.keepInAddress() });
   /** Offers the page as an app. */
@@ -121,6 +127,7 @@ export class Studio extends EventTarget {
 
   readonly #gallery = new Gallery({
     state: () => this.#state.gallery,
+    areFilesBare: () => this.#state.areFilesBare,
     show: (changes) => this.#set({ gallery: { ...this.#state.gallery, ...changes } }),
     tell: (note) => this.tell(note),
     restore: (settings) => this.#exchange.restore(settings, "gallery"),

@@ -54,6 +54,9 @@ export const en = {
   deviceAuto: "Best choice",
   deviceGpu: "Graphics card",
   deviceCpu: "Processor",
+  bareFiles: "Save files without words and settings",
+  bareFilesHint:
+    "They stay out of what you save and export; the gallery on this page keeps them. Every PNG painted here still says that AI made it: in a label in the file and, faintly, in its pixels. Nothing is signed: neither mark proves who made the picture or that it is unchanged, and both can be removed.",
 
   start: "Or from a picture",
   startPick: "Choose one…",

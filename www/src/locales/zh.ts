@@ -56,6 +56,9 @@ export const zh: Words = {
   deviceAuto: "自动选择",
   deviceGpu: "显卡",
   deviceCpu: "处理器",
+  bareFiles: "保存的文件不含提示词和设置",
+  bareFilesHint:
+    "保存和导出的文件里不写提示词、种子等设置，本页的图库仍会保留它们。这里画出的每个 PNG 依然标明由 AI 生成：文件里有标签，像素里有不易察觉的标记。没有任何签名：这些标记不能证明是谁画的、是否被改过，也都可以被去掉。",
 
   start: "或者从一张图开始",
   startPick: "选择图片…",

@@ -9,6 +9,9 @@ export const MAX_PNG_SIDE_PX = 16_384;
 /** Longest text that is read, in bytes after decompression; large ComfyUI workflows take a tenth of it. */
 export const MAX_TEXT_BYTES = 1 << 20;
 
+/** Keyword of the text with the AI mark. Source: XMP specification part 3, 1.1.5. */
+const XMP = "XML:com.adobe.xmp";
+const TEXT_TYPES = ["tEXt", "zTXt", "iTXt"];
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
 /** Length, type and CRC of a chunk. */
 const CHUNK_FRAME_BYTES = 12;
@@ -32,22 +35,52 @@ export interface PngInfo {
  * Source: PNG specification (third edition), 5.3 and 11.3.3.
  */
 export async function readPng(bytes: Uint8Array<ArrayBuffer>, keywords: readonly string[]): Promise<PngInfo> {
-  if (!SIGNATURE.every((byte, at) => bytes[at] === byte)) throw new Refusal("notPng");
-  if (bytes.length > MAX_PNG_BYTES) throw new Refusal("tooLarge");
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const texts = new Map<string, string>();
   let size: { width: number; height: number } | null = null;
-  for (let at = SIGNATURE.length; at + CHUNK_FRAME_BYTES <= bytes.length; ) {
-    const length = view.getUint32(at);
-    if (length > bytes.length - at - CHUNK_FRAME_BYTES) throw new Refusal("damaged");
-    const type = latin1(bytes.subarray(at + 4, at + 8));
-    const data = bytes.subarray(at + 8, at + 8 + length);
+  for (const { type, data } of chunksOf(bytes)) {
     if (size === null) size = sizeIn(type, data);
     else if (type === "IEND") return { ...size, texts };
     else await addText(texts, keywords, type, data);
-    at += CHUNK_FRAME_BYTES + length;
   }
   throw new Refusal("damaged");
+}
+
+/**
+ * The same picture without what says how it was made: of its texts the XMP packet alone is left, which marks it as made by
+ * AI; Exif data goes too. Pixels stay as they are, byte by byte.
+ *
+ * @throws Refusal `notPng`, `tooLarge` or `damaged`.
+ */
+export async function withoutSettings(png: Blob): Promise<Blob> {
+  const bytes = new Uint8Array(await png.arrayBuffer());
+  const parts: Uint8Array<ArrayBuffer>[] = [Uint8Array.from(SIGNATURE)];
+  for (const { type, data, whole } of chunksOf(bytes)) {
+    const isXmp = type === "iTXt" && latin1(data.subarray(0, XMP.length + 1)) === `${XMP}\0`;
+    if (isXmp || !(TEXT_TYPES.includes(type) || type === "eXIf")) parts.push(whole);
+    if (type === "IEND") return new Blob(parts, { type: "image/png" });
+  }
+  throw new Refusal("damaged");
+}
+
+interface Chunk {
+  readonly type: string;
+  readonly data: Uint8Array<ArrayBuffer>;
+  /** With its length, type and CRC. */
+  readonly whole: Uint8Array<ArrayBuffer>;
+}
+
+/** A PNG's chunks, one by one. */
+function* chunksOf(bytes: Uint8Array<ArrayBuffer>): Generator<Chunk, void, undefined> {
+  if (!SIGNATURE.every((byte, at) => bytes[at] === byte)) throw new Refusal("notPng");
+  if (bytes.length > MAX_PNG_BYTES) throw new Refusal("tooLarge");
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = SIGNATURE.length; at + CHUNK_FRAME_BYTES <= bytes.length; ) {
+    const length = view.getUint32(at);
+    if (length > bytes.length - at - CHUNK_FRAME_BYTES) throw new Refusal("damaged");
+    const whole = bytes.subarray(at, at + CHUNK_FRAME_BYTES + length);
+    yield { type: latin1(whole.subarray(4, 8)), data: whole.subarray(8, 8 + length), whole };
+    at += whole.length;
+  }
 }
 
 /** The picture's size, from the chunk that has to come first. */
@@ -66,7 +99,7 @@ async function addText(
   type: string,
   data: Uint8Array<ArrayBuffer>,
 ): Promise<void> {
-  if (type !== "tEXt" && type !== "zTXt" && type !== "iTXt") return;
+  if (!TEXT_TYPES.includes(type)) return;
   const [keywordBytes, rest] = untilZero(data);
   const keyword = latin1(keywordBytes.subarray(0, 79)); // the specification's longest
   if (!keywords.includes(keyword) || texts.has(keyword)) return;

@@ -1,6 +1,6 @@
 /** All pictures as one zip of PNGs with an index, and back. What comes back is untrusted. */
 import { Zip, ZipPassThrough } from "fflate";
-import { MAX_PNG_BYTES } from "../exchange/png";
+import { MAX_PNG_BYTES, withoutSettings } from "../exchange/png";
 import { Refusal } from "../exchange/refusal";
 import { listZip, readEntry, type ZipEntry } from "../exchange/zip";
 import type { KeptPicture, Known } from "./database";
@@ -16,7 +16,14 @@ const MAX_INDEX_BYTES = 64 << 20;
 const FORMAT = "fraise-gallery";
 
 /** What the index says of a picture. The settings are for other programs: here the PNG's own are read. */
-type IndexEntry = Pick<KeptPicture, "id" | "timeMs" | "isFavourite" | "parents" | "settings"> & { readonly file: string };
+type IndexEntry = Pick<KeptPicture, "id" | "timeMs" | "isFavourite" | "parents"> & Partial<Pick<KeptPicture, "settings">> & { readonly file: string };
+
+/** How to pack pictures. */
+export interface Packing {
+  /** Whether words and settings are left out, of the PNGs and of the index. */
+  readonly isBare: boolean;
+  readonly onProgress: (done: number) => void;
+}
 
 /**
  * Packs pictures; PNGs are stored as they are, being compressed already.
@@ -26,7 +33,7 @@ type IndexEntry = Pick<KeptPicture, "id" | "timeMs" | "isFavourite" | "parents" 
 export async function packArchive(
   pictures: readonly KeptPicture[],
   fileOf: (id: string) => Promise<Blob | undefined>,
-  onProgress: (done: number) => void,
+  { isBare, onProgress }: Packing,
 ): Promise<Blob> {
   const bytes = pictures.reduce((sum, picture) => sum + picture.bytes, 0);
   if (bytes > MAX_ARCHIVE_BYTES || pictures.length > MAX_PICTURES) throw new Refusal("tooLarge");
@@ -43,10 +50,11 @@ export async function packArchive(
   };
   const index: IndexEntry[] = [];
   for (const [at, { id, timeMs, isFavourite, parents = [], settings }] of pictures.entries()) {
-    const png = await fileOf(id);
+    const kept = await fileOf(id);
+    const png = kept && isBare ? await withoutSettings(kept) : kept;
     if (png) {
       const file = `${String(at + 1).padStart(5, "0")}-${id.slice(0, 8)}.png`;
-      index.push({ file, id, timeMs, isFavourite, parents, settings });
+      index.push({ file, id, timeMs, isFavourite, parents, ...(isBare ? {} : { settings }) });
       add(file, new Uint8Array(await png.arrayBuffer()), timeMs);
     }
     onProgress(at + 1);

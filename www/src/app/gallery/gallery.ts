@@ -69,6 +69,8 @@ export function relativesOf({ id, parents = [] }: KeptPicture, { pictures }: Gal
 export interface GalleryHost {
   /** What is shown now. */
   state(): GalleryState;
+  /** Whether files that go out say nothing of how they were made. */
+  areFilesBare(): boolean;
   /** Shows what changed. */
   show(changes: Partial<GalleryState>): void;
   /** Tells the visitor; null: nothing any more. */
@@ -215,7 +217,8 @@ export class Gallery {
     const pictures = this.#pictures;
     await this.#during("exportFailed", async () => {
       const onProgress = (done: number) => this.#host.show({ work: { kind: "exporting", done, total: pictures.length } });
-      zip = await packArchive(pictures, (id) => this.#database.file(id), onProgress);
+      const isBare = this.#host.areFilesBare();
+      zip = await packArchive(pictures, (id) => this.#database.file(id), { isBare, onProgress });
     });
     this.#host.show({ work: null });
     return zip;

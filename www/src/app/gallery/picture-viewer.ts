@@ -1,7 +1,6 @@
 /** One kept picture, how it was made, and what can be done with it. */
 import { css, html, type TemplateResult } from "lit";
 import { formatBytes } from "../format";
-import { save } from "../save";
 import type { KeptPicture } from "./database";
 import { GalleryDialog } from "./dialog";
 import { relativesOf, wantedPictures } from "./gallery";
@@ -67,7 +66,7 @@ export class PictureViewer extends GalleryDialog {
         </button>
         <button id="compare" ?disabled=${shown.length < 2} @click=${() => gallery.startComparison()}>${words.compare}</button>
         <button id="copy-kept-link" @click=${() => void this.studio.exchange.copyLink(picture.settings)}>${words.copyLink}</button>
-        <button id="save-kept" @click=${() => save(png, `fraise-${picture.settings.seed ?? picture.id.slice(0, 8)}.png`)}>${words.savePng}</button>
+        <button id="save-kept" @click=${() => void this.studio.saver.savePng(png, { id: picture.id, seed: picture.settings.seed })}>${words.savePng}</button>
         <button id="remove" @click=${() => void gallery.remove(picture)}>${words.removePicture}</button>
       </div>`;
   }
