@@ -52,8 +52,12 @@ impl Journal {
 pub struct StoredModel {
     address: String,
     name: String,
+    /// Bytes of its pieces that are stored.
     bytes: u64,
     is_complete: bool,
+    /// `None` of an unfinished conversion, and of a pack that says nothing.
+    license: Option<String>,
+    license_restrictions: Option<String>,
 }
 
 /// The address of the converted model of that name.
@@ -67,14 +71,27 @@ impl IndexedDbStore {
     /// # Errors
     /// [`Error::Storage`] where the store fails.
     pub async fn models(&self) -> Result<Vec<StoredModel>> {
-        let mut models = Vec::new();
+        let (mut models, present) = (Vec::new(), self.present().await?);
         for (address, manifest) in self.packs().await? {
-            let bytes = manifest.components.values().map(|component| component.bytes).sum();
-            models.push(StoredModel { address, name: manifest.name, bytes, is_complete: true });
+            // Parts that are fetched when first needed may be absent; packs may share pieces, and parts of one too.
+            let pieces = manifest.components.values().flat_map(|component| &component.pieces);
+            let stored: BTreeMap<_, _> = pieces.map(|piece| (&piece.sha256, piece.bytes)).collect();
+            let bytes = stored.iter().filter(|(sha256, _)| present.contains(**sha256)).map(|(_, bytes)| bytes).sum();
+            let unless_empty = |text: String| Some(text).filter(|text| !text.is_empty());
+            models.push(StoredModel {
+                address,
+                bytes,
+                name: manifest.name,
+                is_complete: true,
+                license: unless_empty(manifest.license),
+                license_restrictions: unless_empty(manifest.license_restrictions),
+            });
         }
         for (address, journal) in self.journals().await? {
             let bytes = journal.done_bytes();
-            models.push(StoredModel { address, name: journal.name, bytes, is_complete: false });
+            let (license, license_restrictions) = (None, None);
+            let name = journal.name;
+            models.push(StoredModel { address, name, bytes, is_complete: false, license, license_restrictions });
         }
         Ok(models)
     }

@@ -172,6 +172,7 @@ export class ConvertPanel extends StudioElement {
         ${QUANTS.map((offered) => this.#quant(offered, quant, info))}
       </fieldset>
       ${info.family === SD2 ? this.#prediction(choice.prediction) : nothing}
+      <p>${words.convertLicense}</p>
       <p id="convert-room">${this.#room(neededBytes, info.availableBytes)}</p>
       ${hasRoom ? nothing : html`<p class="warning" role="alert">${words.convertNoRoom}</p>`}
       ${unfinished ? html`<p id="convert-unfinished">${words.convertUnfinished(formatBytes(unfinished.doneBytes))}</p>` : nothing}

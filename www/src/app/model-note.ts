@@ -28,9 +28,6 @@ export class ModelNote extends StudioElement {
       .choice {
         margin-bottom: 0.7rem;
       }
-      .remove {
-        margin-top: 0.7rem;
-      }
     `,
   ];
 
@@ -52,11 +49,6 @@ export class ModelNote extends StudioElement {
       ${model.license ? html`<p>${words.modelLicense}: ${model.license}</p>` : nothing}
       ${model.licenseRestrictions ? html`<p>${model.licenseRestrictions}</p>` : nothing}
       <p>${words.privacy}</p>
-      ${this.#isLocal
-        ? html`<button id="remove-model" class="remove" ?disabled=${this.#isFixed} @click=${() => void this.studio.models.removeChosen()}>
-            ${words.removeModel}
-          </button>`
-        : nothing}
     </section>`;
   }
 
@@ -71,10 +63,6 @@ export class ModelNote extends StudioElement {
 
   get #isLocal(): boolean {
     return this.state.modelUrl !== MODEL_URL;
-  }
-
-  get #isFixed(): boolean {
-    return isBusy(this.state) || isConverting(this.state);
   }
 
   #size(size: string): string {
@@ -92,7 +80,7 @@ export class ModelNote extends StudioElement {
       <label for="model-choice">${words.chooseModel}</label>
       <select
         id="model-choice"
-        ?disabled=${this.#isFixed}
+        ?disabled=${isBusy(state) || isConverting(state)}
         @change=${(event: Event) => this.studio.models.choose((event.target as HTMLSelectElement).value)}
       >
         ${choices.map(([url, label]) => html`<option value=${url} .selected=${url === modelUrl}>${label}</option>`)}

@@ -2,6 +2,10 @@
 
 /** Where the default model is, relative to the page. */
 export const MODEL_URL = "models/fraise-1/manifest.json";
+/** The same as the engine's storage names it: absolute. */
+export function defaultAddress(): string {
+  return new URL(MODEL_URL, document.baseURI).href;
+}
 
 /** What a person wants to know before a download. */
 export interface ModelCard {

@@ -1,9 +1,10 @@
 /** Which model paints: the one that comes with the page, or one converted in this browser. */
-import type { ConvertedModel } from "../engine/index";
+import type { ConvertedModel, Engine } from "../engine/index";
 import { MODEL_SETTINGS } from "./form";
 import { cardOf, rememberChoice, rememberedChoice, rememberedModels, rememberModels } from "./library";
-import { fetchModelCard, MODEL_URL, type ModelCard } from "./model";
+import { defaultAddress, fetchModelCard, MODEL_URL, type ModelCard } from "./model";
 import { isBusy, isConverting, type StudioState } from "./state";
+import { lookIntoStorage } from "./storage";
 
 /** What the models need of the studio. */
 export interface ModelsHost {
@@ -11,8 +12,10 @@ export interface ModelsHost {
   show(changes: Partial<StudioState>): void;
   /** Stops live painting with the model chosen so far. */
   leave(): void;
-  /** Removes a model from the browser's storage. */
-  forget(address: string): Promise<void>;
+  /** The engine, without a model. */
+  engine(): Promise<Engine>;
+  /** Tells what went wrong. */
+  fail(error: unknown): void;
 }
 
 /** The models' actions. None rejects. */
@@ -42,15 +45,26 @@ export class Models {
     rememberChoice(url);
   }
 
-  /** Removes the chosen model, converted in this browser, from it. */
-  async removeChosen(): Promise<void> {
+  /** Looks what is kept in this browser, and how much room there is. */
+  async look(): Promise<void> {
+    this.#host.show({ storage: await lookIntoStorage(() => this.#host.engine()) });
+  }
+
+  /** Removes a model, or what is there of one, from this browser. */
+  async remove(address: string): Promise<void> {
     const { modelUrl, localModels } = this.#state;
-    if (modelUrl === MODEL_URL || isBusy(this.#state) || isConverting(this.#state)) return;
-    this.choose(MODEL_URL);
-    const others = localModels.filter(({ address }) => address !== modelUrl);
+    if (isBusy(this.#state) || isConverting(this.#state)) return;
+    if (address === modelUrl) this.choose(MODEL_URL);
+    const others = localModels.filter((local) => local.address !== address);
     this.#host.show({ localModels: others });
     rememberModels(others);
-    await this.#host.forget(modelUrl);
+    try {
+      await (await this.#host.engine()).remove(address);
+      if (address === defaultAddress() && modelUrl === MODEL_URL) this.#host.show({ isModelLoaded: false });
+    } catch (error) {
+      this.#host.fail(error);
+    }
+    await this.look();
   }
 
   /** Chooses a model that the page lists, by its name; whether it is the chosen one then. */

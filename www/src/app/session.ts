@@ -15,7 +15,8 @@ export interface SessionHost {
 /** One engine at a time. Methods reject as the engine's do. */
 export class Session {
   readonly #host: SessionHost;
-  #engine: Engine | null = null;
+  #engine: Promise<Engine> | null = null;
+  #announced: Engine | null = null;
   #canvas: HTMLCanvasElement | null = null;
   #isWarm = false;
 
@@ -35,14 +36,16 @@ export class Session {
 
   /** The engine, without a model. */
   async engine(signal: AbortSignal): Promise<Engine> {
-    const engine = this.#engine ?? (await Engine.create({ device: this.#host.state().device }));
-    if (this.#engine !== engine) {
-      this.#engine = engine;
-      this.#isWarm = false;
-      this.#host.started(engine);
+    const starting = (this.#engine ??= Engine.create({ device: this.#host.state().device }));
+    try {
+      const engine = await starting;
+      if (this.#engine === starting && this.#announced !== engine) this.#announce(engine);
+      signal.throwIfAborted();
+      return engine;
+    } catch (error) {
+      if (this.#engine === starting && this.#announced === null) this.#engine = null; // another try starts anew
+      throw error;
     }
-    signal.throwIfAborted();
-    return engine;
   }
 
   /** The engine with the chosen model on it. */
@@ -64,8 +67,14 @@ export class Session {
 
   /** Ends the engine; the next picture starts with a new one. */
   close(): void {
-    this.#engine?.close();
-    this.#engine = null;
+    void this.#engine?.then((engine) => engine.close(), () => undefined);
+    this.#engine = this.#announced = null;
     this.#host.show({ isModelLoaded: false });
+  }
+
+  #announce(engine: Engine): void {
+    this.#announced = engine;
+    this.#isWarm = false;
+    this.#host.started(engine);
   }
 }

@@ -2,6 +2,7 @@
 import { css, html, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import type { DeviceChoice } from "../engine/index";
+import { drawer } from "./drawer";
 import { StudioElement } from "./studio-element";
 import { isBusy, parseSeed } from "./state";
 import { recommendedSteps, upscales } from "./form";
@@ -13,32 +14,8 @@ const MAX_SLIDER_GUIDANCE = 15;
 export class SettingsPanel extends StudioElement {
   static override styles = [
     StudioElement.styles,
+    drawer,
     css`
-      summary {
-        min-height: 2.75rem;
-        display: flex;
-        align-items: center;
-        gap: 0.5rem;
-        border-radius: var(--round);
-        font-weight: 600;
-        cursor: pointer;
-        list-style: none;
-      }
-      summary::-webkit-details-marker {
-        display: none;
-      }
-      summary::before {
-        content: "";
-        width: 0.5rem;
-        height: 0.5rem;
-        border: solid var(--ink-soft);
-        border-width: 0 2px 2px 0;
-        transform: rotate(-45deg);
-        transition: transform 120ms;
-      }
-      details[open] > summary::before {
-        transform: rotate(45deg);
-      }
       .fields {
         display: grid;
         gap: 1.1rem;

@@ -11,6 +11,7 @@ import type { LocalModel } from "./library";
 import { MODEL_URL, type ModelCard } from "./model";
 import type { Note } from "./note";
 import { remembersBareFiles } from "./saver";
+import type { StorageReport } from "./storage";
 import { initialStart, type StartState } from "./start/start";
 import { MAX_QUEUE, type Count, type QueueEntry } from "./queue";
 import type { Update } from "./update";
@@ -92,6 +93,8 @@ export interface StudioState {
   readonly isModelKept: boolean;
   /** Whether the browser promised not to clear away what it keeps; null where it was not asked or cannot say. */
   readonly isPersistent: boolean | null;
+  /** What this browser keeps; null until that is looked at, `unavailable` where it cannot be. */
+  readonly storage: StorageReport | "unavailable" | null;
   /** Where the engine computes, once it runs. */
   readonly runsOn: "gpu" | "cpu" | null;
   readonly activity: Activity;
@@ -151,6 +154,7 @@ export function initialState(language: Language): StudioState {
     isModelLoaded: false,
     isModelKept: true,
     isPersistent: null,
+    storage: null,
     runsOn: null,
     activity: { kind: "idle" },
     conversion: { kind: "none" },

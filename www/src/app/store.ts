@@ -101,7 +101,8 @@ export class Studio extends EventTarget {
     state: () => this.#state,
     show: (changes) => this.#set(changes),
     leave: () => void this.#live.stop(),
-    forget: (address) => this.#forget(address),
+    engine: () => this.#session.engine(new AbortController().signal),
+    fail: (error) => this.#fail(error),
   });
   /** The picture that painting starts from. */
   readonly start = new Start({
@@ -319,16 +320,6 @@ export class Studio extends EventTarget {
       this.#do({ kind: "painting", done: 1, total: 1, endsAtMs: null }); // one pass; how long it takes is not known
       await work(engine, signal);
       this.#do({ kind: "finished", elapsedMs: performance.now() - startMs });
-    } catch (error) {
-      this.#fail(error);
-    }
-  }
-
-  /** Removes a model from the browser's storage. */
-  async #forget(address: string): Promise<void> {
-    try {
-      const engine = await this.#session.engine(new AbortController().signal);
-      await engine.remove(address);
     } catch (error) {
       this.#fail(error);
     }

@@ -154,6 +154,7 @@ export class StudioPage extends StudioElement {
         <fraise-settings></fraise-settings>
         <div class="models">
           <fraise-model-note></fraise-model-note>
+          <fraise-models></fraise-models>
           <fraise-convert></fraise-convert>
         </div>
       </main>

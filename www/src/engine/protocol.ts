@@ -233,9 +233,14 @@ export interface StoredModel {
   /** What {@link Engine.load} takes: the manifest's URL, or `local:…` for a converted checkpoint. */
   readonly address: string;
   readonly name: string;
+  /** What of it is stored; parts that are fetched when first needed may be absent. */
   readonly bytes: number;
   /** Whether it can be loaded; false for a conversion that was begun and not ended. */
   readonly isComplete: boolean;
+  /** Null where it does not say, as an unfinished conversion does not. */
+  readonly license: string | null;
+  /** The licence's use restrictions, in words; null where there are none. */
+  readonly licenseRestrictions: string | null;
 }
 
 /** A finished conversion. */

@@ -98,7 +98,7 @@ export const en = {
   copyLink: "Copy link",
   copyFormLink: "Copy a link to these settings",
   madeWith: (seed: string, steps: number, guidance: string, size: string) =>
-    `seed ${seed} · ${steps} steps · guidance ${guidance} · ${size}`,
+    `seed ${seed} · ${steps} ${steps === 1 ? "step" : "steps"} · guidance ${guidance} · ${size}`,
   seedIs: (seed: string) => `seed ${seed}`,
 
   lookBack: "Look back at the steps",
@@ -151,6 +151,19 @@ export const en = {
   chooseModel: "Paint with",
   defaultModel: (name: string) => `${name} (comes with the page)`,
   removeModel: "Remove from this browser",
+  models: "Models and storage",
+  modelsLooking: "Looking…",
+  modelsUnavailable: "This browser keeps nothing for this page.",
+  modelNotHere: (size: string) => `${size} to download; not in this browser.`,
+  modelHere: (size: string, isChosen: boolean) => `${size} in this browser${isChosen ? ", chosen" : ""}.`,
+  modelUnfinished: (size: string) => `A conversion that was not finished: ${size}.`,
+  licenseUnknown: "it does not say",
+  paintWith: "Paint with it",
+  removeModelOf: (name: string) => `Remove from this browser: ${name}`,
+  removeModelReally: (name: string, size: string, isLocal: boolean) =>
+    `Remove ${name} and free ${size}? ${isLocal ? "To have it again, its checkpoint must be converted again." : "It is downloaded again when it is next needed."}`,
+  storageRoom: (used: string, free: string) => `Models, pictures and the page itself take ${used}; this browser would keep ${free} more.`,
+  storageUnknown: "This browser does not say how much room there is.",
 
   convertTitle: "Bring your own model",
   convertText:
@@ -171,6 +184,7 @@ export const en = {
   },
   convertAtMost: (size: string) => `at most ${size}`,
   convertEpsilon: "It is SD-Turbo or 2.0 base, which predict noise; the file does not say so.",
+  convertLicense: "A checkpoint's file seldom says what it may be used for. The licence that it came with holds here too.",
   convertRoom: (needed: string, free: string) => `Needs ${needed} of storage; ${free} are free.`,
   convertRoomUnknown: (needed: string) => `Needs ${needed} of storage.`,
   convertNoRoom: "There is not enough room. Choose fewer bits, or free some space.",

@@ -152,6 +152,19 @@ export const zh: Words = {
   chooseModel: "用来画画的模型",
   defaultModel: (name) => `${name}（随网页提供）`,
   removeModel: "从此浏览器中删除",
+  models: "模型与存储",
+  modelsLooking: "正在查看…",
+  modelsUnavailable: "此浏览器不为本页保存任何内容。",
+  modelNotHere: (size) => `需下载 ${size}，目前不在此浏览器中。`,
+  modelHere: (size, isChosen) => `在此浏览器中占 ${size}${isChosen ? "，正在使用" : ""}。`,
+  modelUnfinished: (size) => `未完成的转换：${size}。`,
+  licenseUnknown: "未注明",
+  paintWith: "用它来画",
+  removeModelOf: (name) => `从此浏览器中删除：${name}`,
+  removeModelReally: (name, size, isLocal) =>
+    `删除 ${name} 并腾出 ${size}？${isLocal ? "若要再用，需要重新转换原来的文件。" : "下次用到时会重新下载。"}`,
+  storageRoom: (used, free) => `模型、图片和网页本身共占 ${used}；此浏览器还可保存 ${free}。`,
+  storageUnknown: "此浏览器没有说明还有多少空间。",
 
   convertTitle: "使用自己的模型",
   convertText:
@@ -171,6 +184,7 @@ export const zh: Words = {
   },
   convertAtMost: (size) => `最多 ${size}`,
   convertEpsilon: "这是 SD-Turbo 或 2.0 base（预测噪声），文件本身没有注明。",
+  convertLicense: "模型文件里很少写明可以怎样使用。它原来的许可证在这里同样有效。",
   convertRoom: (needed, free) => `需要 ${needed} 存储空间，可用 ${free}。`,
   convertRoomUnknown: (needed) => `需要 ${needed} 存储空间。`,
   convertNoRoom: "空间不够。请选择更少的位数，或腾出一些空间。",

@@ -1,0 +1,109 @@
+// The models drawer: what this browser keeps, what it may be used for, what room is left, and removal on a second word.
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { launchChromium } from "./browsers.mjs";
+import { TINY, writeCheckpoint } from "./checkpoints.mjs";
+import { modelFile, openSite, piecesIn } from "./site.mjs";
+import { StudioDriver } from "./studio.mjs";
+
+const TIMEOUT = { timeout: 300_000 };
+const FAST = { steps: 1, device: "cpu" };
+let site;
+let browser;
+let folder;
+
+before(async () => {
+  site = await openSite();
+  browser = await launchChromium();
+  folder = await mkdtemp(join(tmpdir(), "fraise-models-"));
+});
+after(async () => {
+  await browser?.close();
+  await site?.close();
+  if (folder) await rm(folder, { recursive: true });
+});
+
+/** The drawer's rows as text, by address. */
+const rows = (studio) =>
+  studio.page.evaluate(() => Object.fromEntries([...(window.tools.find("#models")?.children ?? [])].map((row) => [row.dataset.address, row.textContent.replace(/\s+/g, " ")])));
+/** How many pieces are stored. */
+const countStored = (studio) =>
+  studio.page.evaluate(async () => {
+    const database = await new Promise((resolve) => (indexedDB.open("fraise").onsuccess = (event) => resolve(event.target.result)));
+    const counting = database.transaction("pieces").objectStore("pieces").count();
+    await new Promise((resolve) => (counting.onsuccess = resolve));
+    database.close();
+    return counting.result;
+  });
+/** Megabytes used and free, as the drawer says. */
+const room = async (studio) => {
+  const [, used, free] = /take ([\d.]+ \w+);.*keep ([\d.]+ \w+) more/.exec(await studio.text("#room"));
+  const bytes = (text) => Number.parseFloat(text) * { kB: 1e3, MB: 1e6, GB: 1e9 }[text.split(" ")[1]];
+  return { used: bytes(used), free: bytes(free) };
+};
+
+test("sizes, licences and room are shown, and a model is removed on a second word", TIMEOUT, async () => {
+  const studio = await StudioDriver.open(browser, site.url, { serviceWorkers: "block" });
+  const { license, license_restrictions: restrictions } = JSON.parse(await modelFile("manifest.json"));
+  await studio.settings(FAST);
+  await studio.find("fraise-models summary").click();
+  await studio.until(() => window.tools.has("#models li"));
+  const standard = `${site.url}models/fraise-1/manifest.json`;
+  const before = await rows(studio);
+  assert.deepEqual(Object.keys(before), [standard]);
+  for (const words of ["12 MB to download", license, restrictions]) assert.ok(before[standard].includes(words), before[standard]);
+  assert.deepEqual(piecesIn(site.log), [], "looking downloads no model");
+  const empty = await room(studio);
+  assert.ok(empty.free > 1e6, `${empty.free} bytes free`);
+
+  const checkpoint = join(folder, "tiny.safetensors");
+  await writeCheckpoint(checkpoint, TINY);
+  await studio.pickCheckpoint(checkpoint);
+  assert.match(await studio.text("#convert"), /licence that it came with/);
+  await studio.convert("q8");
+  const local = "local:tiny-q8";
+  await studio.until((address) => window.tools.has(`li[data-address="${address}"]`), local);
+  const converted = (await rows(studio))[local];
+  assert.match(converted, /tiny-q8.*in this browser, chosen.*Licence: unknown/);
+  assert.ok((await room(studio)).used > empty.used);
+
+  await studio.set("#model-choice", "models/fraise-1/manifest.json");
+  await studio.settings(FAST);
+  await studio.generate();
+  await studio.until((address) => /in this browser, chosen/.test(window.tools.text(`li[data-address="${address}"]`) ?? ""), standard);
+  const size = Number(/([\d.]+) MB in this browser/.exec((await rows(studio))[standard])[1]);
+  assert.ok(size > 5 && size < 13, `${size} MB of what painting needs, or with what else was fetched`);
+  const stored = await countStored(studio);
+
+  // One word is not enough, and Cancel gives the focus back.
+  await studio.find(`li[data-address="${standard}"] .remove`).click();
+  await studio.find("#remove-model-cancel").click();
+  const focused = () => studio.page.evaluate(() => window.tools.find("fraise-models").shadowRoot.activeElement?.getAttribute("aria-label"));
+  assert.match(await focused(), /Remove from this browser: fraise-1/);
+  assert.equal(await countStored(studio), stored);
+  await studio.find(`li[data-address="${standard}"] .remove`).click();
+  assert.match(await studio.text("#doom"), /Remove fraise-1 and free .* MB\? It is downloaded again/);
+  await studio.page.keyboard.press("Shift+Tab");
+  await studio.page.keyboard.press("Enter");
+  await studio.until((address) => /to download/.test(window.tools.text(`li[data-address="${address}"]`) ?? ""), standard);
+  const left = await countStored(studio);
+  assert.ok(left > 0 && left < stored, "the other model's pieces stay");
+
+  // What was removed is fetched again when it is needed again.
+  site.log.length = 0;
+  await studio.settings({ ...FAST, seed: 7 });
+  await studio.generate();
+  assert.equal(piecesIn(site.log).length, stored - left);
+
+  await studio.find(`li[data-address="${local}"] .remove`).click();
+  assert.match(await studio.text("#doom"), /converted again/);
+  await studio.find("#remove-model-confirm").click();
+  await studio.until((address) => !window.tools.has(`li[data-address="${address}"]`), local);
+  assert.equal(await countStored(studio), stored - left);
+  assert.equal(await studio.page.evaluate(() => window.tools.has("#model-choice")), false);
+  assert.deepEqual(studio.problems, []);
+  await studio.close();
+});
