@@ -57,7 +57,10 @@ for (const colorScheme of ["light", "dark"]) {
       await studio.find("[data-count='2']").click();
       await studio.generate();
       await studio.until(() => window.tools.find("fraise-queue").state.queue.length === 0, null, 200_000);
-      await check("with pictures");
+      await studio.find("fraise-models summary").click();
+      await studio.until(() => window.tools.has("#models .remove"));
+      await studio.find("#models .remove").first().click();
+      await check("with pictures, and the models");
       for (const tool of ["start-draw", "start-drop", "start-result"]) await studio.find(`#${tool}`).click();
       for (const tool of ["colour", "move", "mark"]) {
         await studio.find(`[data-tool=${tool}]`).click();

@@ -149,7 +149,8 @@ pub async fn run(arguments: &GenerateArguments) -> Result<()> {
     let latents = arguments.init_latents.as_deref().map(|path| init_latents(path, &device)).transpose()?;
     let loaded = started.elapsed();
 
-    let painted = paint(&pipeline, &request, Origin { latents, start }, arguments.save.is_some()).await?;
+    let painted =
+        paint(&pipeline, &request, Origin { latents, start, ..Origin::default() }, arguments.save.is_some()).await?;
     let picture = Picture::read(painted.image.clone()).await?;
     let painting = started.elapsed() - loaded;
     let mut written = Vec::new();
@@ -192,6 +193,7 @@ fn request(arguments: &GenerateArguments) -> Result<Request> {
         strength: arguments.strength,
         tiling: arguments.tiling,
         variation: variation.map(|(seed, strength)| Variation { seed, strength }),
+        batch: Vec::new(),
     })
 }
 

@@ -6,6 +6,7 @@
 //! Source: Rombach et al. (2022); Ho and Salimans, "Classifier-free diffusion guidance" (2022); diffusers 0.42.1
 //! `StableDiffusionPipeline`.
 
+mod batch;
 mod loading;
 #[cfg(feature = "parity")]
 mod modules;
@@ -21,6 +22,7 @@ use futures::{Stream, stream};
 
 pub use start::Start;
 
+use batch::Batch;
 use loading::{Loading, check_widths, comes_with};
 
 use crate::{
@@ -31,9 +33,8 @@ use crate::{
     kernels::Border,
     limits::DeviceLimits,
     loader::Progress,
-    noise::{NoiseStream, slerp},
     pack::{Manifest, Recommended},
-    request::{EffectiveRequest, Request, RequestLimits},
+    request::{EffectiveRequest, Noise, Request, RequestLimits},
     requirements::{ModelShape, Requirements},
     sampler::{self, Sampler, SchedulerConfig},
     scorer::Scorer,
@@ -73,16 +74,16 @@ pub struct MemoryReport {
     pub device_bytes: u64,
 }
 
-/// One denoising step's result.
+/// One denoising step's result, of the N pictures that are painted together: mostly one.
 #[derive(Debug, Clone)]
 pub struct Step {
     /// Counts from 0.
     pub index: u32,
     /// Steps of the run.
     pub total: u32,
-    /// The sample after this step, [1, C, h, w]; after the last step, the finished latents.
+    /// The sample after this step, [N, C, h, w]; after the last step, the finished latents.
     pub latents: Tensor<4>,
-    /// The sampler's present guess of the finished latents, [1, C, h, w], for previews.
+    /// The sampler's present guess of the finished latents, [N, C, h, w], for previews.
     pub denoised: Tensor<4>,
 }
 
@@ -195,7 +196,7 @@ impl Pipeline {
         self.generate_from(request, Origin::default())
     }
 
-    /// As [`Pipeline::generate`], from more than the seed's noise.
+    /// As [`Pipeline::generate`], from more than the seed's noise, or several pictures together.
     pub fn generate_from(
         self: &Rc<Self>,
         request: EffectiveRequest,
@@ -238,30 +239,11 @@ impl Pipeline {
         request.guidance > 1.0 && self.unet_config.time_cond_proj_dim.is_none()
     }
 
-    /// The noise that a run begins with: the given one, or the seed's, on the way to its variation's.
-    fn initial_noise(
-        &self,
-        request: &EffectiveRequest,
-        given: Option<Tensor<4>>,
-        stream: &mut NoiseStream,
-    ) -> Result<Tensor<4>> {
+    /// The pictures of a run, with the noise that each begins with.
+    fn batch(&self, request: &EffectiveRequest, noises: Vec<Noise>) -> Batch {
+        let noises = if noises.is_empty() { vec![request.noise()] } else { noises };
         let [height, width] = [request.height, request.width].map(|side| (side / self.limits.scale_px) as usize);
-        let shape = [1, self.unet_config.in_channels, height, width];
-        match given {
-            Some(latents) if latents.dims() == shape => Ok(latents),
-            Some(latents) => {
-                let reason = format!("have shape {:?}, this size needs {shape:?}", latents.dims());
-                Err(Error::request("init_latents", reason))
-            }
-            None => {
-                let mut values = stream.normal(shape.iter().product());
-                if let Some(variation) = request.variation {
-                    let other = NoiseStream::new(variation.seed).normal(values.len());
-                    values = slerp(&values, &other, variation.strength);
-                }
-                Ok(Tensor::from_data(TensorData::new(values, shape), &self.device))
-            }
-        }
+        Batch::new(noises, [self.unet_config.in_channels, height, width], &self.device)
     }
 
     /// What the UNet is told in every step of a run: of [negative; prompt] where it is guided, else of [prompt].
@@ -286,8 +268,10 @@ impl Pipeline {
 /// What a run begins with besides its request.
 #[derive(Debug, Clone, Default)]
 pub struct Origin {
-    /// Noise ~ N(0, 1), [1, C, h, w], instead of the seed's and its variation's.
+    /// Noise ~ N(0, 1), [N, C, h, w], instead of the seeds' and their variations'.
     pub latents: Option<Tensor<4>>,
+    /// The noise of each picture where the run paints several; none: the request's own.
+    pub batch: Vec<Noise>,
     /// The start picture, where the request has a strength.
     pub start: Option<Start>,
 }
@@ -302,13 +286,13 @@ enum Progression {
 struct Run {
     pipeline: Rc<Pipeline>,
     sampler: Box<dyn Sampler>,
-    /// Of two rows, without and with the prompt, where guided, else of one.
+    /// Of a row for each picture, where guided without and then with the prompt.
     conditions: Conditions,
     /// Guidance scale where two predictions are to be combined.
     guidance: Option<f64>,
-    /// Whether the device has room for both predictions at once.
-    in_one_pass: bool,
-    noise: NoiseStream,
+    /// How many rows the device has room for at once.
+    rows_at_once: usize,
+    batch: Batch,
     /// What the run began with, and the noise that it was given.
     start: Option<(Start, Tensor<4>)>,
     sample: Tensor<4>,
@@ -321,9 +305,9 @@ impl Run {
     fn new(pipeline: Rc<Pipeline>, request: &EffectiveRequest, origin: Origin) -> Result<Self> {
         let mut sampler = pipeline.sampler(request)?;
         let guidance = pipeline.is_guided(request).then_some(request.guidance);
-        let conditions = pipeline.conditions(request)?;
-        let mut noise = NoiseStream::new(request.seed);
-        let initial = pipeline.initial_noise(request, origin.latents, &mut noise)?;
+        let mut batch = pipeline.batch(request, origin.batch);
+        let conditions = pipeline.conditions(request)?.repeated(batch.len());
+        let initial = batch.initial(origin.latents)?;
         let (begin, sample, start) = match (origin.start, request.strength) {
             (None, None) => (0, initial * sampler.init_noise_sigma(), None),
             (Some(start), Some(strength)) => {
@@ -338,8 +322,10 @@ impl Run {
             }
             _ => return Err(Error::request("image", "a start picture and a strength go together")),
         };
-        let in_one_pass = pipeline.requirements(request.width, request.height).fits_batch(2);
-        Ok(Self { pipeline, sampler, conditions, guidance, in_one_pass, noise, start, sample, begin, index: begin })
+        let needs = pipeline.requirements(request.width, request.height);
+        let rows = conditions.context.dims()[0];
+        let rows_at_once = (2..=rows).rev().find(|&rows| needs.fits_batch(rows)).unwrap_or(1);
+        Ok(Self { pipeline, sampler, conditions, guidance, rows_at_once, batch, start, sample, begin, index: begin })
     }
 
     /// Computes the next step, or `None` after the last.
@@ -348,9 +334,8 @@ impl Run {
         let timestep = *self.sampler.timesteps().get(index)?;
         let input = self.sampler.scale_model_input(self.sample.clone(), index);
         let output = self.predict(input, timestep);
-        let (shape, device) = (self.sample.dims(), &self.pipeline.device);
-        let noise = &mut self.noise;
-        let mut stepped = self.sampler.step(output, index, self.sample.clone(), &mut || draw(noise, shape, device));
+        let batch = &mut self.batch;
+        let mut stepped = self.sampler.step(output, index, self.sample.clone(), &mut || batch.draw());
         self.index += 1;
         let total = self.sampler.timesteps().len();
         if let Some((start, noise)) = &self.start {
@@ -369,25 +354,25 @@ impl Run {
 
     /// The UNet's output for the prompt, moved away from the one without it where the run is guided.
     fn predict(&self, input: Tensor<4>, timestep: f64) -> Tensor<4> {
-        let unet = &self.pipeline.unet;
-        let Some(scale) = self.guidance else { return unet.forward(input, timestep, &self.conditions) };
-        let (without, with) = match self.in_one_pass {
-            true => {
-                let output = unet.forward(input.repeat_dim(0, 2), timestep, &self.conditions);
-                (output.clone().narrow(0, 0, 1), output.narrow(0, 1, 1))
-            }
-            false => {
-                let predict = |row| unet.forward(input.clone(), timestep, &self.conditions.row(row));
-                (predict(0), predict(1))
-            }
-        };
+        let Some(scale) = self.guidance else { return self.forward(input, timestep) };
+        let output = self.forward(input.repeat_dim(0, 2), timestep);
+        let half = |first| output.clone().narrow(0, first, self.batch.len());
+        let (without, with) = (half(0), half(self.batch.len()));
         without.clone() + (with - without) * scale
     }
-}
 
-/// One `torch.randn(shape)` of the stream.
-fn draw(noise: &mut NoiseStream, shape: [usize; 4], device: &Device) -> Tensor<4> {
-    Tensor::from_data(TensorData::new(noise.normal(shape.iter().product()), shape), device)
+    /// The UNet's output for all rows, as many at once as there is room for.
+    fn forward(&self, rows: Tensor<4>, timestep: f64) -> Tensor<4> {
+        let (unet, [count, ..]) = (&self.pipeline.unet, rows.dims());
+        if count <= self.rows_at_once {
+            return unet.forward(rows, timestep, &self.conditions);
+        }
+        let passes = (0..count).step_by(self.rows_at_once).map(|first| {
+            let many = self.rows_at_once.min(count - first);
+            unet.forward(rows.clone().narrow(0, first, many), timestep, &self.conditions.rows(first, many))
+        });
+        Tensor::cat(passes.collect(), 0)
+    }
 }
 
 /// The sinusoidal embedding of `guidance_scale − 1` that LCM models add to their time embedding, [1, width].

@@ -14,6 +14,8 @@ pub const MAX_STEPS: u32 = 150;
 pub const MAX_GUIDANCE: f64 = 30.0;
 /// Largest picture side accepted, in pixels.
 pub const MAX_SIDE_PX: u32 = 2048;
+/// Most pictures that are painted at once.
+pub const MAX_BATCH: usize = 4;
 /// How much of the schedule is run from a start picture where the caller does not say.
 pub const DEFAULT_STRENGTH: f64 = 0.6;
 
@@ -59,7 +61,18 @@ pub struct Variation {
     pub strength: f64,
 }
 
-/// A request for one picture. Fields left out take the pack's recommendation.
+/// Which noise a picture begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Noise {
+    /// As [`Request::seed`].
+    pub seed: u64,
+    /// As [`Request::variation`].
+    #[serde(default)]
+    pub variation: Option<Variation>,
+}
+
+/// A request for one picture, or for several that differ in their noise alone. Fields left out take the pack's recommendation.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Request {
@@ -94,6 +107,9 @@ pub struct Request {
     pub tiling: bool,
     /// Noise on the way to another seed's.
     pub variation: Option<Variation>,
+    /// Where several pictures are painted at once, the noise of each instead of `seed` and `variation`; at most
+    /// [`MAX_BATCH`].
+    pub batch: Vec<Noise>,
 }
 
 /// What a pack recommends and requires of a request.
@@ -159,10 +175,28 @@ impl EffectiveRequest {
     pub fn border(&self) -> Border {
         if self.tiling { Border::Circular } else { Border::Zeros }
     }
+
+    /// Which noise the picture begins with.
+    pub fn noise(&self) -> Noise {
+        Noise { seed: self.seed, variation: self.variation }
+    }
+
+    /// The same picture from other noise.
+    pub fn with_noise(&self, Noise { seed, variation }: Noise) -> Self {
+        Self { seed, variation, ..self.clone() }
+    }
 }
 
 impl Request {
-    /// Fills in what the caller left out and checks the rest.
+    /// The noise of each picture asked for; one or more.
+    pub fn noises(&self) -> Vec<Noise> {
+        match self.batch.is_empty() {
+            true => vec![Noise { seed: self.seed, variation: self.variation }],
+            false => self.batch.clone(),
+        }
+    }
+
+    /// Fills in what the caller left out and checks the rest. Of a batch, gives its first picture's.
     ///
     /// # Errors
     /// [`Error::Request`] naming the field and the allowed range.
@@ -179,13 +213,17 @@ impl Request {
         if !(0.0..=MAX_GUIDANCE).contains(&guidance) {
             return Err(Error::request("guidance", format!("{guidance} is outside 0 to {MAX_GUIDANCE}")));
         }
-        if let Some(variation) = self.variation {
+        let noises = self.noises();
+        if noises.len() > MAX_BATCH {
+            return Err(Error::request("batch", format!("{} are too many, {MAX_BATCH} are the most", noises.len())));
+        }
+        for variation in noises.iter().filter_map(|noise| noise.variation) {
             check_fraction("variation.strength", variation.strength)?;
         }
         Ok(EffectiveRequest {
             prompt: self.prompt.clone(),
             negative: self.negative.clone(),
-            seed: self.seed,
+            seed: noises[0].seed,
             steps,
             guidance,
             width: side("width", self.width.unwrap_or(limits.width_px), limits.scale_px)?,
@@ -196,7 +234,7 @@ impl Request {
             strength: self.strength()?,
             masked: self.start.as_ref().is_some_and(|start| start.mask.is_some()),
             tiling: self.tiling,
-            variation: self.variation,
+            variation: noises[0].variation,
             truncated: Vec::new(),
         })
     }
@@ -285,6 +323,14 @@ mod tests {
                 Request { variation: Some(Variation { seed: 1, strength: -0.1 }), ..Request::default() },
                 "variation.strength",
             ),
+            (
+                Request {
+                    batch: vec![Noise { seed: 1, variation: Some(Variation { seed: 1, strength: 2.0 }) }],
+                    ..Request::default()
+                },
+                "variation.strength",
+            ),
+            (Request { batch: vec![Noise { seed: 1, variation: None }; MAX_BATCH + 1], ..Request::default() }, "batch"),
         ];
         for (request, expected) in cases {
             match request.resolve(&LIMITS) {

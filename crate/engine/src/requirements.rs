@@ -15,6 +15,7 @@ use crate::kernels::Level;
 use crate::kernels::attention::MAX_OUTPUT_SIZE;
 use crate::limits::{DeviceLimits, PIECE_BYTES};
 use crate::pack::{Manifest, Recommended};
+use crate::request::MAX_BATCH;
 use crate::scorer::{self, ClipVisionConfig};
 use crate::unet::UNet2DConditionConfig;
 use crate::upscaler::{self, UpscalerConfig};
@@ -23,6 +24,8 @@ use crate::{Error, Result};
 /// Most that decoding a picture whole may take; beyond that it is decoded in tiles, which is not exact. Stable
 /// Diffusion's decoder stays below it up to 1024x1024.
 pub const WHOLE_DECODING_BYTES: u64 = 2 << 30;
+/// Most rows of a pass of the UNet: two of guidance for each picture.
+pub const MAX_ROWS: usize = 2 * MAX_BATCH;
 /// Most resolution levels, and layers in one, of a model that this is computed for.
 const MAX_LEVELS: usize = 8;
 const MAX_LAYERS: usize = 16;
@@ -43,8 +46,8 @@ pub struct Demand {
 pub struct Requirements {
     /// Weights on the device: the bytes of every component that is loaded.
     pub weights_bytes: u64,
-    /// A pass of the UNet over one image, and over the two of guidance at once.
-    pub denoising: [Demand; 2],
+    /// A pass of the UNet over one row, over the two of guidance at once, and so on.
+    pub denoising: [Demand; MAX_ROWS],
     /// The whole picture decoded at once, in bands.
     pub whole_decoding: Demand,
     /// The picture decoded in overlapping tiles, where its decoder can be tiled.
@@ -119,7 +122,7 @@ impl ModelShape {
         let piece = limits.binding_bytes.min(PIECE_BYTES as u64);
         Requirements {
             weights_bytes: self.weights_bytes,
-            denoising: [1, 2].map(|batch| denoise(&self.unet, latents(batch), piece)),
+            denoising: core::array::from_fn(|index| denoise(&self.unet, latents(index as u64 + 1), piece)),
             whole_decoding: self.decoder.demand(latents(1), piece),
             tiled_decoding: self.decoder.tiled_demand(latents(1), piece),
             upscaling: self.upscaler.as_ref().map(|upscaler| {
@@ -160,16 +163,18 @@ impl Requirements {
         }
     }
 
-    /// Largest tensor of a run whose UNet passes are over `batch` images, 1 or 2; weights left aside, which are cut to
+    /// Largest tensor of a run whose UNet passes are over `batch` rows, 1 to [`MAX_ROWS`]; weights left aside, which are cut to
     /// any limit.
     pub fn largest_binding_bytes(&self, batch: usize) -> u64 {
-        self.denoising[batch.clamp(1, 2) - 1].binding_bytes.max(self.decoding().binding_bytes)
+        self.denoising[batch.clamp(1, MAX_ROWS) - 1].binding_bytes.max(self.decoding().binding_bytes)
     }
 
-    /// Whether UNet passes over `batch` images, 1 or 2, fit the device. Where two do not, guidance takes them one after
-    /// the other.
+    /// Whether UNet passes over `batch` rows, 1 to [`MAX_ROWS`], fit the device; rows that do not fit together are
+    /// computed one after the other. More than the two of guidance may take no more than decoding may.
     pub fn fits_batch(&self, batch: usize) -> bool {
-        check(&self.limits, self.denoising[batch.clamp(1, 2) - 1], self.weights_bytes).is_ok()
+        let demand = self.denoising[batch.clamp(1, MAX_ROWS) - 1];
+        let is_modest = batch <= 2 || demand.live_bytes <= decoding_bytes(&self.limits, self.weights_bytes);
+        is_modest && check(&self.limits, demand, self.weights_bytes).is_ok()
     }
 
     /// Whether the device can paint at this size at all.

@@ -138,14 +138,24 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// Row `index` of the batch alone.
-    pub fn row(&self, index: usize) -> Self {
+    /// Rows of the batch, `count` from `first` on.
+    pub fn rows(&self, first: usize, count: usize) -> Self {
         Self {
-            context: self.context.clone().narrow(0, index, 1),
-            guidance_embedding: self.guidance_embedding.clone(),
-            added_embedding: self.added_embedding.clone().map(|added| added.narrow(0, index, 1)),
-            border: self.border,
+            context: self.context.clone().narrow(0, first, count),
+            added_embedding: self.added_embedding.clone().map(|added| added.narrow(0, first, count)),
+            ..self.clone()
         }
+    }
+
+    /// Each row `count` times, for as many pictures: [B, …] → [B·count, …], a row's copies beside each other.
+    pub fn repeated(&self, count: usize) -> Self {
+        let [batch, tokens, width] = self.context.dims();
+        let context = self.context.clone().reshape([batch, 1, tokens, width]).repeat_dim(1, count);
+        let added_embedding = self.added_embedding.clone().map(|added| {
+            let [batch, width] = added.dims();
+            added.reshape([batch, 1, width]).repeat_dim(1, count).reshape([batch * count, width])
+        });
+        Self { context: context.reshape([batch * count, tokens, width]), added_embedding, ..self.clone() }
     }
 }
 

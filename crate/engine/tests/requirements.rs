@@ -104,7 +104,7 @@ fn what_does_not_fit_is_refused_with_the_numbers() {
     assert!(*needed > *available && *needed == needs(sd15(), 2048, &DEFAULT).denoising[0].binding_bytes);
 
     let with = |memory_bytes| needs(sd15(), 1024, &DeviceLimits { memory_bytes: Some(memory_bytes), ..DEFAULT });
-    let Requirements { weights_bytes, denoising: [one_by_one, at_once], .. } = needs(sd15(), 1024, &DEFAULT);
+    let Requirements { weights_bytes, denoising: [one_by_one, at_once, ..], .. } = needs(sd15(), 1024, &DEFAULT);
     assert!(one_by_one.live_bytes < at_once.live_bytes);
     assert!(with(weights_bytes + at_once.live_bytes).fits_batch(2));
     assert!(!with(weights_bytes + at_once.live_bytes - 1).fits_batch(2));

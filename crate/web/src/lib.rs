@@ -66,7 +66,8 @@ pub struct FraiseEngine {
     network: Rc<NetworkCount>,
     loaded: RefCell<Option<Loaded>>,
     presenters: RefCell<BTreeMap<u32, Rc<Presenter>>>,
-    finished: Rc<RefCell<Option<Finished>>>,
+    /// The pictures of the run that finished last.
+    finished: Rc<RefCell<Vec<Finished>>>,
 }
 
 /// A pack on the device.
@@ -78,7 +79,7 @@ pub(crate) struct Loaded {
     address: String,
 }
 
-/// The last finished picture.
+/// A finished picture.
 pub(crate) struct Finished {
     picture: Picture,
     info: PictureInfo,
@@ -239,7 +240,7 @@ impl FraiseEngine {
         self.presenters.borrow_mut().remove(&canvas);
     }
 
-    /// Begins a picture; nothing of it is computed before its first step is asked for. Where it is to be made larger, the
+    /// Begins a picture, or several that are painted together; nothing of it is computed before its first step is asked for. Where it is to be made larger, the
     /// upscaler is loaded first; where it starts from `image`, the encoder, and the picture is encoded. `start`: that picture
     /// and the mask of what is repainted, both as for [`FraiseEngine::upscale`] or undefined.
     ///
@@ -260,32 +261,35 @@ impl FraiseEngine {
         until_aborted(&signal, begun).await.map_err(|error| to_js(&error))
     }
 
-    /// The last finished picture: `{png: Uint8Array, request, width, height}`, its sides in pixels.
+    /// The pictures of the run that finished last, an array of `{png: Uint8Array, request, width, height}`, sides in
+    /// pixels.
     ///
     /// # Errors
-    /// `Request` where there is none yet.
-    pub fn last(&self) -> Result<JsValue, JsValue> {
-        let finished = self.finished.borrow();
-        let finished = finished.as_ref().ok_or_else(|| to_js(&no_picture()))?;
-        let Finished { picture, info, .. } = finished;
-        let png = finished.png().map_err(|error| to_js(&error))?;
-        let result = Object::new();
-        set(&result, "png", &Uint8Array::from(png.as_slice()));
-        set(&result, "request", &run::request_to_js(&info.request)?);
-        set(&result, "width", &picture.width.into());
-        set(&result, "height", &picture.height.into());
-        Ok(result.into())
+    /// `Request` where there are none yet.
+    pub fn last(&self) -> Result<Array, JsValue> {
+        let results = Array::new();
+        for finished in self.finished.borrow().iter() {
+            let Finished { picture, info, .. } = finished;
+            let png = finished.png().map_err(|error| to_js(&error))?;
+            let result = Object::new();
+            set(&result, "png", &Uint8Array::from(png.as_slice()));
+            set(&result, "request", &run::request_to_js(&info.request)?);
+            set(&result, "width", &picture.width.into());
+            set(&result, "height", &picture.height.into());
+            results.push(&result);
+        }
+        if results.length() == 0 { Err(to_js(&no_picture())) } else { Ok(results) }
     }
 
-    /// The last finished picture as pixels, as the canvas shows it.
+    /// The same as pixels, an array of `ImageData`, as the canvas shows them.
     ///
     /// # Errors
-    /// `Request` where there is none yet.
-    #[wasm_bindgen(js_name = lastImage)]
-    pub fn last_image(&self) -> Result<ImageData, JsValue> {
-        let finished = self.finished.borrow();
-        let finished = finished.as_ref().ok_or_else(|| to_js(&no_picture()))?;
-        image_data(&finished.picture).map_err(|error| to_js(&error))
+    /// None in practice.
+    #[wasm_bindgen(js_name = lastImages)]
+    pub fn last_images(&self) -> Result<Array, JsValue> {
+        let images = self.finished.borrow().iter().map(|finished| image_data(&finished.picture)).collect::<Result<_>>();
+        let images: Vec<ImageData> = images.map_err(|error| to_js(&error))?;
+        Ok(images.into_iter().collect())
     }
 
     /// What is held right now.
@@ -369,7 +373,7 @@ impl FraiseEngine {
         Ok(Run::new(
             loaded,
             compute,
-            (effective, start),
+            (effective, request.noises(), start),
             run::Outlet { presenter, signal, finished: self.finished.clone() },
         ))
     }

@@ -206,6 +206,23 @@ fn pipeline(device: &wgpu::Device, [width_px, height_px]: [u32; 2]) -> wgpu::Ren
     })
 }
 
+/// Pictures of one size as one, side by side in rows of as many as there are rows at most.
+///
+/// # Shapes
+/// N times [1, 3, height, width] → [1, 3, rows·height, columns·width]; black where a row is not full.
+pub fn sheet(images: Vec<Tensor<4>>) -> Tensor<4> {
+    let columns = (1..=images.len()).find(|columns| columns * columns >= images.len()).unwrap_or(1);
+    if columns == 1 {
+        return Tensor::cat(images, 3);
+    }
+    let row = |images: &[Tensor<4>]| {
+        let mut row = images.to_vec();
+        row.resize_with(columns, || images[0].zeros_like());
+        Tensor::cat(row, 3)
+    };
+    Tensor::cat(images.chunks(columns).map(row).collect(), 2)
+}
+
 /// Copies an image to this side.
 ///
 /// # Errors

@@ -1,23 +1,24 @@
-//! One picture in the making, drawn step by step by JavaScript.
+//! Pictures in the making, mostly one, drawn step by step by JavaScript.
 
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 
 use burn::tensor::Tensor;
-use fraise_engine::picture::PictureInfo;
+use fraise_engine::picture::{Picture, PictureInfo};
 use fraise_engine::pipeline::{Origin, Start, Step};
-use fraise_engine::request::{EffectiveRequest, Variation};
+use fraise_engine::request::{EffectiveRequest, Noise, Variation};
 use fraise_engine::{Error, Result};
 use futures::{Stream, StreamExt};
+use js_sys::Array;
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
-use web_sys::{AbortSignal, ImageData};
+use web_sys::AbortSignal;
 
 use crate::cancel::until_aborted;
 use crate::device::ComputeDevice;
 use crate::error::{serialize_or_throw, set, to_js};
-use crate::presenter::{Presenter, image_data, read_picture};
+use crate::presenter::{Presenter, image_data, read_picture, sheet};
 use crate::{Finished, Loaded};
 
 type Steps = Pin<Box<dyn Stream<Item = Result<Step>>>>;
@@ -27,7 +28,8 @@ type Steps = Pin<Box<dyn Stream<Item = Result<Step>>>>;
 pub struct Run {
     loaded: Loaded,
     compute: Rc<ComputeDevice>,
-    request: EffectiveRequest,
+    /// What each picture is asked for; they differ in their noise alone.
+    requests: Vec<EffectiveRequest>,
     start: Option<Start>,
     outlet: Outlet,
     /// `None` once the run is over, and while a step is being computed.
@@ -39,18 +41,18 @@ pub struct Run {
 pub(crate) struct Outlet {
     pub presenter: Option<Rc<Presenter>>,
     pub signal: AbortSignal,
-    pub finished: Rc<RefCell<Option<Finished>>>,
+    pub finished: Rc<RefCell<Vec<Finished>>>,
 }
 
-/// The newest step, kept until the next one so that its picture can be asked for.
+/// The newest step, kept until the next one so that its pictures can be asked for.
 #[derive(Clone)]
 struct HeldStep {
     index: u32,
-    /// What to decode: the finished latents, or the sampler's guess of them.
+    /// What to decode: the finished latents, or the sampler's guess of them, [N, C, h, w].
     latents: Tensor<4>,
     is_last: bool,
-    /// [1, 3, height, width] in [0, 1], once decoded.
-    image: Option<Tensor<4>>,
+    /// Each [1, 3, height, width] in [0, 1], once decoded.
+    images: Option<Vec<Tensor<4>>>,
 }
 
 /// A step as JavaScript sees it.
@@ -62,15 +64,15 @@ struct StepInfo {
 
 #[wasm_bindgen]
 impl Run {
-    /// The request with every value decided.
+    /// The request of the first picture with every value decided.
     ///
     /// # Errors
     /// None in practice.
     pub fn request(&self) -> Result<JsValue, JsValue> {
-        request_to_js(&self.request)
+        request_to_js(&self.requests[0])
     }
 
-    /// Computes the next step and paints it where there is a canvas: `{index, total}`, or undefined after the last.
+    /// Computes the next step and paints it where there is a canvas, several pictures side by side: `{index, total}`, or undefined after the last.
     ///
     /// # Errors
     /// `Cancelled` once the signal aborts; the device's own.
@@ -87,16 +89,19 @@ impl Run {
         }
     }
 
-    /// The picture as the model imagines it at step `index`, which must be the newest.
+    /// The pictures as the model imagines them at step `index`, which must be the newest: an array of `ImageData`.
     ///
     /// # Errors
     /// `Request` where another step is the newest; `Cancelled` once the signal aborts; the device's own.
-    pub async fn image(&self, index: u32) -> Result<ImageData, JsValue> {
+    pub async fn images(&self, index: u32) -> Result<Array, JsValue> {
         let reading = async {
-            let image = self.newest_image(index)?;
-            let picture = read_picture(image).await?;
+            let pixels = Array::new();
+            for image in self.newest_images(index)? {
+                let picture = read_picture(image).await?;
+                pixels.push(&image_data(&picture)?.into());
+            }
             self.compute.check()?;
-            image_data(&picture)
+            Ok(pixels)
         };
         until_aborted(&self.outlet.signal, reading).await.map_err(|error| to_js(&error))
     }
@@ -106,12 +111,13 @@ impl Run {
     pub(crate) fn new(
         loaded: Loaded,
         compute: Rc<ComputeDevice>,
-        (request, start): (EffectiveRequest, Option<Start>),
+        (request, batch, start): (EffectiveRequest, Vec<Noise>, Option<Start>),
         outlet: Outlet,
     ) -> Self {
-        let origin = Origin { latents: None, start: start.clone() };
-        let steps: Steps = Box::pin(loaded.pipeline.generate_from(request.clone(), origin));
-        Self { loaded, compute, request, start, outlet, steps: RefCell::new(Some(steps)), newest: RefCell::new(None) }
+        let requests = batch.iter().map(|noise| request.with_noise(*noise)).collect();
+        let origin = Origin { latents: None, batch, start: start.clone() };
+        let steps: Steps = Box::pin(loaded.pipeline.generate_from(request, origin));
+        Self { loaded, compute, requests, start, outlet, steps: RefCell::new(Some(steps)), newest: RefCell::new(None) }
     }
 
     async fn advance(&self, mut steps: Steps) -> Result<Option<StepInfo>> {
@@ -119,9 +125,9 @@ impl Run {
         let info = StepInfo { index: step.index, total: step.total };
         let is_last = step.index + 1 == step.total;
         let latents = if is_last { step.latents } else { step.denoised };
-        self.newest.replace(Some(HeldStep { index: info.index, latents, is_last, image: None }));
+        self.newest.replace(Some(HeldStep { index: info.index, latents, is_last, images: None }));
         let shown = match &self.outlet.presenter {
-            Some(presenter) => presenter.present(&self.compute, self.newest_image(info.index)?).await?,
+            Some(presenter) => presenter.present(&self.compute, sheet(self.newest_images(info.index)?)).await?,
             None => None,
         };
         // Waiting here keeps the queue short, so that cancelling takes effect within a step and times are true. A picture
@@ -131,39 +137,60 @@ impl Run {
             None => self.compute.finish().await?,
         }
         if is_last {
-            let picture = match shown {
-                Some(picture) => picture,
-                None => read_picture(self.newest_image(info.index)?).await?,
-            };
+            let mut pictures = Vec::new();
+            match shown {
+                Some(picture) if self.requests.len() == 1 => pictures.push(picture),
+                _ => {
+                    for image in self.newest_images(info.index)? {
+                        pictures.push(read_picture(image).await?);
+                    }
+                }
+            }
             self.compute.check()?;
-            let repainted = self.start.as_ref().and_then(Start::repainted);
-            let info = PictureInfo { request: self.request.clone(), model: self.loaded.manifest.name.clone() };
-            self.outlet.finished.replace(Some(Finished { picture, info, repainted }));
+            self.outlet.finished.replace(self.finished(pictures));
         } else {
             self.steps.replace(Some(steps));
         }
         Ok(Some(info))
     }
 
-    /// The newest step's picture on the device, decoded at most once.
-    fn newest_image(&self, index: u32) -> Result<Tensor<4>> {
+    /// The pictures with all that is saved with them.
+    fn finished(&self, pictures: Vec<Picture>) -> Vec<Finished> {
+        let repainted = self.start.as_ref().and_then(Start::repainted);
+        let finish = |(picture, request): (Picture, &EffectiveRequest)| {
+            let info = PictureInfo { request: request.clone(), model: self.loaded.manifest.name.clone() };
+            Finished { picture, info, repainted: repainted.clone() }
+        };
+        pictures.into_iter().zip(&self.requests).map(finish).collect()
+    }
+
+    /// The newest step's pictures on the device, decoded at most once; one by one, which takes the memory of one.
+    fn newest_images(&self, index: u32) -> Result<Vec<Tensor<4>>> {
         let mut newest = self.newest.borrow_mut();
         let step = newest
             .as_mut()
             .filter(|step| step.index == index)
             .ok_or_else(|| Error::request("step", format!("step {index} is no longer held")))?;
-        let image = match step.image.take() {
-            Some(image) => image,
-            None if step.is_last => {
-                self.loaded.pipeline.finish(step.latents.clone(), &self.request, self.start.as_ref())?
-            }
+        let images = match step.images.take() {
+            Some(images) => images,
             None => {
-                let preview = self.loaded.pipeline.preview(step.latents.clone(), self.request.border());
-                self.start.iter().fold(preview, |preview, start| start.over(preview))
+                let rows = self.requests.iter().enumerate();
+                let decode =
+                    |(row, request)| self.decode(step.latents.clone().narrow(0, row, 1), request, step.is_last);
+                rows.map(decode).collect::<Result<_>>()?
             }
         };
-        step.image = Some(image.clone());
-        Ok(image)
+        step.images = Some(images.clone());
+        Ok(images)
+    }
+
+    /// One picture on the device, finished or as a preview.
+    fn decode(&self, latents: Tensor<4>, request: &EffectiveRequest, is_last: bool) -> Result<Tensor<4>> {
+        if is_last {
+            return self.loaded.pipeline.finish(latents, request, self.start.as_ref());
+        }
+        let preview = self.loaded.pipeline.preview(latents, request.border());
+        Ok(self.start.iter().fold(preview, |preview, start| start.over(preview)))
     }
 }
 

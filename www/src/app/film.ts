@@ -31,16 +31,29 @@ export class FilmRecorder {
     return { total: this.#total, frames: [...this.#frames] };
   }
 
-  /** Keeps the picture at this step if there is room; before the next step is taken. */
-  async add(step: Step): Promise<void> {
-    this.#total = step.total;
-    if ((step.total - 1 - step.index) % this.#stride !== 0) return;
-    const pixels = await readPixels(step);
+  /** Whether there is room for the picture at this step. */
+  wants({ index, total }: Step): boolean {
+    return (total - 1 - index) % this.#stride === 0;
+  }
+
+  /** Keeps the picture at a step that is wanted. */
+  add({ index, total }: Step, pixels: ImageData): void {
+    this.#total = total;
     if (this.#frames.length === 0) {
       const room = Math.max(MIN_FRAMES, Math.floor(MAX_FILM_BYTES / pixels.data.byteLength));
-      this.#stride = Math.ceil(step.total / room);
+      this.#stride = Math.ceil(total / room);
     }
-    this.#frames.push({ index: step.index, pixels });
+    this.#frames.push({ index, pixels });
+  }
+}
+
+/** Adds a step of pictures painted together to the film of each, if there is room; before the next step is taken. */
+export async function record(step: Step, recorders: readonly FilmRecorder[]): Promise<void> {
+  if (!recorders.every((recorder) => recorder.wants(step))) return;
+  const pictures = (await step.images()).map(pixelsOf);
+  for (const [at, recorder] of recorders.entries()) {
+    const pixels = pictures[at];
+    if (pixels) recorder.add(step, pixels);
   }
 }
 
@@ -50,10 +63,6 @@ export async function filmOf(pictures: readonly Blob[]): Promise<Film> {
     pictures.map(async (png, index) => ({ index, pixels: pixelsOf(await createImageBitmap(png)) })),
   );
   return { total: frames.length, frames };
-}
-
-async function readPixels(step: Step): Promise<ImageData> {
-  return pixelsOf(await step.image());
 }
 
 /** A bitmap's pixels; it is closed. */

@@ -1,4 +1,4 @@
-/** The pictures that wait to be painted, one after the other; remembered, so that they survive a reload. */
+/** The pictures that wait to be painted, one after the other or those asked for at once together; remembered, so that they survive a reload. */
 import { isAbortError, type GenerateRequest } from "../engine/index";
 import { randomId } from "./random";
 
@@ -16,6 +16,9 @@ export interface QueueEntry {
   /** Why it failed; empty unless it did. */
   readonly failure: string;
 }
+
+/** Pictures that are painted together, or one. */
+export type Together = readonly [QueueEntry, ...QueueEntry[]];
 
 /** How many pictures can be asked for at once. */
 export const COUNTS = [1, 2, 4] as const;
@@ -46,8 +49,11 @@ export function batchOf(
 export interface QueueOwner {
   /** Shows the queue as it is now. */
   show(entries: readonly QueueEntry[]): void;
-  /** Paints one picture; rejects with what went wrong, and with `AbortError` where `signal` ended it. */
-  paint(entry: QueueEntry, signal: AbortSignal): Promise<void>;
+  /**
+   * Paints a picture; with up to `most` - 1 others that wait and differ from it in their noise alone, those that `together`
+   * gives. Rejects with what went wrong, and with `AbortError` where `signal` ended it.
+   */
+  paint(together: (most: number) => Together, signal: AbortSignal): Promise<void>;
   /** What to call an error. */
   nameOf(error: unknown): string;
 }
@@ -85,7 +91,7 @@ export class PaintingQueue {
     await this.#workThrough();
   }
 
-  /** Stops the picture under way and pauses the others. */
+  /** Stops the pictures under way and pauses the others. */
   cancel(): void {
     this.#set(this.#entries.map((entry) => (entry.status === "waiting" ? { ...entry, status: "paused" } : entry)));
     this.#run?.abort();
@@ -117,17 +123,31 @@ export class PaintingQueue {
   }
 
   async #paint(entry: QueueEntry, signal: AbortSignal): Promise<void> {
-    const replace = (...by: QueueEntry[]) => {
-      this.#set(this.#entries.flatMap((other) => (other.id === entry.id ? by : [other])));
+    const ids = new Set([entry.id]);
+    const replace = (by: (entry: QueueEntry) => QueueEntry[]) => {
+      this.#set(this.#entries.flatMap((other) => (ids.has(other.id) ? by(other) : [other])));
     };
-    replace({ ...entry, status: "painting", failure: "" });
+    const begin = () => replace((waiting) => [{ ...waiting, status: "painting", failure: "" }]);
+    const together = (most: number): Together => {
+      const others = this.#alike(entry).slice(0, most - 1);
+      for (const { id } of others) ids.add(id);
+      begin();
+      return [entry, ...others];
+    };
+    begin();
     try {
-      await this.#owner.paint(entry, signal);
-      replace();
+      await this.#owner.paint(together, signal);
+      replace(() => []);
     } catch (error) {
-      if (isAbortError(error)) replace();
-      else replace({ ...entry, status: "failed", failure: this.#owner.nameOf(error) });
+      if (isAbortError(error)) replace(() => []);
+      else replace((failed) => [{ ...failed, status: "failed", failure: this.#owner.nameOf(error) }]);
     }
+  }
+
+  /** What waits and was asked for at once with an entry, with other noise and nothing else. */
+  #alike({ batch, request }: QueueEntry): readonly QueueEntry[] {
+    const waiting = this.#entries.filter(({ status }) => status === "waiting");
+    return waiting.filter((other) => other.batch === batch && differInNoiseAlone(other.request, request));
   }
 
   #set(entries: readonly QueueEntry[]): void {
@@ -135,6 +155,11 @@ export class PaintingQueue {
     rememberQueue(entries);
     this.#owner.show(entries);
   }
+}
+
+function differInNoiseAlone(one: GenerateRequest, other: GenerateRequest): boolean {
+  const fields = (Object.keys({ ...one, ...other }) as (keyof GenerateRequest)[]).filter((field) => field !== "seed" && field !== "variation");
+  return fields.every((field) => one[field] === other[field]);
 }
 
 /** The remembered queue, all of it paused; what is not of the right form is left out. */

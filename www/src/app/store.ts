@@ -2,6 +2,7 @@
 import {
   FraiseError,
   isAbortError,
+  MAX_BATCH,
   type DeviceChoice,
   type Engine,
   type GenerateRequest,
@@ -12,7 +13,7 @@ import { Animator } from "./animation";
 import { Converter } from "./conversion";
 import { detectGpu } from "./environment";
 import { Exchange, kindOf, type FileKind } from "./exchange";
-import { FilmRecorder, type Film } from "./film";
+import { FilmRecorder, record, type Film } from "./film";
 import {
   cardIn,
   MODEL_SETTINGS,
@@ -20,6 +21,7 @@ import {
   requestIn,
   settingsIn,
   sizeIn,
+  togetherOf,
   upscales,
   type SeededRequest,
   type Settings,
@@ -30,7 +32,7 @@ import { LivePainter } from "./live";
 import { MODEL_URL } from "./model";
 import { Models } from "./models";
 import type { Note } from "./note";
-import { batchOf, PaintingQueue, type QueueEntry } from "./queue";
+import { batchOf, PaintingQueue, type Together } from "./queue";
 import { randomId, randomSeed } from "./random";
 import { Refiner } from "./refine";
 import { Saver } from "./saver";
@@ -81,7 +83,7 @@ export class Studio extends EventTarget {
   /** What waits to be painted. */
   readonly queue = new PaintingQueue({
     show: (queue) => this.#set({ queue }),
-    paint: (entry, signal) => this.#paintEntry(entry, signal),
+    paint: (together, signal) => this.#paintQueued(together, signal),
     nameOf: codeOf,
   });
   /** Makes animations of what was painted. */
@@ -297,11 +299,13 @@ export class Studio extends EventTarget {
     if (canQueue(this.#state)) await this.queue.resume(status);
   }
 
-  async #paintEntry(entry: QueueEntry, signal: AbortSignal): Promise<void> {
+  /** Paints together what was asked for at once where there is a GPU, whose units one picture leaves idle. */
+  async #paintQueued(together: (most: number) => Together, signal: AbortSignal): Promise<void> {
     this.#do({ kind: "starting" });
     try {
       await this.#live.stop();
-      await this.#paint(await this.#session.ready(signal), entry, signal);
+      const engine = await this.#session.ready(signal);
+      await this.#paint(engine, together(engine.device.kind === "gpu" ? MAX_BATCH : 1), signal);
     } catch (error) {
       this.#fail(error);
       throw error;
@@ -325,27 +329,31 @@ export class Studio extends EventTarget {
     }
   }
 
-  async #paint(engine: Engine, entry: QueueEntry, signal: AbortSignal): Promise<void> {
+  async #paint(engine: Engine, entries: Together, signal: AbortSignal): Promise<void> {
     const startMs = performance.now();
-    const { batch } = entry;
-    const canUpscale = upscales({ ...this.#state, upscale: true }); // the entry may have been asked of another model
-    const request = { ...entry.request, upscale: entry.request.upscale === true && canUpscale };
+    const [{ batch, request: asked }, ...others] = entries;
+    const canUpscale = upscales({ ...this.#state, upscale: true }); // they may have been asked of another model
+    const requests = togetherOf([asked, ...others.map((entry) => entry.request)]);
+    const request = { ...requests, upscale: asked.upscale === true && canUpscale };
     const total = request.steps ?? recommendedSteps(this.#state);
     const pictures = this.#state.pictures.filter((picture) => picture.batch === batch);
     this.#set({ pictures, result: null, activity: { kind: "painting", done: 0, total, endsAtMs: null } });
-    const recorder = new FilmRecorder();
+    const recorders = entries.map(() => new FilmRecorder());
     for await (const step of this.#steps(engine, request, signal)) {
       // A new engine compiles its shaders in the first step, so that step says nothing about the others.
       const isTypical = this.#session.isWarm || step.index > 0;
       const endsAtMs = isTypical ? performance.now() + step.etaMs : null;
       this.#do({ kind: "painting", done: step.index + 1, total: step.total, endsAtMs });
-      await recorder.add(step).catch(() => signal.throwIfAborted()); // the film has a gap then; the picture is what counts
+      await record(step, recorders).catch(() => signal.throwIfAborted()); // the film has a gap then; the picture is what counts
     }
-    const { blob: png, ...made } = await engine.last();
-    const result = { id: randomId(), png, ...made, asked: entry.request, model: cardIn(this.#state)?.name, film: recorder.film, batch };
-    this.#finish(result, [...pictures, result], startMs);
+    const model = cardIn(this.#state)?.name;
+    const results = (await engine.lastBatch()).map(({ blob: png, ...made }, at): Result => {
+      return { id: randomId(), png, ...made, asked: entries[at]?.request ?? asked, model, film: recorders[at]?.film ?? NO_FILM, batch };
+    });
+    const [first] = results;
+    if (first) this.#finish(first, [...pictures, ...results], startMs, results.length === 1);
     this.installer.painted();
-    void this.#gallery.keep(png, { id: result.id, parents: entry.parents });
+    for (const [at, { png, id }] of results.entries()) void this.#gallery.keep(png, { id, parents: entries[at]?.parents ?? [] });
   }
 
   /** Paints the words as they are, in few steps, always with the same noise. */
@@ -379,8 +387,8 @@ export class Studio extends EventTarget {
     }
   }
 
-  #finish(result: Result, pictures: readonly Result[], startMs: number): void {
-    this.#onCanvas = result;
+  #finish(result: Result, pictures: readonly Result[], startMs: number, isOnCanvas = true): void {
+    this.#onCanvas = isOnCanvas ? result : null;
     this.select(result);
     this.#set({ pictures, activity: { kind: "finished", elapsedMs: performance.now() - startMs } });
   }

@@ -25,6 +25,7 @@ import type {
   StoredModel,
 } from "./protocol";
 import { checkedRequest, checkPicture } from "./request";
+import { Step } from "./step";
 
 /** How to make an engine. */
 export interface EngineOptions {
@@ -65,33 +66,6 @@ export interface GenerateOptions {
    * when that dies (`fault.code` is `Internal`); use a new element then.
    */
   readonly canvas?: HTMLCanvasElement | OffscreenCanvas | undefined;
-}
-
-/** One denoising step. */
-export class Step {
-  /** Which step this is, from 0. */
-  readonly index: number;
-  /** Steps in all. */
-  readonly total: number;
-  /** Estimated time to the last step, in milliseconds, by the steps measured so far. */
-  readonly etaMs: number;
-  readonly #image: () => Promise<ImageBitmap>;
-
-  /** @internal */
-  constructor(index: number, total: number, etaMs: number, image: () => Promise<ImageBitmap>) {
-    this.index = index;
-    this.total = total;
-    this.etaMs = etaMs;
-    this.#image = image;
-  }
-
-  /**
-   * The picture as the model imagines it at this step, decoded only when asked for. Ask before taking the next step; the
-   * last step's picture stays available until the next run. The caller closes the bitmap.
-   */
-  image(): Promise<ImageBitmap> {
-    return this.#image();
-  }
 }
 
 /** A prompt becomes a picture. Make one with {@link Engine.create}, load a pack, generate. */
@@ -201,8 +175,9 @@ export class Engine {
   }
 
   /**
-   * Paints a picture, giving each denoising step as it is done. Nothing starts before the first step is asked for, and
-   * no step is computed before it is asked for; leaving the loop ends the run.
+   * Paints a picture, or several together ({@link GenerateRequest.batch}; a canvas shows them side by side), giving each
+   * denoising step as it is done. Nothing starts before the first step is asked for, and no step is computed before it is
+   * asked for; leaving the loop ends the run.
    */
   async *generate(
     request: GenerateRequest,
@@ -220,8 +195,8 @@ export class Engine {
       for (;;) {
         const step = await orAborted(connection.call("next", { job }), signal, cancel);
         if (step === null) return;
-        const image = () => connection.call("image", { job, index: step.index });
-        yield new Step(step.index, step.total, step.etaMs ?? 0, image);
+        const images = () => connection.call("images", { job, index: step.index });
+        yield new Step(step.index, step.total, step.etaMs ?? 0, images);
       }
     } finally {
       signal?.removeEventListener("abort", cancel);
@@ -233,9 +208,16 @@ export class Engine {
   /**
    * The last finished picture as a PNG that carries its settings, and the request that made it.
    *
-   * Rejects with `Request` where no picture was finished yet.
+   * Of a batch, the first picture. Rejects with `Request` where no picture was finished yet.
    */
-  last(): Promise<Picture> {
+  async last(): Promise<Picture> {
+    const [first] = await this.lastBatch();
+    if (!first) throw requestError("picture", "none is finished yet; generate one first");
+    return first;
+  }
+
+  /** As {@link last}, all pictures of the last finished run, in the order of its `batch`. */
+  lastBatch(): Promise<Picture[]> {
     return this.#connection.call("last", {});
   }
 

@@ -1,8 +1,10 @@
 /** The engine's public face: everything a page imports from `fraise`. */
-export { Engine, Step } from "./client";
+export { Engine } from "./client";
 export type { ConvertOptions, EngineOptions, GenerateOptions, LoadOptions } from "./client";
 export { FraiseError, isAbortError } from "./errors";
+export { Step } from "./step";
 export type { ErrorCode, ErrorDetails } from "./errors";
+export { MAX_BATCH } from "./protocol";
 export type {
   CheckpointInfo,
   ConvertedModel,
@@ -12,6 +14,7 @@ export type {
   GenerateRequest,
   LoadedPack,
   MemoryReport,
+  Noise,
   PackInfo,
   PackRequirements,
   Picture,

@@ -1,6 +1,6 @@
 /** What callers ask for, checked by field before anything is sent. Ranges are the engine's business; types are checked here. */
 import { requestError } from "./errors";
-import type { GenerateRequest } from "./protocol";
+import { MAX_BATCH, type GenerateRequest } from "./protocol";
 
 /** Refuses what is no picture to look at. */
 export function checkPicture(picture: unknown, field: string): void {
@@ -13,7 +13,7 @@ const TEXT_FIELDS = ["prompt", "negative", "sampler", "promptSyntax"] as const;
 const TRUTH_FIELDS = ["upscale", "tiling"] as const;
 const PICTURE_FIELDS = ["image", "mask"] as const;
 const FIELDS: readonly string[] = [
-  ...INTEGER_FIELDS, ...TEXT_FIELDS, ...TRUTH_FIELDS, ...PICTURE_FIELDS, "seed", "guidance", "strength", "variation",
+  ...INTEGER_FIELDS, ...TEXT_FIELDS, ...TRUTH_FIELDS, ...PICTURE_FIELDS, "seed", "guidance", "strength", "variation", "batch",
 ]; // prettier-ignore
 const MAX_SEED = 2n ** 64n - 1n;
 
@@ -47,8 +47,22 @@ export function checkedRequest(request: GenerateRequest): GenerateRequest {
     throw requestError("guidance", `${String(guidance)} is not a number`);
   }
   checkStart(cleaned);
-  if (variation !== undefined) checkVariation(variation);
+  if (variation !== undefined) checkVariation("variation", variation);
+  if (cleaned.batch !== undefined) checkBatch(cleaned);
   return cleaned;
+}
+
+function checkBatch({ batch, seed, variation }: GenerateRequest): void {
+  const entries: unknown = batch;
+  if (!Array.isArray(entries) || entries.length === 0 || entries.length > MAX_BATCH) {
+    throw requestError("batch", `it must be an array of 1 to ${MAX_BATCH} seeds`);
+  }
+  if (seed !== undefined || variation !== undefined) throw requestError("batch", "it takes the place of `seed` and `variation`");
+  for (const entry of entries as readonly unknown[]) {
+    const noise = asFields("batch", entry);
+    checkSeed("batch.seed", noise["seed"]);
+    if (noise["variation"] !== undefined) checkVariation("batch.variation", noise["variation"]);
+  }
 }
 
 /** A start picture, and what goes with one alone. */
@@ -61,13 +75,15 @@ function checkStart(request: GenerateRequest): void {
   checkFraction("strength", strength);
 }
 
-function checkVariation(variation: unknown): void {
-  if (typeof variation !== "object" || variation === null) {
-    throw requestError("variation", "it must be an object with a seed and a strength");
-  }
-  const { seed, strength } = variation as Record<string, unknown>;
-  checkSeed("variation.seed", seed);
-  checkFraction("variation.strength", strength);
+function checkVariation(field: string, variation: unknown): void {
+  const { seed, strength } = asFields(field, variation);
+  checkSeed(`${field}.seed`, seed);
+  checkFraction(`${field}.strength`, strength);
+}
+
+function asFields(field: string, value: unknown): Record<string, unknown> {
+  if (typeof value !== "object" || value === null) throw requestError(field, "it must be an object with a seed");
+  return value as Record<string, unknown>;
 }
 
 function checkFraction(field: string, value: unknown): void {

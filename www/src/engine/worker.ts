@@ -56,7 +56,8 @@ async function answer(message: CallMessage): Promise<void> {
   const { id } = message;
   try {
     const result = await perform(message);
-    scope.postMessage({ id, result }, result instanceof ImageBitmap ? [result] : []);
+    const bitmaps = Array.isArray(result) ? result.filter((part): part is ImageBitmap => part instanceof ImageBitmap) : [];
+    scope.postMessage({ id, result }, bitmaps);
   } catch (error) {
     // A trap (`unreachable`, out of memory) leaves WebAssembly in no state to go on.
     if (error instanceof WebAssembly.RuntimeError) die(reasonOf(error));
@@ -84,8 +85,8 @@ function perform(message: CallMessage): Promise<Calls[CallName]["result"]> {
       return generate(message.params);
     case "next":
       return next(message.params);
-    case "image":
-      return image(message.params);
+    case "images":
+      return images(message.params);
     case "stop":
       return stop(message.params);
     case "last":
@@ -175,9 +176,10 @@ async function next({ job: number }: Calls["next"]["params"]): Promise<StepMessa
   return { ...step, etaMs: meter.note(durationMs, step.total - step.index - 1) };
 }
 
-async function image({ job: number, index }: Calls["image"]["params"]): Promise<ImageBitmap> {
-  if (finished?.job === number && finished.index === index) return createImageBitmap(started().lastImage());
-  return createImageBitmap(await busyWhile(currentRun(number).run.image(index)));
+async function images({ job: number, index }: Calls["images"]["params"]): Promise<ImageBitmap[]> {
+  const isFinished = finished?.job === number && finished.index === index;
+  const pixels = isFinished ? started().lastImages() : await busyWhile(currentRun(number).run.images(index));
+  return Promise.all((pixels as ImageData[]).map((image) => createImageBitmap(image)));
 }
 
 async function stop({ job: number }: Calls["stop"]["params"]): Promise<null> {
@@ -190,9 +192,9 @@ async function stop({ job: number }: Calls["stop"]["params"]): Promise<null> {
   return null;
 }
 
-function last(): Promise<Picture> {
-  const { png, ...rest } = started().last() as { png: Uint8Array<ArrayBuffer> } & Omit<Picture, "blob">;
-  return Promise.resolve({ blob: pngBlob(png), ...rest });
+function last(): Promise<Picture[]> {
+  const pictures = started().last() as ({ png: Uint8Array<ArrayBuffer> } & Omit<Picture, "blob">)[];
+  return Promise.resolve(pictures.map(({ png, ...rest }) => ({ blob: pngBlob(png), ...rest })));
 }
 
 async function upscale({ job: number, picture }: Calls["upscale"]["params"]): Promise<Blob> {
