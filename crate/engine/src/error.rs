@@ -146,13 +146,45 @@ impl Error {
         }
     }
 
-    /// Shorthand for [`Error::Manifest`].
+    /// [`Error::Manifest`], its texts short enough to be shown: they may quote what is in the file.
     pub fn manifest(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Manifest { field: field.into(), reason: reason.into() }
+        Self::Manifest { field: shortened(field.into()), reason: shortened(reason.into()) }
     }
 
-    /// Shorthand for [`Error::Request`].
+    /// [`Error::Request`], likewise.
     pub fn request(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Request { field: field.into(), reason: reason.into() }
+        Self::Request { field: shortened(field.into()), reason: shortened(reason.into()) }
+    }
+}
+
+/// Most of a text that is shown, in bytes; and how much of it is its end.
+const MAX_TEXT_BYTES: usize = 800;
+const END_BYTES: usize = 200;
+
+/// A text without its middle where it is too long to be shown.
+fn shortened(text: String) -> String {
+    if text.len() <= MAX_TEXT_BYTES {
+        return text;
+    }
+    let start = text.floor_char_boundary(MAX_TEXT_BYTES - END_BYTES);
+    let end = text.ceil_char_boundary(text.len() - END_BYTES);
+    format!("{} … {}", &text[..start], &text[end..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_the_ends_of_what_is_long() {
+        let reason = format!("invalid type: string \"{}\", expected u64", "草".repeat(100_000));
+        match Error::manifest("steps", reason) {
+            Error::Manifest { field, reason } => {
+                assert_eq!(field, "steps");
+                assert!(reason.len() < 850 && reason.contains("草 … 草"), "{reason}");
+                assert!(reason.starts_with("invalid type: string \"草") && reason.ends_with("草\", expected u64"));
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }
