@@ -10,7 +10,7 @@ mod config;
 mod words;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use self::added::{AddedTokens, Piece, split_at_tokens};
 pub use self::config::{AddedToken, TokenizerConfig};
@@ -59,11 +59,15 @@ impl ClipTokenizer {
     /// Builds the tokenizer from the files' bytes.
     ///
     /// # Errors
-    /// [`Error::Manifest`] naming the file where its content is malformed, where a merge or a special token is not in
-    /// the vocabulary, or where the sequence length is out of range.
+    /// [`Error::Manifest`] naming the file where its content is malformed, where two symbols have one id, where a merge
+    /// or a special token is not in the vocabulary, or where the sequence length is out of range.
     pub fn from_files(vocab_json: &[u8], merges_txt: &[u8], config: &TokenizerConfig) -> Result<Self> {
         let vocab: HashMap<String, u32> =
             serde_json::from_slice(vocab_json).map_err(|error| Error::manifest(VOCAB_FIELD, error.to_string()))?;
+        // Or a merge could become one of its own halves, and decoding it would not end.
+        if vocab.values().collect::<HashSet<_>>().len() < vocab.len() {
+            return Err(Error::manifest(VOCAB_FIELD, "gives one id to several symbols"));
+        }
         let special = |token: &Option<AddedToken>, default: &str| {
             let plain = || AddedToken { content: default.to_owned(), normalized: false, single_word: false };
             token.clone().unwrap_or_else(plain)
@@ -240,7 +244,8 @@ fn parse_merges(merges_txt: &[u8], vocab: &HashMap<String, u32>) -> Result<HashM
     let mut merges = HashMap::new();
     for (rank, (index, line)) in (0..).zip(lines) {
         let number = index + 1;
-        let pair = line.split_once(' ').filter(|(_, right)| !right.contains(' '));
+        let is_symbol = |text: &str| !text.is_empty() && !text.contains(' ');
+        let pair = line.split_once(' ').filter(|(left, right)| is_symbol(left) && is_symbol(right));
         let (left, right) =
             pair.ok_or_else(|| Error::manifest(MERGES_FIELD, format!("line {number} is not two symbols")))?;
         let id = |symbol: &str| {

@@ -125,12 +125,19 @@ fn malformed_files_are_named() {
     let pad = TokenizerConfig::from_json(&serde_json::json!({"pad_token": "<pad>", "model_max_length": 77})).unwrap();
     let empty = serde_json::json!({"added_tokens_decoder": {"3": {"content": ""}}, "model_max_length": 77});
     let empty = TokenizerConfig::from_json(&empty).unwrap();
-    let cases: [(&str, &[u8], &TokenizerConfig, &str); 12] = [
+    let cases: [(&str, &[u8], &TokenizerConfig, &str); 14] = [
         ("", b"", &config, "components.tokenizer.vocab.json"),
         ("[]", b"", &config, "components.tokenizer.vocab.json"),
         (r#"{"a":-1}"#, b"", &config, "components.tokenizer.vocab.json"),
         (r#"{"a":99999999999}"#, b"", &config, "components.tokenizer.vocab.json"),
         (r#"{"a":0}"#, b"", &config, "components.tokenizer.config"),
+        (
+            r#"{"a":0,"b":1,"ab":0,"<|startoftext|>":3,"<|endoftext|>":4}"#,
+            b"a b\n",
+            &config,
+            "components.tokenizer.vocab.json",
+        ),
+        (VOCAB, b" a\n", &config, "components.tokenizer.merges.txt"),
         (VOCAB, b"a b c\n", &config, "components.tokenizer.merges.txt"),
         (VOCAB, b"ab\n", &config, "components.tokenizer.merges.txt"),
         (VOCAB, b"a c\n", &config, "components.tokenizer.merges.txt"),
