@@ -27,6 +27,10 @@ impl Picture {
         check_sides([width, height])?;
         decoder.set_transformations(Transformations::normalize_to_color8() | Transformations::ALPHA);
         let mut reader = decoder.read_info().map_err(unreadable)?;
+        // png 0.18.1 panics at such a palette: <https://github.com/image-rs/image-png/issues/694>.
+        if reader.info().palette.as_ref().is_some_and(|palette| !palette.len().is_multiple_of(3)) {
+            return Err(refuse("has a palette that is not made of whole colours".to_owned()));
+        }
         let channels = reader.output_color_type().0.samples();
         let mut pixels = vec![0; (width * height) as usize * channels];
         reader.next_frame(&mut pixels).map_err(unreadable)?;
