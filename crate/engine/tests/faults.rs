@@ -3,17 +3,19 @@
 
 mod small_pack;
 
+use std::collections::BTreeMap;
 use std::task::{Context, Waker};
 
 use burn::tensor::Device;
 use fraise_engine::loader::{self, PARALLEL_DOWNLOADS, Phase, Progress, download, load_component};
-use fraise_engine::pack::{HeaderReader, Manifest};
+use fraise_engine::pack::{HeaderReader, Manifest, TensorInfo, TensorSink};
 use fraise_engine::picture::{self, Picture, PictureInfo};
 use fraise_engine::request::{Request, RequestLimits};
 use fraise_engine::store::{MemoryStore, Sha2Digest, Source, Store};
-use fraise_engine::weights::Scheme;
+use fraise_engine::weights::{Scheme, WeightsBuilder};
 use fraise_engine::{Error, Result};
 use pollster::block_on;
+use safetensors::Dtype;
 use serde_json::{Value, json};
 use small_pack::{Fault, SmallPack, TestSource, small_pack};
 
@@ -197,6 +199,13 @@ fn missing_unexpected_and_misshapen_tensors_are_named() {
     assert_eq!(name(misshapen), ("ShapeMismatch", json!("unet.conv_out.bias")));
     let unexpected = weights().finish().unwrap_err();
     assert_eq!(unexpected.code(), "UnexpectedTensor");
+}
+
+#[test]
+fn a_tensor_that_no_memory_holds_is_an_error() {
+    let info = TensorInfo { name: "w".into(), dtype: Dtype::U8, shape: vec![2, 1 << 61], bytes: 1 << 62 };
+    let begun = WeightsBuilder::new("unet", &BTreeMap::new(), &Device::flex()).begin(&info);
+    assert_eq!(begun, Err(Error::OutOfMemory { needed_bytes: 1 << 62 }));
 }
 
 /// A change to the manifest's JSON, and the field that the error must name.

@@ -128,6 +128,15 @@ fn incomplete(component: &str, name: &str) -> Error {
     Error::manifest(format!("components.{component}"), format!("tensor `{name}` is cut short"))
 }
 
+/// An empty buffer for as many bytes as a header promises, where memory can hold so many.
+fn room_for(bytes: usize) -> Result<Vec<u8>> {
+    let mut buffer = Vec::new();
+    match buffer.try_reserve_exact(bytes) {
+        Ok(()) => Ok(buffer),
+        Err(_) => Err(Error::OutOfMemory { needed_bytes: bytes as u64 }),
+    }
+}
+
 impl TensorSink for WeightsBuilder {
     fn begin(&mut self, info: &TensorInfo) -> Result<()> {
         let is_vector = info.shape.len() <= 1;
@@ -138,7 +147,7 @@ impl TensorSink for WeightsBuilder {
         };
         let target = match (!is_vector).then(|| self.allocate(info.bytes, part_bytes)).flatten() {
             Some(parts) => Target::Gpu { parts, tail: Vec::new() },
-            None => Target::Host(Vec::with_capacity(info.bytes.next_multiple_of(4))),
+            None => Target::Host(room_for(info.bytes.next_multiple_of(4))?),
         };
         self.open = Some(Open { info: info.clone(), written: 0, rows_per_part, part_bytes, target });
         Ok(())
