@@ -19,6 +19,7 @@ usage: ./build.sh COMMAND
   build    wasm, page and the default model into dist/
   test     native tests, then browser tests in Chromium and Firefox
   check    everything: format, lints, types, tests; ends with "N passed, N failed, N skipped"
+  fuzz     COUNT random inputs (default: a million) for each reader of what comes from outside; `check` tries a few thousand
   bench    time pictures, and every module against onnxruntime-web; writes tests/bench/results (--gpu real, --quick, …)
   doctor   say what is installed and install what is missing
 TEXT
@@ -155,6 +156,15 @@ test() {
   test_browser
 }
 
+# Every target sees the same inputs each time; how many, and how many of them were accepted, is said as each ends.
+fuzz() {
+  ensure_commands
+  ensure_node_modules
+  export FRAISE_FUZZ="${1:-1000000}"
+  test_native --test fuzz
+  node --test --test-reporter=spec tests/browser/fuzz.test.mjs
+}
+
 lint_wasm() {
   # clippy-driver as the workspace's compiler lints our crates on the build's own artefacts of Burn: nothing compiles twice.
   mkdir -p target/lint
@@ -233,6 +243,6 @@ bench() {
 command=${1:-help}
 [[ $# -gt 0 ]] && shift
 case $command in
-  help | serve | build | test | check | bench | doctor) "$command" "$@" ;;
+  help | serve | build | test | check | fuzz | bench | doctor) "$command" "$@" ;;
   *) help >&2; die "unknown command: $command" ;;
 esac
