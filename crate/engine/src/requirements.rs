@@ -108,6 +108,9 @@ impl ModelShape {
         if unet.block_out_channels.len() > MAX_LEVELS || layers > Some(MAX_LAYERS) {
             return Err(Error::manifest("components.unet.config", "has too many levels, or layers in a level"));
         }
+        if unet.block_out_channels.contains(&0) {
+            return Err(Error::manifest("components.unet.config.block_out_channels", "has a level without channels"));
+        }
         decoder.check()?;
         let upscaler = Extra::of(manifest, upscaler::COMPONENT, UpscalerConfig::of(manifest)?)?;
         let scorer = Extra::of(manifest, scorer::COMPONENT, ClipVisionConfig::of(manifest)?)?;
@@ -444,6 +447,9 @@ impl DecoderShape {
         match self {
             Self::Levels(Levels { widths, .. }) if widths.is_empty() || widths.len() > MAX_LEVELS => {
                 Err(Error::manifest("components.vae_decoder.config", "has no levels, or too many"))
+            }
+            Self::Levels(Levels { widths, .. }) if widths.contains(&0) => {
+                Err(Error::manifest("components.vae_decoder.config", "has a level without channels"))
             }
             Self::Levels(_) => Ok(()),
             Self::Patch(config) => config.check(),

@@ -14,6 +14,8 @@ use crate::counting::peak_bytes;
 
 /// Inputs of a target where nothing else is asked for.
 const DEFAULT_COUNT: u64 = 4000;
+/// Long runs say how far they are as often as this.
+const REPORTED: u64 = 1_000_000;
 /// An input that takes longer than this hangs: all are small.
 const HANG: Duration = Duration::from_secs(60);
 /// Longest message that an error may have, in bytes: it is shown to people.
@@ -44,6 +46,9 @@ pub fn fuzz<I: Debug>(
         let inputs = corpus.into_iter().map(Some).chain(std::iter::repeat_with(|| None).take(count as usize));
         for (index, input) in (0..).zip(inputs) {
             at.store(index, Relaxed);
+            if index > 0 && index % REPORTED == 0 {
+                say(&format!("{target}: {index} inputs so far, {accepted} accepted"));
+            }
             let input = input.unwrap_or_else(|| next(&mut random));
             let report = Report { target, index, input: &input };
             accepted += u64::from(check(report.input));
