@@ -191,3 +191,129 @@ test("the studio's switch: on where the pack recommends it, and off again", TIME
   assert.equal(await without.page.evaluate(() => window.tools.has("#upscale")), false);
   await without.close();
 });
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const held = (page) => page.evaluate(async () => (await navigator.locks.query()).held.map(({ name }) => name));
+const untilPending = (page) => page.waitForFunction(async () => (await navigator.locks.query()).pending.length === 1);
+
+test("what is fetched on first use tells how far it is, and nothing the second time", TIMEOUT, async () => {
+  const { manifest, answer } = await goldenPack("tiny_flow");
+  site.answer = answer;
+  const { page, problems, close } = await openEngine("cpu");
+  const heard = await page.evaluate(async () => {
+    const start = new ImageData(64, 64);
+    const uses = [
+      (options) => window.engine.upscale(start, options),
+      (options) => window.engine.score("a cat", [start], options),
+      async (options) => {
+        for await (const _step of window.engine.generate({ prompt: "a cat", image: start, upscale: true }, options));
+      },
+    ];
+    const results = [];
+    for (const use of [...uses, ...uses]) {
+      const progress = [];
+      await use({ onProgress: ({ phase, loadedBytes, totalBytes }) => progress.push([phase, loadedBytes, totalBytes]) });
+      results.push(progress);
+    }
+    return results;
+  });
+  ["upscaler", "scorer", "vae_encoder"].forEach((name, i) => {
+    const { bytes } = manifest.components[name];
+    assert.deepEqual(heard[i].at(0), ["download", 0, bytes], name);
+    assert.deepEqual(heard[i].slice(-3), [["download", bytes, bytes], ["upload", 0, bytes], ["upload", bytes, bytes]], name);
+  });
+  assert.deepEqual(heard.slice(3), [[], [], []]);
+  assert.deepEqual(problems, []);
+  await close();
+});
+
+test("two tabs use the upscaler for the first time: one downloads, the other waits and hears how far it is", TIMEOUT, async () => {
+  const { manifest, answer } = await goldenPack("tiny_flow");
+  const { bytes, pieces } = manifest.components.upscaler;
+  let isSlow = false;
+  site.answer = async (path) => {
+    if (isSlow && path.includes(pieces[0].sha256)) await pause(700);
+    return answer(path);
+  };
+  const first = await openEngine("cpu");
+  const second = await first.page.context().newPage();
+  await second.goto(site.url);
+  await second.evaluate(async (model) => {
+    window.engine = await window.fraise.Engine.create({ device: "cpu" });
+    await window.engine.load(model);
+  }, MODEL);
+  site.log.length = 0;
+  isSlow = true;
+  const use = (page) =>
+    page.evaluate(async () => {
+      const heard = [];
+      const onProgress = ({ phase, loadedBytes }) => heard.push([phase, loadedBytes]);
+      await window.engine.upscale(new ImageData(8, 8), { onProgress });
+      return { heard, fetched: (await window.engine.memory()).piecesFetched };
+    });
+  const one = use(first.page);
+  await first.page.waitForFunction(async () => (await navigator.locks.query()).held.length === 1);
+  assert.deepEqual(await held(first.page), [`fraise ${site.url}${MODEL}`], "the lock of the pack's own load");
+  const two = use(second);
+  await untilPending(second);
+  const [{ fetched }, { heard }] = await Promise.all([one, two]);
+  assert.equal(piecesIn(site.log).length, 1);
+  assert.equal(fetched, new Set(Object.values(manifest.components).flatMap((part) => (part.optional ? [] : part.pieces.map(({ sha256 }) => sha256)))).size + 1);
+  assert.ok(heard.some(([phase, loaded]) => phase === "download" && loaded === bytes), JSON.stringify(heard));
+  assert.deepEqual(first.problems, []);
+  await first.close();
+});
+
+test("a pack is not removed while another tab brings it in; then it is removed as a whole", TIMEOUT, async () => {
+  const { answer } = await goldenPack("tiny_flow");
+  let free;
+  const freed = new Promise((resolve) => (free = resolve));
+  site.answer = async (path) => {
+    if (path.endsWith(".bin")) await freed;
+    return answer(path);
+  };
+  const { page, close } = await browser.newPage({ serviceWorkers: "block" });
+  const other = await page.context().newPage();
+  for (const tab of [page, other]) {
+    await tab.goto(site.url);
+    await tab.evaluate(async () => (window.engine = await window.fraise.Engine.create({ device: "cpu" })));
+  }
+  const loading = page.evaluate((model) => window.engine.load(model).then(({ isKept }) => isKept), MODEL);
+  await page.waitForFunction(async () => (await navigator.locks.query()).held.length === 1);
+  const removing = other.evaluate(async (model) => {
+    await window.engine.remove(new URL(model, document.baseURI).href);
+    const database = await new Promise((resolve) => (indexedDB.open("fraise").onsuccess = (event) => resolve(event.target.result)));
+    const counts = ["pieces", "packs"].map((store) => {
+      const counting = database.transaction(store).objectStore(store).count();
+      return new Promise((resolve) => (counting.onsuccess = () => resolve(counting.result)));
+    });
+    return Promise.all(counts);
+  }, MODEL);
+  await untilPending(other);
+  free();
+  assert.equal(await loading.catch((error) => /CorruptPiece/.test(String(error)) || error), true);
+  assert.deepEqual(await removing, [0, 0]);
+  await close();
+});
+
+test("the studio shows the download of what is first used", TIMEOUT, async () => {
+  const { manifest, answer } = await goldenPack("tiny_flow");
+  let free = () => undefined;
+  let freed = Promise.resolve();
+  site.answer = async (path) => {
+    if (["upscaler", "scorer"].some((name) => path.includes(manifest.components[name].pieces[0].sha256))) await freed;
+    return answer(path);
+  };
+  const studio = await StudioDriver.open(browser, site.url, { serviceWorkers: "block" });
+  await studio.settings({ steps: 1, device: "cpu" });
+  await studio.find('[data-count="2"]').click();
+  await studio.generate();
+  for (const button of ["#enlarge", "#rank"]) {
+    freed = new Promise((resolve) => (free = resolve));
+    await studio.find(button).click();
+    await studio.until(() => /^Downloading/.test(window.tools.text("#progress-text") ?? ""));
+    free();
+    await studio.finish();
+  }
+  await studio.close();
+});

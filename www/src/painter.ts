@@ -1,7 +1,7 @@
 import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { keyed } from "lit/directives/keyed.js";
 import { live } from "lit/directives/live.js";
-import { FraiseError, isAbortError, type DeviceChoice, type Engine, type GenerateRequest, type Picture } from "./engine/index";
+import { FraiseError, isAbortError, type DeviceChoice, type Engine, type GenerateRequest, type Picture, type Progress } from "./engine/index";
 import { formatBytes } from "./app/format";
 import { mannersIn, mannersOf, toggleManner } from "./app/manners";
 import { fetchModelCard, type ModelCard } from "./app/model";
@@ -264,16 +264,14 @@ export class FraisePainter extends LitElement {
         this.#canvasOwner = engine;
         this.canvasNumber += 1; // a canvas belongs to one engine for good
       }
-      await shared.load(engine, this.model, {
-        signal,
-        onProgress: (progress) => {
-          this.status = `${words.downloading}: ${words.bytesOf(formatBytes(progress.loadedBytes), formatBytes(progress.totalBytes))}`;
-          this.#emit("fraise-progress", progress);
-        },
-      });
+      const onProgress = (progress: Progress) => {
+        this.status = `${words.downloading}: ${words.bytesOf(formatBytes(progress.loadedBytes), formatBytes(progress.totalBytes))}`;
+        this.#emit("fraise-progress", progress);
+      };
+      await shared.load(engine, this.model, { signal, onProgress });
       await this.updateComplete;
       const canvas = this.renderRoot.querySelector("canvas") ?? undefined;
-      for await (const step of engine.generate(this.#request(), { signal, canvas })) {
+      for await (const step of engine.generate(this.#request(), { signal, canvas, onProgress })) {
         this.hasPaint = true;
         this.status = words.stepOf(step.index + 1, step.total);
         this.#emit("fraise-step", step);

@@ -94,17 +94,18 @@ pub async fn download_if(
     Ok(manifest)
 }
 
-/// Brings a component that did not come with its pack into the store, but for the pieces that are there.
+/// Brings components that did not come with their pack into the store, but for the pieces that are there.
 ///
 /// # Errors
-/// [`Error::Manifest`] where the pack has no such component; otherwise as [`download`].
-pub async fn download_component(
-    name: &str,
+/// [`Error::Manifest`] where the pack lacks one of them; otherwise as [`download`].
+pub async fn download_components(
+    names: &[&str],
     manifest: &Manifest,
     host: (&impl Source, &impl Store, &impl Digest),
     on_progress: &mut dyn FnMut(Progress),
 ) -> Result<()> {
-    let pieces: Vec<&Piece> = manifest.component(name)?.pieces.iter().collect();
+    let components = names.iter().map(|name| manifest.component(name)).collect::<Result<Vec<&Component>>>()?;
+    let pieces: Vec<&Piece> = components.iter().flat_map(|component| &component.pieces).collect();
     let present = host.1.present().await?;
     fetch_missing(&pieces, &present, host, on_progress).await
 }

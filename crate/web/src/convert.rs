@@ -16,11 +16,12 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
 use web_sys::AbortSignal;
 
+use crate::FraiseEngine;
 use crate::cancel::until_aborted;
 use crate::checkpoint::Checkpoint;
 use crate::error::{failure, serialize, serialize_or_throw, set, to_js};
 use crate::library::{Journal, JournalSink, local_address};
-use crate::{FraiseEngine, PackInfo};
+use crate::report::PackInfo;
 
 /// Length of a piece: what `fraise pack` cuts too, so that both make the same packs.
 const PIECE_BYTES: u64 = 16 << 20;

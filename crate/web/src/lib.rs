@@ -23,6 +23,7 @@ pub mod pack_store;
 #[cfg(feature = "parity")]
 pub mod parity;
 pub mod presenter;
+pub mod report;
 pub mod run;
 
 use std::cell::{Cell, RefCell};
@@ -36,10 +37,8 @@ use fraise_engine::picture::{Picture, PictureInfo};
 use fraise_engine::pipeline::Pipeline;
 use fraise_engine::request::{Request, StartPicture};
 use fraise_engine::requirements::Requirements;
-use fraise_engine::upscaler::UpscalerConfig;
-use fraise_engine::{Error, Result, encoder, scorer};
+use fraise_engine::{Error, Result, encoder, upscaler};
 use js_sys::{Array, Function, Object, Uint8Array};
-use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortSignal, ImageData, OffscreenCanvas, WorkerGlobalScope};
 
@@ -51,6 +50,7 @@ use crate::fetch::{NetworkCount, PackSource};
 use crate::indexed_db::IndexedDbStore;
 use crate::pack_store::PackStore;
 use crate::presenter::{Presenter, image_data};
+use crate::report::{LoadedPack, MemoryReport, PackInfo, PackRequirements, progress_to};
 use crate::run::Run;
 
 /// The engine of one worker.
@@ -95,82 +95,6 @@ impl Finished {
         picture.watermark(places);
         picture.to_png(Some(&self.info))
     }
-}
-
-/// What a loaded pack says of itself.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct PackInfo<'a> {
-    name: &'a str,
-    license: &'a str,
-    license_restrictions: Option<&'a str>,
-    source: Option<&'a str>,
-    recommended: fraise_engine::pack::Recommended,
-    examples: &'a fraise_engine::pack::Examples,
-    total_bytes: u64,
-    /// How many times as large the pack's upscaler makes a picture along each side.
-    upscale_factor: Option<usize>,
-    has_scorer: bool,
-    /// Whether pictures can start from others.
-    has_encoder: bool,
-}
-
-impl<'a> PackInfo<'a> {
-    fn of(manifest: &'a Manifest) -> Self {
-        let unless_empty = |text: &'a String| Some(text.as_str()).filter(|text| !text.is_empty());
-        Self {
-            name: &manifest.name,
-            license: &manifest.license,
-            license_restrictions: unless_empty(&manifest.license_restrictions),
-            source: unless_empty(&manifest.source),
-            recommended: manifest.recommended,
-            examples: &manifest.examples,
-            total_bytes: manifest.total_bytes,
-            // The manifest is checked, so there is no error to be lost.
-            has_scorer: manifest.components.contains_key(scorer::COMPONENT),
-            has_encoder: manifest.components.contains_key(encoder::COMPONENT),
-            upscale_factor: UpscalerConfig::of(manifest).ok().flatten().map(|config| config.upscale),
-        }
-    }
-}
-
-/// What a load gives.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct LoadedPack<'a> {
-    /// Whether the pack is kept beyond this visit; else it runs from memory.
-    is_kept: bool,
-    #[serde(flatten)]
-    pack: PackInfo<'a>,
-}
-
-/// What a pack needs of the device to paint at its recommended size, in bytes.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct PackRequirements {
-    total_bytes: u64,
-    weights_bytes: u64,
-    painting_bytes: u64,
-    decoding_bytes: u64,
-    /// `None` where the pack has no upscaler.
-    upscaling_bytes: Option<u64>,
-    /// `None` where the pack has no scorer.
-    scoring_bytes: Option<u64>,
-    largest_buffer_bytes: u64,
-    /// `None` on the processor, which has no such limit.
-    buffer_limit_bytes: Option<u64>,
-    fits: bool,
-}
-
-/// What the engine holds.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct MemoryReport {
-    wasm_bytes: u64,
-    pack_bytes: u64,
-    device_bytes: u64,
-    pieces_fetched: u32,
-    bytes_fetched: u64,
 }
 
 #[wasm_bindgen]
@@ -240,9 +164,10 @@ impl FraiseEngine {
         self.presenters.borrow_mut().remove(&canvas);
     }
 
-    /// Begins a picture, or several that are painted together; nothing of it is computed before its first step is asked for. Where it is to be made larger, the
-    /// upscaler is loaded first; where it starts from `image`, the encoder, and the picture is encoded. `start`: that picture
-    /// and the mask of what is repainted, both as for [`FraiseEngine::upscale`] or undefined.
+    /// Begins a picture, or several that are painted together; nothing of it is computed before its first step is asked for.
+    /// Where it is to be made larger, the upscaler is loaded first; where it starts from `image`, the encoder, and the picture
+    /// is encoded. `given`: that picture and the mask of what is repainted, both as for [`FraiseEngine::upscale`], and the
+    /// canvas to paint on, each of which may be undefined. `on_progress`: as there.
     ///
     /// # Errors
     /// `Request` naming the field that is out of range, or that no pack is loaded; `Network` where the upscaler or the
@@ -250,13 +175,14 @@ impl FraiseEngine {
     pub async fn generate(
         &self,
         request: JsValue,
-        start: Array,
-        canvas: Option<u32>,
+        given: Array,
+        on_progress: Function,
         signal: AbortSignal,
     ) -> Result<Run, JsValue> {
         let begun = async {
-            let start = optional::start_from_js(start.get(0), start.get(1))?;
-            self.begin(request, start, canvas, signal.clone()).await
+            let start = optional::start_from_js(given.get(0), given.get(1))?;
+            let canvas = given.get(2).as_f64().map(|canvas| canvas as u32);
+            self.begin(request, start, (canvas, signal.clone()), &on_progress).await
         };
         until_aborted(&signal, begun).await.map_err(|error| to_js(&error))
     }
@@ -292,16 +218,27 @@ impl FraiseEngine {
         Ok(images.into_iter().collect())
     }
 
+    /// The loaded pack's address, or undefined.
+    pub fn address(&self) -> Option<String> {
+        self.loaded.borrow().as_ref().map(|loaded| loaded.address.clone())
+    }
+
     /// What is held right now.
     ///
     /// # Errors
     /// None in practice.
     pub fn memory(&self) -> Result<JsValue, JsValue> {
         let held = self.loaded.borrow().as_ref().map(|loaded| loaded.pipeline.memory());
+        let compute = self.compute();
         serialize_or_throw(&MemoryReport {
             wasm_bytes: core::arch::wasm32::memory_size::<0>() as u64 * 65_536,
             pack_bytes: held.map_or(0, |held| held.pack_bytes),
             device_bytes: held.map_or(0, |held| held.device_bytes),
+            reserved_bytes: compute
+                .gpu
+                .as_ref()
+                .and(compute.device.memory_pool_usage())
+                .map(|pool| pool.bytes_reserved),
             pieces_fetched: self.network.pieces.get(),
             bytes_fetched: self.network.bytes.get(),
         })
@@ -343,8 +280,8 @@ impl FraiseEngine {
         &self,
         request: JsValue,
         start: Option<StartPicture>,
-        canvas: Option<u32>,
-        signal: AbortSignal,
+        (canvas, signal): (Option<u32>, AbortSignal),
+        on_progress: &Function,
     ) -> Result<Run> {
         let compute = self.compute();
         compute.check()?;
@@ -360,14 +297,11 @@ impl FraiseEngine {
             }
             None => None,
         };
-        if effective.upscale {
-            self.bring_upscaler(&loaded).await?;
-        }
+        let needed = [(effective.upscale, upscaler::COMPONENT), (request.start.is_some(), encoder::COMPONENT)];
+        let needed: Vec<&str> = needed.into_iter().filter_map(|(is_needed, name)| is_needed.then_some(name)).collect();
+        self.bring(&needed, &loaded, on_progress).await?;
         let start = match &request.start {
-            Some(picture) => {
-                self.bring_encoder(&loaded).await?;
-                Some(loaded.pipeline.start(picture, &effective)?)
-            }
+            Some(picture) => Some(loaded.pipeline.start(picture, &effective)?),
             None => None,
         };
         Ok(Run::new(
@@ -376,6 +310,14 @@ impl FraiseEngine {
             (effective, request.noises(), start),
             run::Outlet { presenter, signal, finished: self.finished.clone() },
         ))
+    }
+}
+
+/// Does `work`, and once more where it found a stored piece damaged or gone: that piece is then fetched again.
+pub(crate) async fn mending<T>(mut work: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    match work().await {
+        Err(Error::CorruptPiece { origin, .. }) if origin.starts_with("store") => work().await,
+        outcome => outcome,
     }
 }
 

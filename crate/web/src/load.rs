@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use fraise_engine::limits::DeviceLimits;
-use fraise_engine::loader::{Phase, Progress, download_if};
+use fraise_engine::loader::{Progress, download_if};
 use fraise_engine::pack::Manifest;
 use fraise_engine::pipeline::Pipeline;
 use fraise_engine::requirements::{ModelShape, Requirements};
@@ -12,11 +12,11 @@ use fraise_engine::{Error, Result};
 use futures::channel::oneshot;
 use futures::future::try_join;
 use js_sys::Function;
-use wasm_bindgen::JsValue;
 
 use crate::calibration::tune;
 use crate::device::ComputeDevice;
-use crate::{FraiseEngine, Loaded};
+use crate::report::progress_to;
+use crate::{FraiseEngine, Loaded, mending};
 
 impl FraiseEngine {
     pub(crate) async fn load_pack(&self, url: String, on_progress: Function) -> Result<Rc<Manifest>> {
@@ -28,20 +28,14 @@ impl FraiseEngine {
             self.compute.replace(Rc::new(fresh));
         }
         self.compute().device.memory_cleanup();
-        let mut report = |progress: Progress| {
-            let phase = match progress.phase {
-                Phase::Manifest => "manifest",
-                Phase::Download => "download",
-                Phase::Upload => "upload",
-                Phase::Compile => "compile",
-            };
-            let (loaded, total) = (progress.loaded_bytes as f64, progress.total_bytes as f64);
-            let _ = on_progress.call3(&JsValue::NULL, &phase.into(), &loaded.into(), &total.into());
-        };
-        let manifest = self.download_and_tune(url.clone(), &mut report).await?;
-        let compute = self.compute();
-        let pipeline = Pipeline::load(&manifest, &self.packs, &self.digest, &compute.device, &mut report).await?;
-        let pipeline = Rc::new(pipeline);
+        let mut report = progress_to(&on_progress);
+        let (manifest, pipeline, compute) = mending(async || {
+            let manifest = self.download_and_tune(url.clone(), &mut report).await?;
+            let compute = self.compute(); // after the tuning, which may have changed it
+            let pipeline = Pipeline::load(&manifest, &self.packs, &self.digest, &compute.device, &mut report).await?;
+            Ok((manifest, Rc::new(pipeline), compute))
+        })
+        .await?;
         compute.finish().await?;
         if compute.gpu.is_some() {
             pipeline.warm_up(async || compute.finish().await, &mut report).await?;

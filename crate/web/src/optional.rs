@@ -1,39 +1,67 @@
 //! What a pack may bring besides what paints, fetched and loaded when it is first asked for.
 
 use fraise_engine::limits::DeviceLimits;
-use fraise_engine::loader::download_component;
+use fraise_engine::loader::{Phase, Progress, download_components};
 use fraise_engine::picture::{Picture, PictureInfo, WATERMARKED_FROM, read_info};
 use fraise_engine::request::{EffectiveRequest, StartPicture};
 use fraise_engine::requirements::Requirements;
 use fraise_engine::{Error, Result, encoder, scorer, upscaler};
-use js_sys::{Array, Float32Array, Uint8Array};
+use js_sys::{Array, Float32Array, Function, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortSignal, ImageData};
 
 use crate::cancel::until_aborted;
 use crate::error::to_js;
 use crate::presenter::{read_picture, read_to_the_end};
-use crate::{FraiseEngine, Loaded};
+use crate::report::progress_to;
+use crate::{FraiseEngine, Loaded, mending};
 
 #[wasm_bindgen]
 impl FraiseEngine {
+    /// Whether a component that the loaded pack may do without (`upscaler`, `scorer`, `vae_encoder`) is in the pack and not
+    /// on the device yet, so that the first use of it fetches and loads it.
+    pub fn lacks(&self, component: &str) -> bool {
+        let Ok(Loaded { pipeline, manifest, .. }) = self.loaded() else { return false };
+        let is_loaded = match component {
+            upscaler::COMPONENT => pipeline.has_upscaler(),
+            scorer::COMPONENT => pipeline.has_scorer(),
+            encoder::COMPONENT => pipeline.has_encoder(),
+            _ => return false,
+        };
+        !is_loaded && manifest.components.contains_key(component)
+    }
+
     /// Makes a picture larger by the loaded pack's upscaler; resolves to a PNG. `picture`: a PNG as `Uint8Array`, whose
-    /// settings go along where Fraise saved it, or `ImageData`.
+    /// settings go along where Fraise saved it, or `ImageData`. `on_progress`: as for [`FraiseEngine::load`], called only
+    /// where the upscaler is fetched or loaded.
     ///
     /// # Errors
     /// `Request` for what is no picture, or where the pack has no upscaler; `DeviceLimit` where the device has too
     /// little; `Network` where the upscaler cannot be fetched; `Cancelled` once `signal` aborts.
-    pub async fn upscale(&self, picture: JsValue, signal: AbortSignal) -> Result<Uint8Array, JsValue> {
-        let png = until_aborted(&signal, self.upscale_picture(picture)).await.map_err(|error| to_js(&error))?;
+    pub async fn upscale(
+        &self,
+        picture: JsValue,
+        on_progress: Function,
+        signal: AbortSignal,
+    ) -> Result<Uint8Array, JsValue> {
+        let upscaling = self.upscale_picture(picture, &on_progress);
+        let png = until_aborted(&signal, upscaling).await.map_err(|error| to_js(&error))?;
         Ok(Uint8Array::from(png.as_slice()))
     }
 
-    /// How well each picture, as for [`FraiseEngine::upscale`], fits a prompt, by the loaded pack's scorer: in [−1, 1].
+    /// How well each picture fits a prompt, by the loaded pack's scorer: in [−1, 1]. `pictures` and `on_progress`: as for
+    /// [`FraiseEngine::upscale`].
     ///
     /// # Errors
     /// As [`FraiseEngine::upscale`], of the scorer.
-    pub async fn score(&self, prompt: String, pictures: Array, signal: AbortSignal) -> Result<Float32Array, JsValue> {
-        let scoring = self.score_pictures(prompt, pictures);
+    pub async fn score(
+        &self,
+        prompt: String,
+        pictures: Array,
+        on_progress: Function,
+        signal: AbortSignal,
+    ) -> Result<Float32Array, JsValue> {
+        let scoring = self.score_pictures(prompt, pictures, &on_progress);
         let scores = until_aborted(&signal, scoring).await.map_err(|error| to_js(&error))?;
         Ok(Float32Array::from(scores.as_slice()))
     }
@@ -53,13 +81,13 @@ impl FraiseEngine {
 }
 
 impl FraiseEngine {
-    async fn upscale_picture(&self, picture: JsValue) -> Result<Vec<u8>> {
+    async fn upscale_picture(&self, picture: JsValue, on_progress: &Function) -> Result<Vec<u8>> {
         let loaded = self.loaded()?;
         let compute = self.compute();
         compute.check()?;
         let (picture, info) = picture_from_js(picture)?;
         loaded.pipeline.requirements(picture.width, picture.height).check_upscaling()?;
-        self.bring_upscaler(&loaded).await?;
+        self.bring(&[upscaler::COMPONENT], &loaded, on_progress).await?;
         let mut larger = read_picture(loaded.pipeline.upscale(picture.to_tensor(&compute.device))?).await?;
         compute.check()?;
         // The mark in the pixels does not outlive scaling.
@@ -70,7 +98,7 @@ impl FraiseEngine {
         larger.to_png(info.as_ref())
     }
 
-    async fn score_pictures(&self, prompt: String, pictures: Array) -> Result<Vec<f32>> {
+    async fn score_pictures(&self, prompt: String, pictures: Array, on_progress: &Function) -> Result<Vec<f32>> {
         let loaded = self.loaded()?;
         let compute = self.compute();
         compute.check()?;
@@ -81,37 +109,43 @@ impl FraiseEngine {
         let pictures = pictures.iter().map(|picture| Ok(picture_from_js(picture)?.0)).collect::<Result<Vec<_>>>()?;
         let limits = DeviceLimits::of(&compute.device);
         Requirements::recommended(&loaded.manifest, &limits)?.check_scoring()?;
-        if !loaded.pipeline.has_scorer() {
-            self.fetch(&loaded, scorer::COMPONENT).await?;
-            loaded.pipeline.load_scorer(&loaded.manifest, &self.packs, &self.digest).await?;
-        }
+        self.bring(&[scorer::COMPONENT], &loaded, on_progress).await?;
         let pipeline = loaded.pipeline.clone();
         let scores = read_to_the_end(async move { pipeline.score(&prompt, &pictures).await }).await?;
         compute.check()?;
         Ok(scores)
     }
 
-    /// Fetches the pack's upscaler where the store lacks it, and loads it unless that is done.
-    pub(crate) async fn bring_upscaler(&self, loaded: &Loaded) -> Result<()> {
-        if loaded.pipeline.has_upscaler() {
-            return Ok(());
+    /// Fetches components that the pack came without, but for the pieces in the store, and loads them, unless that is done.
+    pub(crate) async fn bring(&self, components: &[&str], loaded: &Loaded, on_progress: &Function) -> Result<()> {
+        let Loaded { pipeline, manifest, address } = loaded;
+        let place = async || {
+            for &component in components {
+                match component {
+                    upscaler::COMPONENT => pipeline.load_upscaler(manifest, &self.packs, &self.digest).await?,
+                    scorer::COMPONENT => pipeline.load_scorer(manifest, &self.packs, &self.digest).await?,
+                    _ => pipeline.load_encoder(manifest, &self.packs, &self.digest).await?,
+                }
+            }
+            Ok(())
+        };
+        let lacking: Vec<&str> = components.iter().copied().filter(|component| self.lacks(component)).collect();
+        if lacking.is_empty() {
+            // Nothing is left to do, or the pack has none, which is refused in words of its own.
+            return place().await;
         }
-        self.fetch(loaded, upscaler::COMPONENT).await?;
-        loaded.pipeline.load_upscaler(&loaded.manifest, &self.packs, &self.digest).await
-    }
-
-    /// The same of its encoder, which start pictures need.
-    pub(crate) async fn bring_encoder(&self, loaded: &Loaded) -> Result<()> {
-        if loaded.pipeline.has_encoder() {
-            return Ok(());
-        }
-        self.fetch(loaded, encoder::COMPONENT).await?;
-        loaded.pipeline.load_encoder(&loaded.manifest, &self.packs, &self.digest).await
-    }
-
-    async fn fetch(&self, loaded: &Loaded, component: &str) -> Result<()> {
-        let source = self.source(loaded.address.clone());
-        download_component(component, &loaded.manifest, (&source, &self.packs, &self.digest), &mut |_| ()).await
+        let source = self.source(address.clone());
+        let sizes = lacking.iter().map(|name| manifest.component(name).map(|component| component.bytes));
+        let total_bytes = sizes.sum::<Result<u64>>()?;
+        let mut report = progress_to(on_progress);
+        mending(async || {
+            download_components(&lacking, manifest, (&source, &self.packs, &self.digest), &mut report).await?;
+            report(Progress { phase: Phase::Upload, loaded_bytes: 0, total_bytes });
+            place().await?;
+            report(Progress { phase: Phase::Upload, loaded_bytes: total_bytes, total_bytes });
+            Ok(())
+        })
+        .await
     }
 }
 

@@ -1,5 +1,5 @@
 /** What can be done with finished pictures: variations of one, a larger one, the one that fits its words best. */
-import type { Engine } from "../engine/index";
+import type { Engine, LoadOptions } from "../engine/index";
 import { checkSettings } from "./exchange/found";
 import { requestOf } from "./form";
 import type { KeptPicture, Known } from "./gallery/database";
@@ -20,7 +20,7 @@ export interface RefineHost {
   /** Asks for pictures. */
   add(entries: readonly QueueEntry[]): Promise<void>;
   /** Runs `work` with the engine and its model where nothing else is painting; what goes wrong is shown. */
-  withEngine(work: (engine: Engine, signal: AbortSignal) => Promise<void>): Promise<void>;
+  withEngine(work: (engine: Engine, options: LoadOptions) => Promise<void>): Promise<void>;
   /** Shows these pictures and looks at one of them. */
   show(pictures: readonly Result[], shown: Result): void;
   /** Keeps a picture in the gallery. */
@@ -59,8 +59,8 @@ export class Refiner {
 
   /** Makes a picture larger by the model's upscaler and shows it beside the others. */
   async enlarge(result: Result, pictures: readonly Result[], factor: number): Promise<void> {
-    await this.#host.withEngine(async (engine, signal) => {
-      const png = await engine.upscale(result.png, { signal });
+    await this.#host.withEngine(async (engine, options) => {
+      const png = await engine.upscale(result.png, options);
       const larger = { ...result, id: randomId(), png, width: result.width * factor, height: result.height * factor };
       this.#host.show([...pictures, larger], larger);
       this.#host.keep(png, { id: larger.id, parents: [result.id] });
@@ -69,9 +69,9 @@ export class Refiner {
 
   /** Puts the pictures that fit their words best first, by the model's scorer, and looks at the best. */
   async rank(pictures: readonly Result[]): Promise<void> {
-    await this.#host.withEngine(async (engine, signal) => {
+    await this.#host.withEngine(async (engine, options) => {
       const prompt = pictures[0]?.request.prompt ?? "";
-      const scores = await engine.score(prompt, pictures.map(({ png }) => png), { signal });
+      const scores = await engine.score(prompt, pictures.map(({ png }) => png), options);
       const order = pictures.map((picture, at) => ({ picture, score: scores[at] ?? -1 })).sort((a, b) => b.score - a.score);
       const ranked = order.map(({ picture }) => picture);
       const [best] = ranked;

@@ -1,5 +1,5 @@
 /** The page's engine: started when it is first needed, with the chosen model on it, painting on the page's canvas. */
-import { Engine, type GenerateRequest, type Progress, type Step } from "../engine/index";
+import { Engine, type GenerateRequest, type LoadOptions, type Progress, type Step } from "../engine/index";
 import { askToPersist } from "./persistence";
 import type { StudioState } from "./state";
 
@@ -60,8 +60,8 @@ export class Session {
   }
 
   /** A run's steps, painted on the canvas. */
-  async *steps(engine: Engine, request: GenerateRequest, signal: AbortSignal): AsyncGenerator<Step, void, undefined> {
-    yield* engine.generate(request, { signal, canvas: this.#canvas ?? undefined });
+  async *steps(engine: Engine, request: GenerateRequest, options: LoadOptions): AsyncGenerator<Step, void, undefined> {
+    yield* engine.generate(request, { ...options, canvas: this.#canvas ?? undefined });
     this.#isWarm = true;
   }
 

@@ -6,6 +6,7 @@ import {
   type DeviceChoice,
   type Engine,
   type GenerateRequest,
+  type LoadOptions,
   type Step,
 } from "../engine/index";
 import { preferredLanguage, wordsOf, type Language } from "../locales/index";
@@ -313,7 +314,7 @@ export class Studio extends EventTarget {
   }
 
   /** Runs `work` while nothing is painted; Esc and Cancel end it. */
-  async #withEngine(work: (engine: Engine, signal: AbortSignal) => Promise<void>): Promise<void> {
+  async #withEngine(work: (engine: Engine, options: LoadOptions) => Promise<void>): Promise<void> {
     if (!canGenerate(this.#state)) return;
     const startMs = performance.now();
     const { signal } = (this.#refining = new AbortController());
@@ -321,8 +322,9 @@ export class Studio extends EventTarget {
     try {
       await this.#live.stop();
       const engine = await this.#session.ready(signal);
-      this.#do({ kind: "painting", done: 1, total: 1, endsAtMs: null }); // one pass; how long it takes is not known
-      await work(engine, signal);
+      const painting: Activity = { kind: "painting", done: 1, total: 1, endsAtMs: null }; // one pass; how long it takes is not known
+      this.#do(painting);
+      await work(engine, { signal, onProgress: this.#loadingBefore(painting) });
       this.#do({ kind: "finished", elapsedMs: performance.now() - startMs });
     } catch (error) {
       this.#fail(error);
@@ -337,9 +339,10 @@ export class Studio extends EventTarget {
     const request = { ...requests, upscale: asked.upscale === true && canUpscale };
     const total = request.steps ?? recommendedSteps(this.#state);
     const pictures = this.#state.pictures.filter((picture) => picture.batch === batch);
-    this.#set({ pictures, result: null, activity: { kind: "painting", done: 0, total, endsAtMs: null } });
+    const painting: Activity = { kind: "painting", done: 0, total, endsAtMs: null };
+    this.#set({ pictures, result: null, activity: painting });
     const recorders = entries.map(() => new FilmRecorder());
-    for await (const step of this.#steps(engine, request, signal)) {
+    for await (const step of this.#steps(engine, request, { signal, onProgress: this.#loadingBefore(painting) })) {
       // A new engine compiles its shaders in the first step, so that step says nothing about the others.
       const isTypical = this.#session.isWarm || step.index > 0;
       const endsAtMs = isTypical ? performance.now() + step.etaMs : null;
@@ -366,7 +369,8 @@ export class Studio extends EventTarget {
       const startMs = performance.now();
       const steps = Math.min(MAX_LIVE_STEPS, words.steps ?? recommendedSteps(this.#state));
       const request = { ...words, steps, upscale: false, seed: parseSeed(this.#state.seed) ?? this.#liveSeed };
-      for await (const _step of this.#steps(engine, request, stale)); // the canvas shows them
+      const onProgress = this.#loadingBefore({ kind: "idle" });
+      for await (const _step of this.#steps(engine, request, { signal: stale, onProgress })); // the canvas shows them
       const { blob: png, ...made } = await engine.last();
       stale.throwIfAborted();
       this.#finish({ id: randomId(), png, ...made, asked: request, model: cardIn(this.#state)?.name, film: NO_FILM, batch: "" }, [], startMs);
@@ -379,12 +383,20 @@ export class Studio extends EventTarget {
   }
 
   /** A run's steps; the canvas shows from the first one on what it holds. */
-  async *#steps(engine: Engine, request: GenerateRequest, signal: AbortSignal): AsyncGenerator<Step, void, undefined> {
-    for await (const step of this.#session.steps(engine, request, signal)) {
+  async *#steps(engine: Engine, request: GenerateRequest, options: LoadOptions): AsyncGenerator<Step, void, undefined> {
+    for await (const step of this.#session.steps(engine, request, options)) {
       this.#onCanvas = null;
       if (step.index === 0) this.#set({ hasPaint: true, look: null, shownFrame: null });
       yield step;
     }
+  }
+
+  /** Shows how far what is fetched on first use is, and then what comes after it. */
+  #loadingBefore(next: Activity): NonNullable<LoadOptions["onProgress"]> {
+    return (progress) => {
+      const isThere = progress.phase === "upload" && progress.loadedBytes >= progress.totalBytes;
+      this.#do(isThere ? next : { kind: "loading", progress });
+    };
   }
 
   #finish(result: Result, pictures: readonly Result[], startMs: number, isOnCanvas = true): void {

@@ -33,7 +33,7 @@ export interface EngineOptions {
   readonly device?: DeviceChoice | undefined;
 }
 
-/** How to load. */
+/** How to load a pack, or what it fetches when it is first used. */
 export interface LoadOptions {
   /** Aborting rejects the load with `AbortError`; pieces already stored are kept and not fetched again. */
   readonly signal?: AbortSignal | undefined;
@@ -66,6 +66,8 @@ export interface GenerateOptions {
    * when that dies (`fault.code` is `Internal`); use a new element then.
    */
   readonly canvas?: HTMLCanvasElement | OffscreenCanvas | undefined;
+  /** Called before the first step where the pack's upscaler or encoder has to be fetched first; as for a load. */
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
 /** A prompt becomes a picture. Make one with {@link Engine.create}, load a pack, generate. */
@@ -163,15 +165,11 @@ export class Engine {
 
   /**
    * Removes a pack, or an unfinished conversion, from this browser's storage; pieces that others share stay. No error where
-   * there is none. A pack that is loaded stays usable until the next load.
+   * there is none. Where another tab is downloading that pack, its end is waited for. A pack that is loaded stays usable
+   * until the next load.
    */
   async remove(address: string): Promise<void> {
-    const leave = await this.#enter(undefined);
-    try {
-      await this.#connection.call("remove", { address });
-    } finally {
-      leave();
-    }
+    await this.#work({}, (connection, job) => connection.call("remove", { job, address }));
   }
 
   /**
@@ -181,7 +179,7 @@ export class Engine {
    */
   async *generate(
     request: GenerateRequest,
-    { signal, canvas }: GenerateOptions = {},
+    { signal, canvas, onProgress }: GenerateOptions = {},
   ): AsyncGenerator<Step, void, undefined> {
     const cleaned = checkedRequest(request);
     const leave = await this.#enter(signal);
@@ -189,6 +187,7 @@ export class Engine {
     const job = this.#nextJob();
     const cancel = () => connection.notify({ notice: "cancel", job });
     signal?.addEventListener("abort", cancel, { once: true });
+    const stopListening = onProgress ? connection.onProgress(job, onProgress) : () => undefined;
     try {
       const surface = canvas ? this.#canvases.idOf(canvas, connection) : null;
       await orAborted(connection.call("generate", { job, request: cleaned, canvas: surface }), signal, cancel);
@@ -200,6 +199,7 @@ export class Engine {
       }
     } finally {
       signal?.removeEventListener("abort", cancel);
+      stopListening();
       // The caller need not wait until the worker has freed the run; the next in the queue does.
       void settled(connection.call("stop", { job })).then(leave);
     }
@@ -229,10 +229,10 @@ export class Engine {
    */
   async upscale(
     picture: PictureSource,
-    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+    { signal, onProgress }: LoadOptions = {},
   ): Promise<Blob> {
     checkPicture(picture, "picture");
-    return this.#work({ signal }, (connection, job) => connection.call("upscale", { job, picture }));
+    return this.#work({ signal, onProgress }, (connection, job) => connection.call("upscale", { job, picture }));
   }
 
   /**
@@ -257,12 +257,12 @@ export class Engine {
   async score(
     prompt: string,
     pictures: readonly PictureSource[],
-    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+    { signal, onProgress }: LoadOptions = {},
   ): Promise<number[]> {
     if (typeof prompt !== "string") throw requestError("prompt", "it must be text");
     if (!Array.isArray(pictures)) throw requestError("pictures", "they must be an array");
     pictures.forEach((picture) => checkPicture(picture, "picture"));
-    return this.#work({ signal }, (connection, job) => connection.call("score", { job, prompt, pictures }));
+    return this.#work({ signal, onProgress }, (connection, job) => connection.call("score", { job, prompt, pictures }));
   }
 
   /** What the engine holds right now. */

@@ -147,7 +147,7 @@ export interface EffectiveRequest {
 export interface Progress {
   /**
    * Of a load: `manifest`, then `download` (skipped where everything is stored), `upload`, and `compile` where the device
-   * needs it. Of a conversion: `convert`.
+   * needs it. Of a component that is fetched when it is first used: `download` and `upload`. Of a conversion: `convert`.
    */
   readonly phase: "manifest" | "download" | "upload" | "compile" | "convert";
   /** Bytes of this phase that are done; of `compile`, parts of the model. */
@@ -274,6 +274,8 @@ export interface MemoryReport {
   readonly packBytes: number;
   /** Bytes of weights that the device holds. */
   readonly deviceBytes: number;
+  /** Bytes that the engine has taken of the GPU, in use or kept for the next picture; null on the processor. */
+  readonly reservedBytes: number | null;
   /** Pieces fetched from the network since the engine was created. */
   readonly piecesFetched: number;
   /** Bytes fetched from the network since the engine was created. */
@@ -317,7 +319,7 @@ export interface Calls {
     result: ConvertedModel;
   };
   models: { params: Record<string, never>; result: StoredModel[] };
-  remove: { params: { address: string }; result: null };
+  remove: { params: { job: number; address: string }; result: null };
   /** Starts a run; its steps are then drawn one by one with `next`. */
   generate: { params: { job: number; request: GenerateRequest; canvas: number | null }; result: EffectiveRequest };
   /** The next step, or null after the last one. */

@@ -1,6 +1,6 @@
 /**
- * One download per origin, however many tabs: whoever brings a pack into the store first holds its lock, the others wait,
- * hear how far it is, and then find it there. A tab that is closed lets go of its locks, so the next one takes over.
+ * One download per origin, however many tabs: whoever brings a pack, or a part of it, into the store first holds its lock,
+ * the others wait, hear how far it is, and then find it there; nor is a pack removed meanwhile. A tab that is closed lets go of its locks, so the next one takes over.
  */
 import { ByteMeter } from "./pace";
 import type { Progress } from "./protocol";

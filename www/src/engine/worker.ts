@@ -80,7 +80,7 @@ function perform(message: CallMessage): Promise<Calls[CallName]["result"]> {
     case "models":
       return started().models() as Promise<Calls["models"]["result"]>;
     case "remove":
-      return started().remove(message.params.address).then(() => null);
+      return remove(message.params);
     case "generate":
       return generate(message.params);
     case "next":
@@ -140,19 +140,45 @@ async function vocabulary(signal: AbortSignal): Promise<Uint8Array> {
   return new Uint8Array(await response.arrayBuffer());
 }
 
+async function remove({ job: number, address }: Calls["remove"]["params"]): Promise<null> {
+  return within(number, async (report, signal) => {
+    await inTurn({ address, phase: "download", signal, report, work: () => started().remove(address) });
+    return null;
+  });
+}
+
 /** Does a job that is one call into the engine. */
 async function within<T>(number: number, work: (report: Report, signal: AbortSignal) => Promise<unknown>): Promise<T> {
   const current = begin(number);
-  const meter = new ByteMeter();
-  const report: Report = (phase, loadedBytes, totalBytes) => {
-    const progress = meter.report(phase, loadedBytes, totalBytes, performance.now());
-    if (progress) scope.postMessage({ job: number, progress });
-  };
   try {
-    return (await work(report, current.controller.signal)) as T;
+    return (await work(reporter(number), current.controller.signal)) as T;
   } finally {
     job = null;
   }
+}
+
+/** Tells the page how far a job is, now and then. */
+function reporter(number: number): Report {
+  const meter = new ByteMeter();
+  return (phase, loadedBytes, totalBytes) => {
+    const progress = meter.report(phase, loadedBytes, totalBytes, performance.now());
+    if (progress) scope.postMessage({ job: number, progress });
+  };
+}
+
+/** What the pack may do without, and the engine fetches when it is first used. */
+type OptionalComponent = "upscaler" | "scorer" | "vae_encoder";
+
+/** Does work that fetches those of the components that the engine lacks: then in turn with the other tabs. */
+function bringing<T>(
+  components: readonly OptionalComponent[],
+  { signal, report }: { readonly signal: AbortSignal; readonly report: Report },
+  work: (report: Report) => Promise<T>,
+): Promise<T> {
+  const address = started().address();
+  const isLacking = components.some((component) => started().lacks(component));
+  if (address === undefined || !isLacking) return work(report);
+  return inTurn({ address, phase: "download", signal, report, work });
 }
 
 async function generate(params: Calls["generate"]["params"]): Promise<Calls["generate"]["result"]> {
@@ -161,7 +187,11 @@ async function generate(params: Calls["generate"]["params"]): Promise<Calls["gen
   const canvas = params.canvas ?? undefined;
   const { image, mask, ...request } = params.request;
   const [start, kept] = await Promise.all([image && pixelsOf(image, "image"), mask && pixelsOf(mask, "mask")]);
-  current.run = await started().generate(request, [start, kept], canvas, current.controller.signal);
+  const { signal } = current.controller;
+  const needed: OptionalComponent[] = [...(request.upscale ? (["upscaler"] as const) : []), ...(start ? (["vae_encoder"] as const) : [])];
+  current.run = await bringing(needed, { signal, report: reporter(params.job) }, (report) =>
+    started().generate(request, [start, kept, canvas], report, signal),
+  );
   return current.run.request() as Calls["generate"]["result"];
 }
 
@@ -198,7 +228,10 @@ function last(): Promise<Picture[]> {
 }
 
 async function upscale({ job: number, picture }: Calls["upscale"]["params"]): Promise<Blob> {
-  return within(number, async (_report, signal) => pngBlob(await started().upscale(await forEngine(picture), signal)));
+  return within(number, async (report, signal) => {
+    const given = await forEngine(picture);
+    return pngBlob(await bringing(["upscaler"], { signal, report }, (tell) => started().upscale(given, tell, signal)));
+  });
 }
 
 async function isMarked({ job: number, picture }: Calls["isMarked"]["params"]): Promise<boolean> {
@@ -206,8 +239,9 @@ async function isMarked({ job: number, picture }: Calls["isMarked"]["params"]): 
 }
 
 async function score({ job: number, prompt, pictures }: Calls["score"]["params"]): Promise<number[]> {
-  return within(number, async (_report, signal) => {
-    return Array.from(await started().score(prompt, await Promise.all(pictures.map(forEngine)), signal));
+  return within(number, async (report, signal) => {
+    const given = await Promise.all(pictures.map(forEngine));
+    return Array.from(await bringing(["scorer"], { signal, report }, (tell) => started().score(prompt, given, tell, signal)));
   });
 }
 
