@@ -42,11 +42,7 @@ export async function editedPack(component, edit) {
   const old = Buffer.concat(await Promise.all(entry.pieces.map(({ sha256 }) => modelFile(`${sha256}.bin`))));
   const parsed = parseSafetensors(old);
   const file = writeSafetensors({ ...parsed, tensors: edit(parsed.tensors) });
-  const pieces = new Map();
-  for (let at = 0; at < file.length; at += PIECE_BYTES) {
-    const bytes = file.subarray(at, at + PIECE_BYTES);
-    pieces.set(createHash("sha256").update(bytes).digest("hex"), bytes);
-  }
+  const pieces = new Map(cut(file, PIECE_BYTES));
   entry.pieces = [...pieces].map(([sha256, bytes]) => ({ sha256, bytes: bytes.length }));
   manifest.total_bytes += file.length - old.length;
   entry.bytes = file.length;
@@ -56,6 +52,17 @@ export async function editedPack(component, edit) {
     return bytes ? { body: bytes } : null;
   };
 }
+
+/** A file's pieces, `[sha256, bytes]`. */
+function cut(file, pieceBytes) {
+  const starts = Array.from({ length: Math.ceil(file.length / pieceBytes) }, (_, at) => at * pieceBytes);
+  const parts = starts.map((start) => file.subarray(start, start + pieceBytes));
+  return parts.map((bytes) => [createHash("sha256").update(bytes).digest("hex"), bytes]);
+}
+
+/** The names of the pieces that a load needs. */
+export const requiredPieces = ({ components }) =>
+  new Set(Object.values(components).flatMap(({ optional, pieces }) => (optional ? [] : pieces.map(({ sha256 }) => sha256))));
 
 /** The default model's manifest changed by `edit(manifest)`. */
 export async function editedManifest(edit) {
@@ -73,18 +80,19 @@ export function editedPieces(edit) {
 }
 
 /**
- * A diffusers folder of tests/parity as a pack, its floats as they are; `edit(manifest)` may change what it says. Gives
- * an `answer` for {@link openSite}, and the manifest.
+ * A diffusers folder of tests/parity as a pack, its floats as they are, cut into pieces of `pieceBytes`; `edit(manifest)`
+ * may change what it says. Gives an `answer` for {@link openSite}, and the manifest.
  */
-export async function goldenPack(model, edit = () => undefined) {
+export async function goldenPack(model, edit = () => undefined, pieceBytes = PIECE_BYTES) {
   const root = new URL(`../parity/goldens/${model}/`, import.meta.url);
   const read = (name) => readFile(new URL(name, root));
   const components = {};
   const pieces = new Map();
   const add = async (name, config, file, optional = false) => {
-    const sha256 = createHash("sha256").update(file).digest("hex");
-    pieces.set(sha256, file);
-    components[name] = { config: JSON.parse(await read(config)), pieces: [{ sha256, bytes: file.length }], bytes: file.length, optional };
+    const own = cut(file, pieceBytes);
+    own.forEach(([sha256, bytes]) => pieces.set(sha256, bytes));
+    const listed = own.map(([sha256, { length: bytes }]) => ({ sha256, bytes }));
+    components[name] = { config: JSON.parse(await read(config)), pieces: listed, bytes: file.length, optional };
   };
   const named = async (name) => ({ name, dtype: "U8", data: await read(`tokenizer/${name}`) });
   const files = await Promise.all(["merges.txt", "vocab.json"].map(named));

@@ -88,9 +88,10 @@ pub async fn download_if(
     let bytes = source.manifest().await?;
     let manifest = Manifest::parse(&bytes)?;
     accept(&manifest)?;
-    let manifest_sha256 = hex(&digest.sha256(&bytes).await?);
+    let completion = Completion { manifest_sha256: hex(&digest.sha256(&bytes).await?), manifest: bytes };
+    store.announce(source.address(), &completion).await?;
     fetch_missing(&manifest.required_pieces(), &present, (source, store, digest), on_progress).await?;
-    store.complete(source.address(), Completion { manifest_sha256, manifest: bytes }).await?;
+    store.complete(source.address(), completion).await?;
     Ok(manifest)
 }
 

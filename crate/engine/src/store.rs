@@ -76,7 +76,17 @@ pub trait Store {
     /// [`crate::Error::Storage`] where the store fails.
     async fn completion(&self, address: &str) -> Result<Option<Completion>>;
 
-    /// Files a completion record; replaces an older one.
+    /// Writes down that a pack's pieces are about to come, so that they can be found and removed should it never be
+    /// complete; replaces what was filed under that address. It counts as no completion record. A store whose pieces nobody
+    /// looks after need not write it.
+    ///
+    /// # Errors
+    /// [`crate::Error::Quota`] or [`crate::Error::Storage`].
+    async fn announce(&self, _address: &str, _coming: &Completion) -> Result<()> {
+        Ok(())
+    }
+
+    /// Files a completion record; replaces an older one, and what was announced.
     ///
     /// # Errors
     /// [`crate::Error::Quota`] or [`crate::Error::Storage`].

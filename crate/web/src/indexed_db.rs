@@ -1,12 +1,14 @@
 //! Pieces and completion records in the browser's IndexedDB.
 //!
 //! Database `fraise`, schema version 1: object store `pieces` (key: SHA-256, value: `Uint8Array`) and `packs` (key: the
-//! manifest's address, value: `{manifestSha256, manifest: Uint8Array}`; the journals of unfinished conversions, see
-//! [`crate::library`]; and what was measured of this machine, see [`crate::calibration`]).
+//! manifest's address, value: `{manifestSha256, manifest: Uint8Array, isPartial?}`, the latter true until the last piece is
+//! there; the journals of unfinished conversions, see [`crate::library`]; and what was measured of this machine, see
+//! [`crate::calibration`]).
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
+use fraise_engine::pack::Manifest;
 use fraise_engine::store::{Completion, Store};
 use fraise_engine::{Error, Result};
 use indexed_db_futures::database::Database;
@@ -117,6 +119,19 @@ impl IndexedDbStore {
         .await
     }
 
+    /// What is filed under a manifest's address, and whether pieces of it may still be missing.
+    pub(crate) async fn filed(&self, address: &str) -> Result<Option<(Completion, bool)>> {
+        let Some(record) = self.read(PACKS, address).await? else { return Ok(None) };
+        let field = |name: &str| Reflect::get(&record, &name.into()).ok();
+        let manifest_sha256 = field("manifestSha256").and_then(|value| value.as_string());
+        let manifest = field("manifest").and_then(|value| value.dyn_into::<Uint8Array>().ok());
+        let is_partial = field("isPartial").is_some_and(|value| value.is_truthy());
+        // A record that is not ours to read counts as absent: the pack is then checked and filed again.
+        Ok(manifest_sha256.zip(manifest).map(|(manifest_sha256, manifest)| {
+            (Completion { manifest_sha256, manifest: manifest.to_vec() }, is_partial)
+        }))
+    }
+
     /// Stores a piece that is JavaScript's already; errors as [`Store::put`].
     pub(crate) async fn put_array(&self, sha256: &str, bytes: &Uint8Array) -> Result<()> {
         self.write(PIECES, sha256, bytes, bytes.length() as usize).await
@@ -163,14 +178,17 @@ impl Store for IndexedDbStore {
     }
 
     async fn completion(&self, address: &str) -> Result<Option<Completion>> {
-        let Some(record) = self.read(PACKS, address).await? else { return Ok(None) };
-        let field = |name: &str| Reflect::get(&record, &name.into()).ok();
-        let manifest_sha256 = field("manifestSha256").and_then(|value| value.as_string());
-        let manifest = field("manifest").and_then(|value| value.dyn_into::<Uint8Array>().ok());
-        // A record that is not ours to read counts as absent: the pack is then checked and filed again.
-        Ok(manifest_sha256
-            .zip(manifest)
-            .map(|(manifest_sha256, manifest)| Completion { manifest_sha256, manifest: manifest.to_vec() }))
+        let filed = self.filed(address).await?;
+        Ok(filed.filter(|(_, is_partial)| !is_partial).map(|(completion, _)| completion))
+    }
+
+    async fn announce(&self, address: &str, coming: &Completion) -> Result<()> {
+        if let Ok(manifest) = Manifest::parse(&coming.manifest) {
+            self.make_way(address, &manifest).await?;
+        }
+        let record = completion_record(coming);
+        set(&record, "isPartial", &true.into());
+        self.write(PACKS, address, &record, coming.manifest.len()).await
     }
 
     async fn complete(&self, address: &str, completion: Completion) -> Result<()> {
@@ -193,9 +211,9 @@ pub(crate) async fn commit(transaction: Transaction<'_>) -> std::result::Result<
 }
 
 /// A completion as it is stored.
-pub(crate) fn completion_record(completion: &Completion) -> JsValue {
+pub(crate) fn completion_record(completion: &Completion) -> Object {
     let record = Object::new();
     set(&record, "manifestSha256", &completion.manifest_sha256.as_str().into());
     set(&record, "manifest", &Uint8Array::from(completion.manifest.as_slice()));
-    record.into()
+    record
 }

@@ -1,4 +1,4 @@
-//! Which packs this browser keeps, and the conversions that are not finished.
+//! Which packs this browser keeps, and the downloads and conversions that are not finished.
 //!
 //! An unfinished conversion has a journal in the store of packs, under a key that no address equals: which checkpoint it
 //! reads, and the pieces made so far. A piece and its entry in the journal are written together or not at all, so no
@@ -46,7 +46,7 @@ impl Journal {
     }
 }
 
-/// A pack or an unfinished conversion, for people to choose from.
+/// A pack, an unfinished download or an unfinished conversion, for people to choose from.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StoredModel {
@@ -66,23 +66,24 @@ pub fn local_address(name: &str) -> String {
 }
 
 impl IndexedDbStore {
-    /// All packs, and all unfinished conversions. Records that cannot be read are left out.
+    /// All packs, and all that is not finished. Records that cannot be read are left out.
     ///
     /// # Errors
     /// [`Error::Storage`] where the store fails.
     pub async fn models(&self) -> Result<Vec<StoredModel>> {
         let (mut models, present) = (Vec::new(), self.present().await?);
-        for (address, manifest) in self.packs().await? {
+        for address in self.keys().await? {
+            let Some((manifest, is_partial)) = self.pack(&address).await? else { continue };
             // Parts that are fetched when first needed may be absent; packs may share pieces, and parts of one too.
             let pieces = manifest.components.values().flat_map(|component| &component.pieces);
-            let stored: BTreeMap<_, _> = pieces.map(|piece| (&piece.sha256, piece.bytes)).collect();
-            let bytes = stored.iter().filter(|(sha256, _)| present.contains(**sha256)).map(|(_, bytes)| bytes).sum();
+            let stored: BTreeMap<&str, u64> = pieces.map(|piece| (piece.sha256.as_str(), piece.bytes)).collect();
+            let bytes = stored.iter().filter(|(name, _)| present.contains(**name)).map(|(_, bytes)| bytes).sum();
             let unless_empty = |text: String| Some(text).filter(|text| !text.is_empty());
             models.push(StoredModel {
                 address,
                 bytes,
                 name: manifest.name,
-                is_complete: true,
+                is_complete: !is_partial,
                 license: unless_empty(manifest.license),
                 license_restrictions: unless_empty(manifest.license_restrictions),
             });
@@ -142,11 +143,8 @@ impl IndexedDbStore {
     /// # Errors
     /// [`Error::Quota`] or [`Error::Storage`].
     pub async fn finish_conversion(&self, address: &str, manifest: &Manifest, completion: Completion) -> Result<()> {
-        let mut obsolete = self.pieces_of(address).await?;
-        let made = piece_names(manifest);
-        obsolete.retain(|piece| !made.contains(piece));
-        self.sweep(obsolete, &[address.to_owned(), journal_key(address)]).await?;
-        let record = completion_record(&completion);
+        self.make_way(address, manifest).await?;
+        let record = JsValue::from(completion_record(&completion));
         self.with_database("filing the converted model", completion.manifest.len(), async |database| {
             let transaction = database.transaction(PACKS).with_mode(TransactionMode::Readwrite).build()?;
             let packs = transaction.object_store(PACKS)?;
@@ -155,6 +153,14 @@ impl IndexedDbStore {
             commit(transaction).await
         })
         .await
+    }
+
+    /// Removes the pieces of what is filed under that address, unless the pack to be filed there, or another, needs them.
+    pub(crate) async fn make_way(&self, address: &str, manifest: &Manifest) -> Result<()> {
+        let mut obsolete = self.pieces_of(address).await?;
+        let needed = piece_names(manifest);
+        obsolete.retain(|piece| !needed.contains(piece));
+        self.sweep(obsolete, &[address.to_owned(), journal_key(address)]).await
     }
 
     /// Stores a converted piece together with the journal that names it.
@@ -180,7 +186,7 @@ impl IndexedDbStore {
             needed.append(
                 &mut match key.strip_prefix(UNFINISHED) {
                     Some(address) => self.journal(address).await?.map(|journal| journal.piece_names()),
-                    None => self.pack(key).await?.map(|manifest| piece_names(&manifest)),
+                    None => self.pack(key).await?.map(|(manifest, _)| piece_names(&manifest)),
                 }
                 .unwrap_or_default(),
             );
@@ -195,23 +201,14 @@ impl IndexedDbStore {
     /// The pieces that the pack and the unfinished conversion of that address name.
     async fn pieces_of(&self, address: &str) -> Result<BTreeSet<String>> {
         let mut pieces = self.journal(address).await?.map(|journal| journal.piece_names()).unwrap_or_default();
-        pieces.extend(self.pack(address).await?.map(|manifest| piece_names(&manifest)).unwrap_or_default());
+        pieces.extend(self.pack(address).await?.map(|(manifest, _)| piece_names(&manifest)).unwrap_or_default());
         Ok(pieces)
     }
 
-    async fn packs(&self) -> Result<Vec<(String, Manifest)>> {
-        let mut packs = Vec::new();
-        for address in self.keys().await? {
-            if let Some(manifest) = self.pack(&address).await? {
-                packs.push((address, manifest));
-            }
-        }
-        Ok(packs)
-    }
-
-    async fn pack(&self, address: &str) -> Result<Option<Manifest>> {
-        let record = self.completion(address).await?;
-        Ok(record.and_then(|record| Manifest::parse(&record.manifest).ok()))
+    /// The manifest filed under an address, and whether pieces of it may still be missing.
+    async fn pack(&self, address: &str) -> Result<Option<(Manifest, bool)>> {
+        let filed = self.filed(address).await?;
+        Ok(filed.and_then(|(record, is_partial)| Some((Manifest::parse(&record.manifest).ok()?, is_partial))))
     }
 
     async fn keys(&self) -> Result<Vec<String>> {

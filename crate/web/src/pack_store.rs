@@ -120,6 +120,13 @@ impl Store for PackStore {
         }
     }
 
+    async fn announce(&self, address: &str, coming: &Completion) -> Result<()> {
+        match self.is_memory_only.get() {
+            true => Ok(()),
+            false => self.or_memory(self.kept.announce(address, coming).await),
+        }
+    }
+
     async fn complete(&self, address: &str, completion: Completion) -> Result<()> {
         if !self.is_memory_only.get() {
             self.or_memory(self.kept.complete(address, completion.clone()).await)?;

@@ -158,13 +158,13 @@ export class Engine {
     return this.#work({ signal, onProgress }, (connection, job) => connection.call("convert", { job, ...params }));
   }
 
-  /** The packs in this browser's storage, unfinished conversions among them. */
+  /** The packs in this browser's storage, unfinished downloads and conversions among them. */
   models(): Promise<StoredModel[]> {
     return this.#connection.call("models", {});
   }
 
   /**
-   * Removes a pack, or an unfinished conversion, from this browser's storage; pieces that others share stay. No error where
+   * Removes a pack, or what there is of an unfinished one, from this browser's storage; pieces that others share stay. No error where
    * there is none. Where another tab is downloading that pack, its end is waited for. A pack that is loaded stays usable
    * until the next load.
    */

@@ -250,7 +250,7 @@ export interface StoredModel {
   readonly name: string;
   /** What of it is stored; parts that are fetched when first needed may be absent. */
   readonly bytes: number;
-  /** Whether it can be loaded; false for a conversion that was begun and not ended. */
+  /** Whether it can be loaded without the network; false for a download or a conversion that was begun and not ended. */
   readonly isComplete: boolean;
   /** Null where it does not say, as an unfinished conversion does not. */
   readonly license: string | null;
