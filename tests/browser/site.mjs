@@ -1,5 +1,5 @@
 // The built site on a port of its own, with a log of what was asked for and, where a test wants it, wrong answers.
-import { readFile, stat } from "node:fs/promises";
+import { readdir, readFile, stat } from "node:fs/promises";
 import { extname } from "node:path";
 import { send, serveFolder } from "../../www/scripts/static.mjs";
 
@@ -53,7 +53,7 @@ const PARITY_WORKER = `
 
 /**
  * Serves dist/, and the files on disk that `site.files` names by path. `site.answer(path)` may be set to a function giving
- * `{status?, body?, headers?}` to send instead.
+ * `{status?, body?, headers?}` to send instead; with `begin` in place of `body`, that is sent and then nothing more.
  */
 export async function openSite() {
   const site = { url: "", log: [], files: {}, answer: null, close: null };
@@ -66,8 +66,10 @@ export async function openSite() {
     }
     const answer = (await site.answer?.(path)) ?? (await ownAnswer(path));
     if (!answer) return false;
-    const { status = 200, body = Buffer.alloc(0), headers = {} } = answer;
-    response.writeHead(status, { "cache-control": "no-store", ...headers }).end(body);
+    const { status = 200, body = Buffer.alloc(0), headers = {}, begin } = answer;
+    response.writeHead(status, { "cache-control": "no-store", ...headers });
+    if (begin) response.write(begin);
+    else response.end(body);
     return true;
   });
   site.url = `http://localhost:${server.address().port}/`;
@@ -76,6 +78,14 @@ export async function openSite() {
     return new Promise((closed) => server.close(closed));
   };
   return site;
+}
+
+/** An `answer` that has the engine's worker begin with `code`. */
+export async function changedWorker(code) {
+  const assets = `${DIST}/assets`;
+  const worker = (await readdir(assets)).find((name) => /^worker-.*\.js$/.test(name));
+  const body = `${code};\n${await readFile(`${assets}/${worker}`, "utf8")}`;
+  return (path) => (path.endsWith(worker) ? { body, headers: { "content-type": "text/javascript" } } : null);
 }
 
 /** The pieces asked for so far. */

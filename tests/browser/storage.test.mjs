@@ -1,17 +1,16 @@
 // Where models are kept: what the browser promises, what happens where it has no room, and one download for all tabs.
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
 import { TINY, writeCheckpoint } from "./checkpoints.mjs";
-import { modelFile, openSite, piecesIn } from "./site.mjs";
+import { changedWorker, modelFile, openSite, piecesIn } from "./site.mjs";
 import { StudioDriver } from "./studio.mjs";
 
 const TIMEOUT = { timeout: 300_000 };
 const FAST = { steps: 1, device: "cpu" };
-const ASSETS = new URL("../../dist/assets/", import.meta.url);
 
 let site;
 let browser;
@@ -68,13 +67,6 @@ async function runsFromMemory(studio, mend) {
   await studio.generate();
   assert.doesNotMatch((await studio.text("#storage")) ?? "", /memory/);
   assert.deepEqual(studio.problems, []);
-}
-
-/** Has the engine's worker begin with `code`. */
-async function changedWorker(code) {
-  const worker = (await readdir(ASSETS)).find((name) => /^worker-.*\.js$/.test(name));
-  const body = `${code};\n${await readFile(new URL(worker, ASSETS), "utf8")}`;
-  return (path) => (path.endsWith(worker) ? { body, headers: { "content-type": "text/javascript" } } : null);
 }
 
 /** The default model's manifest, with a UNet of 3 GiB whose pieces nobody has. */

@@ -94,7 +94,7 @@ pub enum Error {
         needed_bytes: u64,
     },
     /// A file could not be fetched or read.
-    #[error("could not get {url} (status {status}); check the address and the connection, then try again")]
+    #[error("could not get {url} ({}), then try again", network_cause(*.status))]
     Network {
         /// Address or path.
         url: String,
@@ -186,5 +186,15 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+    }
+}
+/// What an HTTP status says of a file that did not come, and what to check.
+fn network_cause(status: u16) -> String {
+    match status {
+        0 => "no answer: the host cannot be reached, sends nothing more, redirects to a site that this page may not read, \
+              or allows other sites nothing (CORS); check the address and the connection"
+            .to_owned(),
+        200 => "status 200, but it broke off or is a web page instead; check the address".to_owned(),
+        status => format!("status {status}; check the address and the connection"),
     }
 }

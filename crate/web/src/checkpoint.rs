@@ -160,7 +160,7 @@ impl UrlSource {
         if version(&response) != self.version || total_bytes(&response) != Some(self.bytes) {
             return Err(Error::request("source", format!("{} changed while it was read; try again", self.url)));
         }
-        let bytes = read_body(&response, &self.url, length, &mut |_, _| {}).await?;
+        let bytes = read_body(&self.scope, &response, length, &mut |_, _| {}).await?;
         if bytes.len() as u64 != length {
             return Err(Error::Network { url: self.url.clone(), status: response.status() });
         }

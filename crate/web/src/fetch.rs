@@ -1,11 +1,14 @@
 //! A pack on a static host, read with `fetch`.
 
 use std::cell::Cell;
+use std::future::Future;
+use std::pin::pin;
 use std::rc::Rc;
 
 use fraise_engine::pack::MAX_MANIFEST_BYTES;
 use fraise_engine::store::Source;
 use fraise_engine::{Error, Result};
+use futures::future::{Either, select};
 use js_sys::{Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -13,6 +16,13 @@ use web_sys::{
     AbortController, AbortSignal, ReadableStreamDefaultReader, RequestCache, RequestInit, Response, Url,
     WorkerGlobalScope,
 };
+
+use crate::timer::Timer;
+
+/// Pauses before a request that failed is made again, in milliseconds.
+const RETRY_PAUSES_MS: [i32; 3] = [400, 1000, 2500];
+/// How long a host may send nothing before its answer counts as broken off, in milliseconds.
+const STALL_LIMIT_MS: i32 = 20_000;
 
 /// What came over the network, for reports and for tests that expect nothing.
 #[derive(Debug, Default)]
@@ -36,8 +46,25 @@ impl FetchSource {
         Self { scope, manifest_url, count }
     }
 
-    /// Fetches `url`, reading at most one chunk beyond `limit_bytes`. Dropping the future ends the request.
+    /// As [`FetchSource::get_once`]; again after a pause, then a longer one, where the network or the host may get well.
     async fn get(
+        &self,
+        url: &str,
+        cache: RequestCache,
+        limit_bytes: u64,
+        on_bytes: &mut dyn FnMut(u64),
+    ) -> Result<Vec<u8>> {
+        for pause_ms in RETRY_PAUSES_MS {
+            match self.get_once(url, cache, limit_bytes, on_bytes).await {
+                Err(Error::Network { status, .. }) if may_get_well(status) => Timer::new(&self.scope, pause_ms).await,
+                outcome => return outcome,
+            }
+        }
+        self.get_once(url, cache, limit_bytes, on_bytes).await
+    }
+
+    /// Fetches `url`, reading at most one chunk beyond `limit_bytes`. Dropping the future ends the request.
+    async fn get_once(
         &self,
         url: &str,
         cache: RequestCache,
@@ -50,7 +77,8 @@ impl FetchSource {
         init.set_signal(Some(&request.signal()));
         let fetching = JsFuture::from(self.scope.fetch_with_str_and_init(url, &init));
         // A `TypeError` says no more than that there was no answer: offline, unknown host, or CORS.
-        let response: Response = fetching.await.map_err(|_| network(url, 0))?.unchecked_into();
+        let response = unless_stalled(&self.scope, fetching).await.and_then(std::result::Result::ok);
+        let response: Response = response.ok_or_else(|| network(url, 0))?.unchecked_into();
         // Hosts that answer every address with their start page do so with status 200.
         let is_page =
             response.headers().get("content-type").ok().flatten().is_some_and(|kind| kind.starts_with("text/html"));
@@ -61,7 +89,8 @@ impl FetchSource {
             self.count.bytes.set(self.count.bytes.get() + chunk);
             on_bytes(arrived.min(limit_bytes));
         };
-        let bytes = read_body(&response, url, limit_bytes, &mut on_chunk).await?;
+        let bytes = read_body(&self.scope, &response, limit_bytes, &mut on_chunk).await;
+        let bytes = bytes.map_err(|_| network(url, 0))?;
         if bytes.len() as u64 <= limit_bytes {
             request.finish();
         }
@@ -197,18 +226,20 @@ impl Drop for OpenRequest {
 /// `on_chunk(chunk, arrived)` is told each chunk's length and the length so far.
 ///
 /// # Errors
-/// [`Error::Network`] where the body breaks off.
+/// [`Error::Network`] where the body breaks off, or nothing more of it comes.
 pub(crate) async fn read_body(
+    scope: &WorkerGlobalScope,
     response: &Response,
-    url: &str,
     limit_bytes: u64,
     on_chunk: &mut dyn FnMut(u64, u64),
 ) -> Result<Vec<u8>> {
-    let status = response.status();
-    let body = response.body().ok_or_else(|| network(url, status))?;
+    let broken = || network(&response.url(), 0);
+    let body = response.body().ok_or_else(broken)?;
     let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
     let mut bytes = Vec::new();
-    while let Some(chunk) = next_chunk(&reader).await.map_err(|_| network(url, status))? {
+    while let Some(chunk) =
+        unless_stalled(scope, next_chunk(&reader)).await.and_then(std::result::Result::ok).ok_or_else(broken)?
+    {
         let start = bytes.len();
         if start == 0 {
             bytes.reserve_exact(limit_bytes as usize);
@@ -233,6 +264,19 @@ async fn next_chunk(reader: &ReadableStreamDefaultReader) -> std::result::Result
         return Ok(None);
     }
     Reflect::get(&result, &"value".into())?.dyn_into().map(Some)
+}
+
+/// What `work` gives, or `None` where that takes too long.
+async fn unless_stalled<T>(scope: &WorkerGlobalScope, work: impl Future<Output = T>) -> Option<T> {
+    match select(pin!(work), Timer::new(scope, STALL_LIMIT_MS)).await {
+        Either::Left((outcome, _)) => Some(outcome),
+        Either::Right(_) => None,
+    }
+}
+
+/// Whether the same request may succeed a moment later: there was no answer, or the host is in trouble.
+fn may_get_well(status: u16) -> bool {
+    status == 0 || status == 429 || status >= 500
 }
 
 fn network(url: &str, status: u16) -> Error {

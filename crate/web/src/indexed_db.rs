@@ -5,7 +5,7 @@
 //! there; the journals of unfinished conversions, see [`crate::library`]; and what was measured of this machine, see
 //! [`crate::calibration`]).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
 use fraise_engine::pack::Manifest;
@@ -17,9 +17,10 @@ use indexed_db_futures::internals::SystemRepr;
 use indexed_db_futures::prelude::*;
 use indexed_db_futures::transaction::{Transaction, TransactionMode};
 use js_sys::{Object, Reflect, Uint8Array};
+use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{StorageEstimate, WorkerGlobalScope};
+use web_sys::{Event, IdbDatabase, StorageEstimate, WorkerGlobalScope};
 
 use crate::error::{name, reason, set};
 
@@ -33,12 +34,26 @@ pub struct IndexedDbStore {
     scope: WorkerGlobalScope,
     /// Empty until first used, and again after the browser closed the connection.
     database: RefCell<Option<Database>>,
+    /// Whether another tab's newer version of the page has changed the database.
+    is_outdated: Cell<bool>,
+    /// Closes a connection that keeps a newer version from changing the database.
+    give_way: Closure<dyn Fn(Event)>,
 }
 
 impl IndexedDbStore {
     /// A store for this origin; the database is opened when first used.
     pub fn new(scope: WorkerGlobalScope) -> Self {
-        Self { scope, database: RefCell::new(None) }
+        let give_way = Closure::new(|event: Event| {
+            if let Some(database) = event.target() {
+                database.unchecked_into::<IdbDatabase>().close();
+            }
+        });
+        Self { scope, database: RefCell::new(None), is_outdated: Cell::new(false), give_way }
+    }
+
+    /// Whether this version of the page can no longer use the database, and has to be reloaded.
+    pub fn is_outdated(&self) -> bool {
+        self.is_outdated.get()
     }
 
     /// Does `work` with the database, and once more on a new connection where the browser had closed the old one.
@@ -73,13 +88,21 @@ impl IndexedDbStore {
             }
             Ok(())
         });
-        let database = opened.await.map_err(|error| Error::Storage {
-            operation: "opening the database".to_owned(),
-            reason: match &error {
-                OpenDbError::Base(IdbError::DomException(exception)) => reason(exception.as_ref()),
+        let database = opened.await.map_err(|error| {
+            let reason = match &error {
+                OpenDbError::Base(IdbError::DomException(exception)) => {
+                    self.is_outdated.set(name(exception.as_ref()).as_deref() == Some("VersionError"));
+                    reason(exception.as_ref())
+                }
                 other => other.to_string(),
-            },
+            };
+            let reason = match self.is_outdated.get() {
+                true => "a newer version of this page, in another tab, has changed it; reload this page".to_owned(),
+                false => reason,
+            };
+            Error::Storage { operation: "opening the database".to_owned(), reason }
         })?;
+        database.as_sys().set_onversionchange(Some(self.give_way.as_ref().unchecked_ref()));
         self.database.replace(Some(database.clone()));
         Ok(database)
     }

@@ -25,6 +25,7 @@ pub mod parity;
 pub mod presenter;
 pub mod report;
 pub mod run;
+pub mod timer;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

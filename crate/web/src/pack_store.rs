@@ -71,7 +71,8 @@ impl PackStore {
     /// `outcome`, or memory's from now on where IndexedDB cannot be used.
     fn or_memory<T: Default>(&self, outcome: Result<T>) -> Result<T> {
         match outcome {
-            Err(Error::Storage { .. } | Error::Quota { .. }) => {
+            // Of an outdated page the visitor has to know: what is stored is of no use to it.
+            Err(Error::Storage { .. } | Error::Quota { .. }) if !self.kept.is_outdated() => {
                 self.is_memory_only.set(true);
                 Ok(T::default())
             }
