@@ -17,6 +17,7 @@ usage: ./build.sh COMMAND
 
   serve    build if needed, then serve dist/ on http://localhost:8080/ (PORT=… for another port)
   build    wasm, page and the default model into dist/
+  package  the npm package into target/package
   test     native tests, then browser tests in Chromium and Firefox
   check    everything: format, lints, types, tests; ends with "N passed, N failed, N skipped"
   fuzz     COUNT random inputs (default: a million) for each reader of what comes from outside; `check` tries a few thousand
@@ -128,6 +129,11 @@ build() {
   node www/scripts/sizes.mjs dist
 }
 
+package() {
+  is_built || build
+  node www/scripts/package.mjs
+}
+
 # dist/ is stale when any source is newer than the page in it.
 is_built() {
   [[ -f dist/index.html ]] && [[ -z "$(find crate www/src www/public www/index.html www/embed.html www/vite.config.ts models \
@@ -147,6 +153,7 @@ test_browser() {
   ensure_browsers
   is_built || build
   build_parity
+  package
   node --test --test-reporter=spec --test-concurrency=1 tests/browser/*.test.mjs
 }
 
@@ -243,6 +250,6 @@ bench() {
 command=${1:-help}
 [[ $# -gt 0 ]] && shift
 case $command in
-  help | serve | build | test | check | fuzz | bench | doctor) "$command" "$@" ;;
+  help | serve | build | package | test | check | fuzz | bench | doctor) "$command" "$@" ;;
   *) help >&2; die "unknown command: $command" ;;
 esac
