@@ -171,6 +171,17 @@ fn shortened(text: String) -> String {
     format!("{} … {}", &text[..start], &text[end..])
 }
 
+/// What an HTTP status says of a file that did not come, and what to check.
+fn network_cause(status: u16) -> String {
+    match status {
+        0 => "no answer: the host cannot be reached, sends nothing more, redirects to a site that this page may not read, \
+              or allows other sites nothing (CORS); check the address and the connection"
+            .to_owned(),
+        200 => "status 200, but it broke off or is a web page instead; check the address".to_owned(),
+        status => format!("status {status}; check the address and the connection"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,15 +197,5 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
-    }
-}
-/// What an HTTP status says of a file that did not come, and what to check.
-fn network_cause(status: u16) -> String {
-    match status {
-        0 => "no answer: the host cannot be reached, sends nothing more, redirects to a site that this page may not read, \
-              or allows other sites nothing (CORS); check the address and the connection"
-            .to_owned(),
-        200 => "status 200, but it broke off or is a web page instead; check the address".to_owned(),
-        status => format!("status {status}; check the address and the connection"),
     }
 }
