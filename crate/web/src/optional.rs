@@ -69,6 +69,24 @@ impl FraiseEngine {
 
 #[wasm_bindgen]
 impl FraiseEngine {
+    /// Pixels that were made from a picture painted here, as a PNG with that one's settings and the marks of AI. `like`: that
+    /// picture, a PNG; where the pixels are more, they count as made larger.
+    ///
+    /// # Errors
+    /// `Request` for what is no picture, or where Fraise did not save `like`.
+    #[wasm_bindgen(js_name = savedLike)]
+    pub fn saved_like(&self, pixels: ImageData, like: Uint8Array) -> Result<Uint8Array, JsValue> {
+        let saved = || {
+            let mut picture = Picture::from_rgba(pixels.width(), pixels.height(), &pixels.data())?;
+            let PictureInfo { request, model } = read_info(&like.to_vec())?;
+            let upscale = request.upscale || picture.width > request.width;
+            picture.watermark(None);
+            picture.to_png(Some(&PictureInfo { request: EffectiveRequest { upscale, ..request }, model }))
+        };
+        let png = saved().map_err(|error| to_js(&error))?;
+        Ok(Uint8Array::from(png.as_slice()))
+    }
+
     /// Whether a picture, as for [`FraiseEngine::upscale`], carries the mark that pictures made here have in their pixels.
     ///
     /// # Errors

@@ -66,7 +66,7 @@ export async function filmOf(pictures: readonly Blob[]): Promise<Film> {
 }
 
 /** A bitmap's pixels; it is closed. */
-function pixelsOf(bitmap: ImageBitmap): ImageData {
+export function pixelsOf(bitmap: ImageBitmap): ImageData {
   const { width, height } = bitmap;
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   if (!context) throw new Error("no 2D context");

@@ -28,6 +28,7 @@ export function cardOf(model: ConvertedModel): ModelCard {
     guidance: model.recommended.guidance,
     upscale: model.recommended.upscale ?? false,
     upscaleFactor: model.upscaleFactor,
+    canEncode: model.hasEncoder,
     hasScorer: model.hasScorer,
     width: model.recommended.width,
     height: model.recommended.height,
@@ -42,7 +43,7 @@ export function rememberedModels(): LocalModel[] {
   return entries.slice(0, MAX_MODELS).flatMap((entry: { address?: unknown; card?: Partial<ModelCard> }) => {
     if (typeof entry?.address !== "string" || !entry.address.startsWith("local:")) return [];
     const card = entry.card ?? {};
-    const { totalBytes, steps, guidance, upscale, upscaleFactor, hasScorer, width, height, licenseRestrictions } = card;
+    const { totalBytes, steps, guidance, upscale, upscaleFactor, canEncode, hasScorer, width, height, licenseRestrictions } = card;
     const manifest = {
       ...card,
       license_restrictions: licenseRestrictions,
@@ -50,6 +51,7 @@ export function rememberedModels(): LocalModel[] {
       components: {
         all: { bytes: totalBytes },
         upscaler: { config: { upscale: upscaleFactor } },
+        ...(canEncode === false ? {} : { vae_encoder: {} }), // unknown of older ones, of which nearly all can
         ...(hasScorer === true ? { scorer: {} } : {}),
       },
     };

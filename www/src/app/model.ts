@@ -20,6 +20,8 @@ export interface ModelCard {
   readonly upscale: boolean;
   /** How many times as large its upscaler makes a picture along each side; null where it has none. */
   readonly upscaleFactor: number | null;
+  /** Whether pictures can be painted from others. */
+  readonly canEncode: boolean;
   /** Whether it can say how well a picture fits its words. */
   readonly hasScorer: boolean;
   /** The size that it paints best at, in pixels. */
@@ -49,6 +51,7 @@ export function toModelCard(manifest: unknown): ModelCard {
     guidance: asNumber(recommended["guidance"], 4),
     upscale: recommended["upscale"] === true,
     upscaleFactor: upscaleFactor(asRecord(root["components"])["upscaler"]),
+    canEncode: asRecord(root["components"])["vae_encoder"] !== undefined,
     hasScorer: asRecord(root["components"])["scorer"] !== undefined,
     width: asNumber(recommended["width"], 512),
     height: asNumber(recommended["height"], 512),

@@ -1,5 +1,6 @@
 /** What can be done with finished pictures: variations of one, a larger one, the one that fits its words best. */
 import type { Engine, LoadOptions } from "../engine/index";
+import { paintInTiles, type Detailing, type DetailProgress } from "./detail";
 import { checkSettings } from "./exchange/found";
 import { requestOf } from "./form";
 import type { KeptPicture, Known } from "./gallery/database";
@@ -21,6 +22,8 @@ export interface RefineHost {
   add(entries: readonly QueueEntry[]): Promise<void>;
   /** Runs `work` with the engine and its model where nothing else is painting; what goes wrong is shown. */
   withEngine(work: (engine: Engine, options: LoadOptions) => Promise<void>): Promise<void>;
+  /** Shows how far a picture in tiles is. */
+  progress(progress: DetailProgress): void;
   /** Shows these pictures and looks at one of them. */
   show(pictures: readonly Result[], shown: Result): void;
   /** Keeps a picture in the gallery. */
@@ -64,6 +67,22 @@ export class Refiner {
       const larger = { ...result, id: randomId(), png, width: result.width * factor, height: result.height * factor };
       this.#host.show([...pictures, larger], larger);
       this.#host.keep(png, { id: larger.id, parents: [result.id] });
+    });
+  }
+
+  /** Paints a picture once more, larger and in tiles, and shows it beside the others. */
+  async detail(result: Result, pictures: readonly Result[], detailing: Detailing): Promise<void> {
+    await this.#host.withEngine(async (engine, { signal }) => {
+      try {
+        const pixels = await paintInTiles(engine, result, { ...detailing, signal, onProgress: (progress) => this.#host.progress(progress) });
+        const png = await engine.savedLike(pixels, result.png, { signal });
+        const detailed = { ...result, id: randomId(), png, width: pixels.width, height: pixels.height };
+        this.#host.show([...pictures, detailed], detailed);
+        this.#host.keep(png, { id: detailed.id, parents: [result.id] });
+      } catch (error) {
+        this.#host.show(pictures, result);
+        throw error;
+      }
     });
   }
 

@@ -1,5 +1,6 @@
 /** What made the finished picture, and what can be done with it. */
 import { css, html, nothing, type TemplateResult } from "lit";
+import { canDetail } from "./detail";
 import { asFoundSettings } from "./exchange/found";
 import { StudioElement } from "./studio-element";
 import { canGenerate, canQueue, type Result } from "./state";
@@ -56,7 +57,8 @@ export class ResultBar extends StudioElement {
   /** What can be made of the picture. */
   #refinements(result: Result): TemplateResult {
     const { words, studio, state } = this;
-    const factor = cardIn(state)?.upscaleFactor ?? null;
+    const card = cardIn(state);
+    const factor = card?.upscaleFactor ?? null;
     const isLargest = factor === null || result.request.upscale || result.width > result.request.width;
     return html`<button id="vary-subtle" ?disabled=${!canQueue(state)} @click=${() => void studio.refiner.vary(result, "subtle")}>
         ${words.varySubtle}
@@ -72,6 +74,15 @@ export class ResultBar extends StudioElement {
             @click=${() => void studio.refiner.enlarge(result, state.pictures, factor)}
           >
             ${words.upscale(factor)}
-          </button>`}`;
+          </button>`}
+      ${card?.canEncode && canDetail(result)
+        ? html`<button
+            id="detail"
+            ?disabled=${!canGenerate(state)}
+            @click=${() => void studio.refiner.detail(result, state.pictures, { size: card, canUpscale: factor === 2 })}
+          >
+            ${words.detail(result.width === result.request.width)}
+          </button>`
+        : nothing}`;
   }
 }

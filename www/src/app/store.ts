@@ -122,6 +122,9 @@ export class Studio extends EventTarget {
       if (canQueue(this.#state)) await this.queue.add(entries);
     },
     withEngine: (work) => this.#withEngine(work),
+    progress: ({ picture, ...progress }) => {
+      this.#set({ ...(picture ? { look: picture, shownFrame: null } : {}), activity: { kind: "painting", ...progress } });
+    },
     show: (pictures, shown) => {
       this.#set({ pictures });
       this.select(shown);

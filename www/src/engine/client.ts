@@ -236,6 +236,21 @@ export class Engine {
   }
 
   /**
+   * Pixels that were made from a picture painted here, as a PNG with that one's settings and the marks of AI.
+   *
+   * Rejects with `Request` where `like` was not saved by Fraise, or the pixels are too many.
+   */
+  async savedLike(
+    pixels: ImageData,
+    like: Blob,
+    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<Blob> {
+    checkPicture(pixels, "pixels");
+    checkPicture(like, "like");
+    return this.#work({ signal }, (connection, job) => connection.call("savedLike", { job, pixels, like }));
+  }
+
+  /**
    * Whether a picture carries the faint mark that pictures made here have in their pixels; any picture that the browser
    * reads, of which the middle is looked at where it is larger than 2048 pixels. Needs no model. The mark outlives JPEG and
    * cropping, not scaling or turning; and it is a mark, not a signature: whoever wants to can remove or copy it.

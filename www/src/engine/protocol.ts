@@ -332,6 +332,8 @@ export interface Calls {
   last: { params: Record<string, never>; result: Picture[] };
   /** Gives a PNG. */
   upscale: { params: { job: number; picture: PictureSource }; result: Blob };
+  /** Gives a PNG. */
+  savedLike: { params: { job: number; pixels: ImageData; like: Blob }; result: Blob };
   isMarked: { params: { job: number; picture: PictureSource }; result: boolean };
   score: { params: { job: number; prompt: string; pictures: readonly PictureSource[] }; result: number[] };
   memory: { params: Record<string, never>; result: MemoryReport };

@@ -91,6 +91,8 @@ function perform(message: CallMessage): Promise<Calls[CallName]["result"]> {
       return stop(message.params);
     case "last":
       return last();
+    case "savedLike":
+      return savedLike(message.params);
     case "isMarked":
       return isMarked(message.params);
     case "upscale":
@@ -232,6 +234,10 @@ async function upscale({ job: number, picture }: Calls["upscale"]["params"]): Pr
     const given = await forEngine(picture);
     return pngBlob(await bringing(["upscaler"], { signal, report }, (tell) => started().upscale(given, tell, signal)));
   });
+}
+
+async function savedLike({ job: number, pixels, like }: Calls["savedLike"]["params"]): Promise<Blob> {
+  return within(number, async () => pngBlob(started().savedLike(pixels, (await forEngine(like)) as Uint8Array)));
 }
 
 async function isMarked({ job: number, picture }: Calls["isMarked"]["params"]): Promise<boolean> {

@@ -94,6 +94,7 @@ export const en = {
   keepSeed: "Keep seed",
   varySubtle: "Vary a little",
   varyStrong: "Vary a lot",
+  detail: (isLarger: boolean): string => (isLarger ? "2x, finer detail" : "Finer detail"),
   rank: "Best fit first",
   copyLink: "Copy link",
   copyFormLink: "Copy a link to these settings",

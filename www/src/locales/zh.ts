@@ -95,6 +95,7 @@ export const zh: Words = {
   savePng: "保存 PNG",
   varySubtle: "略作变化",
   varyStrong: "大幅变化",
+  detail: (isLarger) => (isLarger ? "2 倍并补细节" : "补细节"),
   rank: "最符合的在前",
   keepSeed: "保留种子",
   copyLink: "复制链接",
