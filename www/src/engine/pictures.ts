@@ -1,4 +1,5 @@
 /** Pictures that callers give, as the engine takes them. */
+import { isTooLargeToDecode } from "./decode";
 import { requestError } from "./errors";
 import type { PictureSource } from "./protocol";
 
@@ -33,6 +34,9 @@ type Context = OffscreenCanvasRenderingContext2D;
 async function drawn(source: PictureSource, field: string, draw: (context: Context, bitmap: ImageBitmap) => void): Promise<ImageData> {
   if (source instanceof Blob && source.size > MAX_PICTURE_BYTES) {
     throw requestError(field, `it is ${source.size} bytes long, at most ${MAX_PICTURE_BYTES} are read`);
+  }
+  if (source instanceof Blob && (await isTooLargeToDecode(source))) {
+    throw requestError(field, "it has more pixels than are decoded here");
   }
   const bitmap = await createImageBitmap(source).catch(() => null);
   if (bitmap === null) throw requestError(field, "the browser cannot read it as a picture");

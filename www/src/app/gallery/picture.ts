@@ -1,4 +1,5 @@
 /** From a PNG to what the gallery keeps of it. */
+import { isTooLargeToDecode } from "../../engine/decode";
 import { shortSettings } from "../exchange/found";
 import { readPicture } from "../exchange/picture";
 import { Refusal } from "../exchange/refusal";
@@ -31,6 +32,7 @@ export async function toKept(png: Blob, known: Known = {}): Promise<KeptPicture>
 }
 
 async function thumbnail(png: Blob): Promise<Blob> {
+  if (await isTooLargeToDecode(png)) throw new Refusal("tooLarge");
   const bitmap = await createImageBitmap(png).catch(() => {
     throw new Refusal("damaged");
   });

@@ -1,4 +1,5 @@
 /** The picture that painting starts from: a photo, a drawing, or one that was painted before. */
+import { isTooLargeToDecode } from "../../engine/decode";
 import { Refusal } from "../exchange/refusal";
 import type { Note } from "../note";
 import { problemOf } from "../note";
@@ -63,6 +64,7 @@ export class Start {
   /** Starts from a picture: a file that the visitor gave, or a picture painted here. */
   async from(picture: Blob, parents: readonly string[] = []): Promise<void> {
     try {
+      if (await isTooLargeToDecode(picture)) throw new Refusal("tooLarge");
       const image = await createImageBitmap(picture).catch(() => Promise.reject(new Refusal("notPng")));
       const easel = this.#newEasel();
       easel.lay(image);
