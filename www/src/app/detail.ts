@@ -31,7 +31,7 @@ export interface DetailProgress {
 
 /** What a run of tiles is given. */
 export interface DetailOptions extends Detailing {
-  readonly signal: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   readonly onProgress: (progress: DetailProgress) => void;
 }
 
@@ -59,7 +59,7 @@ export async function paintInTiles(engine: Engine, result: Result, { size, canUp
 }
 
 /** The picture at the size at which it is to have more detail. */
-async function larger(engine: Engine, { png, request, width }: Result, canUpscale: boolean, signal: AbortSignal): Promise<ImageData> {
+async function larger(engine: Engine, { png, request, width }: Result, canUpscale: boolean, signal: AbortSignal | undefined): Promise<ImageData> {
   if (width > request.width) return scaled(png, 1); // it was made larger already
   return canUpscale ? scaled(await engine.upscale(png, { signal }), 1) : scaled(png, FACTOR);
 }
