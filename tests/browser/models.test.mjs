@@ -107,3 +107,29 @@ test("sizes, licences and room are shown, and a model is removed on a second wor
   assert.deepEqual(studio.problems, []);
   await studio.close();
 });
+
+test("how fast a model is here is measured before it is downloaded", TIMEOUT, async (t) => {
+  const studio = await StudioDriver.open(browser, site.url, { serviceWorkers: "block" });
+  const standard = `${site.url}models/fraise-1/manifest.json`;
+  await studio.find("fraise-models summary").click();
+  await studio.until(() => window.tools.has("#models li"));
+  site.log.length = 0;
+  await studio.find(`li[data-address="${standard}"] .measure`).click();
+  const speed = (address) => window.tools.text(`li[data-address="${address}"] .speed`);
+  await studio.until((address) => /About .* to paint/.test(window.tools.text(`li[data-address="${address}"] .speed`) ?? ""), standard);
+  const told = await studio.page.evaluate(speed, standard);
+  assert.ok(Number(/About ([\d.]+) s/.exec(told)[1]) < 60, told);
+  assert.deepEqual(piecesIn(site.log), [], "measuring downloads no model");
+  const [estimate, painted] = await studio.page.evaluate(async () => {
+    const engine = await window.fraise.Engine.create();
+    const { pictureMs } = await engine.requirements("models/fraise-1/manifest.json");
+    await engine.load("models/fraise-1/manifest.json");
+    const startMs = performance.now();
+    for await (const _ of engine.generate({ prompt: "a strawberry" })); // to its end
+    engine.close();
+    return [pictureMs, performance.now() - startMs];
+  });
+  t.diagnostic(`${told} Denoising estimated at ${estimate.toFixed(0)} ms; the whole picture took ${painted.toFixed(0)} ms.`);
+  assert.deepEqual(studio.problems, []);
+  await studio.close();
+});

@@ -34,5 +34,6 @@ pub mod tokenizer;
 pub mod unet;
 pub mod upscaler;
 pub mod weights;
+pub mod work;
 
 pub use error::{Error, Result};

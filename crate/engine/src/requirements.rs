@@ -19,7 +19,7 @@ use crate::request::MAX_BATCH;
 use crate::scorer::{self, ClipVisionConfig};
 use crate::unet::UNet2DConditionConfig;
 use crate::upscaler::{self, UpscalerConfig};
-use crate::{Error, Result};
+use crate::{Error, Result, work};
 
 /// Most that decoding a picture whole may take; beyond that it is decoded in tiles, which is not exact. Stable
 /// Diffusion's decoder stays below it up to 1024x1024.
@@ -140,6 +140,12 @@ impl ModelShape {
     pub fn ends(&self, width_px: u32, height_px: u32) -> [Level; 2] {
         let scale = self.decoder.scale();
         Level::ends(&self.unet, [height_px, width_px].map(|side| (u64::from(side) / scale).max(1) as usize))
+    }
+
+    /// Multiply-adds of one row of a step at a size.
+    pub fn step_multiplications(&self, width_px: u32, height_px: u32) -> u64 {
+        let scale = self.decoder.scale();
+        work::of_pass(&self.unet, [height_px, width_px].map(|side| (u64::from(side) / scale).max(1)))
     }
 
     /// Room for decoding a picture whole; where that needs more, it is decoded in tiles.

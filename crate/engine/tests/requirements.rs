@@ -219,3 +219,19 @@ fn the_formula_tells_what_upscaling_takes() {
     println!("{} MiB reserved, {ratio:.2} of what was foretold", reserved / MIB);
     assert!((0.7..=1.4).contains(&ratio), "{ratio}");
 }
+
+#[test]
+fn a_step_computes_what_others_counted() {
+    let counted = |unet: Value, side_px: u32| {
+        let shape = ModelShape::of(&manifest(unet, kl(), 860 * MIB)).unwrap();
+        shape.step_multiplications(side_px, side_px) as f64 / 1e9
+    };
+    // Kim et al., "BK-SDM" (2023), table 1: 339 thousand million for Stable Diffusion 1.4 and 1.5, in convolutions and linear
+    // layers (338.61 by hooks on diffusers' module). Attention's scores and sums come on top.
+    let attention = |count: f64, width: f64, tokens: f64| count * 2.0 * width * tokens * (tokens + 77.0) / 1e9;
+    let scores = [(5.0, 320.0, 4096.0), (5.0, 640.0, 1024.0), (5.0, 1280.0, 256.0), (1.0, 1280.0, 64.0)];
+    let expected = 338.61 + scores.map(|(count, width, tokens)| attention(count, width, tokens)).iter().sum::<f64>();
+    let sd15 = counted(sd15(), 512);
+    println!("{sd15:.2}, expected {expected:.2}; SDXL {:.1}", counted(sdxl(), 1024));
+    assert!((sd15 / expected - 1.0).abs() < 1e-3, "{sd15}");
+}

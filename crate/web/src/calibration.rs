@@ -41,6 +41,11 @@ impl Measured {
     pub fn gpu_per_ms(&self) -> f64 {
         self.gpu_rate * 1e6
     }
+
+    /// Multiply-adds in a millisecond on the faster of GPU and processor.
+    pub fn best_per_ms(&self) -> f64 {
+        self.gpu_rate.max(self.cpu_rate) * 1e6
+    }
 }
 
 impl From<Calibration> for Measured {

@@ -274,6 +274,7 @@ impl FraiseEngine {
             largest_buffer_bytes: needs.largest_binding_bytes(batch),
             buffer_limit_bytes: Some(limits.binding_bytes).filter(|&bytes| bytes != u64::MAX),
             fits: needs.check().is_ok(),
+            picture_ms: self.picture_ms(&manifest).await?,
         })
     }
 

@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use fraise_engine::kernels::{Level, Tuning, cpu_rate};
 use fraise_engine::limits::DeviceLimits;
 use fraise_engine::loader::{Progress, download_if};
-use fraise_engine::pack::Manifest;
+use fraise_engine::pack::{Manifest, Recommended};
 use fraise_engine::pipeline::Pipeline;
 use fraise_engine::requirements::{ModelShape, Requirements};
 use fraise_engine::{Error, Result};
@@ -13,7 +14,7 @@ use futures::channel::oneshot;
 use futures::future::try_join;
 use js_sys::Function;
 
-use crate::calibration::tune;
+use crate::calibration::{now_ms, tune};
 use crate::device::ComputeDevice;
 use crate::report::progress_to;
 use crate::{FraiseEngine, Loaded, mending};
@@ -72,7 +73,7 @@ impl FraiseEngine {
     }
 
     /// Decides how the GPU is used, and with `auto`, whether it is used at all.
-    async fn tune(&self, ends: [fraise_engine::kernels::Level; 2]) -> Result<()> {
+    async fn tune(&self, ends: [Level; 2]) -> Result<()> {
         let compute = self.compute();
         let Some(measured) = tune(&compute, ends, &self.store, &self.scope).await? else { return Ok(()) };
         if self.device_kind == "auto" && measured.prefers_cpu() {
@@ -81,5 +82,23 @@ impl FraiseEngine {
             compute.measured.set(Some(measured));
         }
         Ok(())
+    }
+
+    /// What the steps of a picture as the pack recommends it take on this device, from its measured speed.
+    pub(crate) async fn picture_ms(&self, manifest: &Manifest) -> Result<f64> {
+        let (shape, compute) = (ModelShape::of(manifest)?, self.compute());
+        let Recommended { width, height, guidance, steps, .. } = manifest.recommended;
+        let ends = shape.ends(width, height);
+        // The pack that is loaded keeps its own tuning.
+        let tuning = Tuning::for_device(&compute.device);
+        let measured = tune(&compute, ends, &self.store, &self.scope).await;
+        tuning.set_for(&compute.device);
+        let rate = match measured? {
+            Some(measured) if self.device_kind == "auto" => measured.best_per_ms(),
+            Some(measured) => measured.gpu_per_ms(),
+            None => cpu_rate(ends[1], &|| now_ms(&self.scope)),
+        };
+        let rows = if guidance > 1.0 { 2.0 } else { 1.0 };
+        Ok(f64::from(steps) * rows * shape.step_multiplications(width, height) as f64 / rate)
     }
 }

@@ -71,6 +71,7 @@ pub(crate) struct PackRequirements {
     /// `None` on the processor, which has no such limit.
     pub buffer_limit_bytes: Option<u64>,
     pub fits: bool,
+    pub picture_ms: f64,
 }
 
 /// What the engine holds.

@@ -3,7 +3,7 @@ import { css, html, nothing, type PropertyValues, type TemplateResult } from "li
 import type { StoredModel } from "../engine/index";
 import { drawer } from "./drawer";
 import { cardIn } from "./form";
-import { formatBytes } from "./format";
+import { formatBytes, formatDuration } from "./format";
 import { defaultAddress, MODEL_URL, type ModelCard } from "./model";
 import { isBusy, isConverting } from "./state";
 import type { StorageReport } from "./storage";
@@ -98,6 +98,8 @@ export class ModelsDrawer extends StudioElement {
       <p class="name">${card.name}</p>
       <p>${words.modelNotHere(formatBytes(card.totalBytes))}</p>
       ${this.#license(card.license, card.licenseRestrictions)}
+      ${this.#speed(defaultAddress())}
+      <div class="row">${this.#measure(defaultAddress(), card.name)}</div>
     </li>`;
   }
 
@@ -112,17 +114,37 @@ export class ModelsDrawer extends StudioElement {
       <p class="name">${name}</p>
       <p>${isComplete ? words.modelHere(size, isChosen) : words.modelUnfinished(size)}</p>
       ${isComplete ? this.#license(model.license ?? "", model.licenseRestrictions ?? "") : nothing}
+      ${this.#speed(address)}
       ${this.#doomed === address
         ? this.#confirm(model)
         : html`<div class="row">
             ${isComplete && !isChosen && choosable !== null
               ? html`<button class="choose" ?disabled=${isFixed} @click=${() => this.studio.models.choose(choosable)}>${words.paintWith}</button>`
               : nothing}
+            ${isComplete ? this.#measure(address, name) : nothing}
             <button class="remove" ?disabled=${isFixed} aria-label=${words.removeModelOf(name)} @click=${() => this.#doom(address)}>
               ${words.removeModel}
             </button>
           </div>`}
     </li>`;
+  }
+
+  /** How long a picture takes here, once that is measured. */
+  #speed(address: string): TemplateResult | typeof nothing {
+    const { words } = this;
+    const speed = this.state.speeds[address] ?? null;
+    if (speed === null) return nothing;
+    if (speed === "measuring") return html`<p class="speed" role="status">${words.speedMeasuring}</p>`;
+    const text = speed.fits ? words.speedOf(formatDuration(speed.pictureMs, words, true)) : words.speedTooLarge;
+    return html`<p class="speed" role="status">${text}</p>`;
+  }
+
+  #measure(address: string, name: string): TemplateResult {
+    const { words, state } = this;
+    const isFixed = isBusy(state) || isConverting(state) || state.speeds[address] === "measuring";
+    return html`<button class="measure" ?disabled=${isFixed} aria-label=${words.measureSpeedOf(name)} @click=${() => this.studio.models.measure(address)}>
+      ${words.measureSpeed}
+    </button>`;
   }
 
   #confirm({ address, name, bytes, isComplete }: StoredModel): TemplateResult {

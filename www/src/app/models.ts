@@ -3,7 +3,7 @@ import type { ConvertedModel, Engine } from "../engine/index";
 import { MODEL_SETTINGS } from "./form";
 import { cardOf, rememberChoice, rememberedChoice, rememberedModels, rememberModels } from "./library";
 import { defaultAddress, fetchModelCard, MODEL_URL, type ModelCard } from "./model";
-import { isBusy, isConverting, type StudioState } from "./state";
+import { isBusy, isConverting, type ModelSpeed, type StudioState } from "./state";
 import { lookIntoStorage } from "./storage";
 
 /** What the models need of the studio. */
@@ -48,6 +48,21 @@ export class Models {
   /** Looks what is kept in this browser, and how much room there is. */
   async look(): Promise<void> {
     this.#host.show({ storage: await lookIntoStorage(() => this.#host.engine()) });
+  }
+
+  /** Measures how long a picture by that model takes on this device, without downloading it. */
+  async measure(address: string): Promise<void> {
+    const show = (speed: ModelSpeed | "measuring" | null) => {
+      this.#host.show({ speeds: { ...this.#state.speeds, [address]: speed } });
+    };
+    show("measuring");
+    try {
+      const { fits, pictureMs } = await (await this.#host.engine()).requirements(address);
+      show({ fits, pictureMs });
+    } catch (error) {
+      show(null);
+      this.#host.fail(error);
+    }
   }
 
   /** Removes a model, or what is there of one, from this browser. */

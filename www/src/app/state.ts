@@ -47,6 +47,14 @@ export interface Result {
   readonly model: string | undefined;
 }
 
+/** How a model does on this device. */
+export interface ModelSpeed {
+  /** Whether the device has room for it at all. */
+  readonly fits: boolean;
+  /** What painting takes, in milliseconds. */
+  readonly pictureMs: number;
+}
+
 /** The whole state. Texts of number fields stay texts, so that a half-typed number is nobody's problem but the field's. */
 export interface StudioState {
   readonly language: Language;
@@ -95,6 +103,8 @@ export interface StudioState {
   readonly isPersistent: boolean | null;
   /** What this browser keeps; null until that is looked at, `unavailable` where it cannot be. */
   readonly storage: StorageReport | "unavailable" | null;
+  /** How fast this device is, by model address, where it was measured; null where that failed. */
+  readonly speeds: Readonly<Record<string, ModelSpeed | "measuring" | null>>;
   /** Where the engine computes, once it runs. */
   readonly runsOn: "gpu" | "cpu" | null;
   readonly activity: Activity;
@@ -155,6 +165,7 @@ export function initialState(language: Language): StudioState {
     isModelKept: true,
     isPersistent: null,
     storage: null,
+    speeds: {},
     runsOn: null,
     activity: { kind: "idle" },
     conversion: { kind: "none" },
