@@ -96,7 +96,7 @@ impl FraiseEngine {
         let rate = match measured? {
             Some(measured) if self.device_kind == "auto" => measured.best_per_ms(),
             Some(measured) => measured.gpu_per_ms(),
-            None => cpu_rate(ends[1], &|| now_ms(&self.scope)),
+            None => cpu_rate(ends, &|| now_ms(&self.scope)),
         };
         let rows = if guidance > 1.0 { 2.0 } else { 1.0 };
         Ok(f64::from(steps) * rows * shape.step_multiplications(width, height) as f64 / rate)

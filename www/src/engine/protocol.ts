@@ -211,7 +211,7 @@ export interface PackRequirements {
   /** Whether loading would go ahead; else it rejects with `DeviceLimit`. */
   readonly fits: boolean;
   /**
-   * What the denoising of a recommended picture takes here in milliseconds, from a measurement of this device's speed in the
+   * What the denoising of a recommended picture takes here at least, in milliseconds (text and decoding come on top), from a measurement of this device's speed in the
    * largest layers: two seconds on a GPU the first time, nearly nothing after that and on the processor.
    */
   readonly pictureMs: number;

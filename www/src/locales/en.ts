@@ -158,7 +158,7 @@ export const en = {
   measureSpeed: "How fast here?",
   measureSpeedOf: (name: string) => `Measure how fast ${name} is on this device`,
   speedMeasuring: "Measuring this device…",
-  speedOf: (time: string) => `About ${time} to paint a picture on this device, by a short measurement.`,
+  speedOf: (time: string) => `A picture takes at least ${time} on this device, by a short measurement.`,
   speedTooLarge: "Too large for this device.",
   modelNotHere: (size: string) => `${size} to download; not in this browser.`,
   modelHere: (size: string, isChosen: boolean) => `${size} in this browser${isChosen ? ", chosen" : ""}.`,

@@ -159,7 +159,7 @@ export const zh: Words = {
   measureSpeed: "在此设备上有多快？",
   measureSpeedOf: (name) => `测量 ${name} 在此设备上的速度`,
   speedMeasuring: "正在测量此设备……",
-  speedOf: (time) => `短测结果：在此设备上画一张图约需 ${time}。`,
+  speedOf: (time) => `短测结果：在此设备上画一张图至少需要 ${time}。`,
   speedTooLarge: "对此设备来说过大。",
   modelNotHere: (size) => `需下载 ${size}，目前不在此浏览器中。`,
   modelHere: (size, isChosen) => `在此浏览器中占 ${size}${isChosen ? "，正在使用" : ""}。`,

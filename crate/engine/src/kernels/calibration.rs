@@ -15,6 +15,8 @@ pub const BUDGET_MS: f64 = 2000.0;
 const LONG_MS: f64 = 80.0;
 /// What a measurement on the processor lasts at least, in ms.
 const SHORT_MS: f64 = 10.0;
+/// Side of the largest map that is measured on the processor.
+const MOST_SIDE: usize = 32;
 /// Most runs of one measurement.
 const MOST_RUNS: u32 = 1 << 14;
 /// How many times slower a variant may be on a few positions before it is given up.
@@ -68,7 +70,7 @@ pub async fn calibrate(gpu: &Device, ends: [Level; 2], clock: &dyn Fn() -> f64) 
     if on_gpu(&Tensor::<1>::zeros([1], gpu)).is_none() {
         return Err(Error::request("device", "only a GPU can be calibrated"));
     }
-    let cpu_rate = cpu_rate(ends[1], clock);
+    let cpu_rate = cpu_rate(ends, clock);
     let deadline = clock() + BUDGET_MS;
     let mut measuring = Measuring { gpu, clock, deadline, idle_ms: 0.0 };
     let mut found = [(Variant::Registers, f64::INFINITY); 2]; // and ms for one run
@@ -98,17 +100,23 @@ pub async fn calibrate(gpu: &Device, ends: [Level; 2], clock: &dyn Fn() -> f64) 
     Ok(Calibration { tuning, gpu_rate, cpu_rate })
 }
 
-/// Multiply-adds that the processor does in a millisecond, on this thread, in layers of that width.
-pub fn cpu_rate(level: Level, clock: &dyn Fn() -> f64) -> f64 {
-    let level = Level { sides: [TRIAL_SIDE; 2], ..level };
-    let layers = Layers::new(level, &Device::flex());
-    let _ = layers.run();
-    let (started, mut runs) = (clock(), 0.0);
-    while clock() - started < SHORT_MS {
+/// Multiply-adds that the processor does in a millisecond, on this thread, in the layers of both ends; of large maps, a part
+/// is enough.
+pub fn cpu_rate(ends: [Level; 2], clock: &dyn Fn() -> f64) -> f64 {
+    let mut spent = [0.0, 0.0]; // multiply-adds and ms, of one run of each
+    for level in ends {
+        let level = Level { sides: level.sides.map(|side| side.min(MOST_SIDE)), ..level };
+        let layers = Layers::new(level, &Device::flex());
         let _ = layers.run();
-        runs += 1.0;
+        let (started, mut runs) = (clock(), 0.0);
+        while clock() - started < SHORT_MS {
+            let _ = layers.run();
+            runs += 1.0;
+        }
+        spent[0] += level.multiplications();
+        spent[1] += (clock() - started) / runs;
     }
-    runs * level.multiplications() / (clock() - started)
+    spent[0] / spent[1]
 }
 
 /// Timing on the GPU.
