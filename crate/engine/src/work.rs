@@ -24,10 +24,10 @@ pub fn of_pass(unet: &UNet2DConditionConfig, [height, width]: [u64; 2]) -> u64 {
     let (Some(&first), Some(&last)) = (widths.first(), widths.last()) else { return 0 };
     let outer = 9 * first * (unet.in_channels + unet.out_channels) as u64 * pixels(0);
     let (mut sum, mut x, mut skips) = (outer, first, vec![first]);
-    for level in 0..levels {
+    for (level, &width) in widths.iter().enumerate().take(levels) {
         for _ in 0..layers(level) {
-            sum += layer((x, widths[level]), level, depth(level, &unet.down_block_types[level]));
-            x = widths[level];
+            sum += layer((x, width), level, depth(level, &unet.down_block_types[level]));
+            x = width;
             skips.push(x);
         }
         if level + 1 < levels {
