@@ -43,6 +43,41 @@ test("a first visit paints every step and saves a PNG", TIMEOUT, async () => {
   assert.deepEqual([...studio.hosts], [new URL(site.url).host]);
 });
 
+/** The gallery's pictures: what they are called, and whether each thumbnail shows something. */
+const gallery = () =>
+  studio.page.evaluate(async () => {
+    const cells = [...(window.tools.find("fraise-grid")?.shadowRoot.querySelectorAll("button[data-id]") ?? [])];
+    return Promise.all(
+      cells.map(async (cell) => {
+        const image = cell.querySelector("fraise-image").shadowRoot.querySelector("img");
+        await image.decode();
+        const context = new OffscreenCanvas(16, 16).getContext("2d");
+        context.drawImage(image, 0, 0, 16, 16);
+        return [cell.getAttribute("aria-label"), new Set(context.getImageData(0, 0, 16, 16).data).size > 8];
+      }),
+    );
+  });
+
+test("the picture is in the gallery, and still after a reload, with its bytes and its settings", TIMEOUT, async () => {
+  await studio.until(() => window.tools.text("#gallery-count") === "1 picture");
+  const saved = await studio.savedPng();
+  await studio.page.reload();
+  await studio.installTools();
+  await studio.until(() => window.tools.text("#gallery-count") === "1 picture" && window.tools.has("button[data-id]"));
+  assert.deepEqual(await gallery(), [["a strawberry on a beach", true]]);
+  await studio.page.evaluate(() => window.tools.find("button[data-id]").click());
+  await studio.until(() => window.tools.text("#viewed-prompt") === "a strawberry on a beach");
+  assert.deepEqual(await studio.savedPng("#save-kept"), saved);
+  await studio.page.evaluate(() => window.tools.find("#use").click());
+  await studio.until(() => window.tools.find("#prompt").value === "a strawberry on a beach" && window.tools.find("#seed").value === "42");
+  site.log.length = 0;
+  await studio.settings({ seed: 42, steps: 4 });
+  await studio.generate();
+  assert.deepEqual(piecesIn(site.log), [], "the model was kept too");
+  assert.deepEqual(await studio.pixels(await studio.savedPng()), await studio.pixels(saved), "the same picture again");
+  await studio.until(() => window.tools.text("#gallery-count") === "2 pictures");
+});
+
 test("cancelled in the middle, the engine paints the next picture", TIMEOUT, async () => {
   await studio.settings({ steps: 40 });
   await studio.press();

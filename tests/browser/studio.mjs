@@ -154,9 +154,10 @@ export class StudioDriver {
     return this.page.evaluate(() => ({ ...window.seen, prints: window.seen.prints.length }));
   }
 
-  /** The bytes that "Save PNG" gives. */
-  async savedPng() {
+  /** The bytes that "Save PNG" gives, or another button that saves. */
+  async savedPng(button = "#save") {
     await this.page.evaluate(() => {
+      delete window.savedBlob;
       const create = URL.createObjectURL.bind(URL);
       URL.createObjectURL = (blob) => {
         window.savedBlob = blob;
@@ -164,7 +165,7 @@ export class StudioDriver {
       };
       HTMLAnchorElement.prototype.click = () => undefined; // the bytes are enough here; a real download has its own test
     });
-    await this.find("#save").click();
+    await this.page.evaluate((wanted) => window.tools.find(wanted).click(), button);
     const base64 = await this.until(async () => {
       if (!window.savedBlob) return null;
       const bytes = new Uint8Array(await window.savedBlob.arrayBuffer());
