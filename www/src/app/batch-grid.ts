@@ -83,7 +83,7 @@ export class BatchGrid extends StudioElement {
       ${awaited.map(() => html`<li class="awaited" aria-hidden="true"></li>`)}
       </ul>
       ${awaited.length === 0 && pictures.length > 2
-        ? html`<button id="animate-batch" @click=${() => void this.#animate(pictures)}>${words.saveGif}</button>`
+        ? html`<button id="animate-batch" @click=${() => void this.#animate(pictures)}>${words.saveBatchGif}</button>`
         : nothing}
       ${awaited.length === 0 && cardIn(state)?.hasScorer === true
         ? html`<button id="rank" ?disabled=${!canGenerate(state)} @click=${() => void this.studio.refiner.rank(pictures)}>

@@ -28,7 +28,8 @@ export class ResultBar extends StudioElement {
       }
       @media (max-width: 30rem) {
         button {
-          flex: 1;
+          flex: 1 1 40%;
+          padding: 0 0.5rem;
         }
       }
     `,

@@ -104,6 +104,7 @@ export const en = {
 
   lookBack: "Look back at the steps",
   saveGif: "Save GIF",
+  saveBatchGif: "Save these as a GIF",
   saveVideo: "Save video",
   makingAnimation: "Making the animation…",
   animating: (done: number, total: number) => `${done} of ${total} pictures`,

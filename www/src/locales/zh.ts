@@ -105,6 +105,7 @@ export const zh: Words = {
 
   lookBack: "回看每一步",
   saveGif: "保存 GIF",
+  saveBatchGif: "这些图存为 GIF",
   saveVideo: "保存视频",
   makingAnimation: "正在制作动画…",
   animating: (done, total) => `第 ${done} 幅，共 ${total} 幅`,

@@ -125,7 +125,7 @@ export class StartPanel extends StudioElement {
       <button id="start-draw" @click=${() => this.#draw()}>${words.startDraw}</button>
       <button
         id="start-result"
-        ?disabled=${!state.result}
+        ?hidden=${!state.result}
         @click=${() => state.result && void studio.start.from(state.result.png, [state.result.id])}
       >
         ${words.startResult}
