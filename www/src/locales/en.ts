@@ -326,7 +326,7 @@ export const en = {
     Quota: "This browser has too little storage left for the model. Free some space and try again.",
     DeviceLimit: "The model or the picture is too large for this graphics card. Choose the processor in the settings.",
     NoWebGpu: "The graphics card cannot be used. Choose the processor in the settings.",
-    DeviceLost: "The graphics card stopped answering. Try again; the model is still here.",
+    DeviceLost: "The graphics card stopped answering. Try again; the model is still here. If it happens once more, choose the processor in the settings, or a smaller picture.",
     OutOfMemory: "There was not enough memory. Close other programs or tabs and try again.",
     Network: "The model could not be fetched. Check the connection and try again; what has arrived is kept.",
     Request: "One of the settings cannot be used.",
