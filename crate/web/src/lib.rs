@@ -51,7 +51,7 @@ use crate::fetch::{NetworkCount, PackSource};
 use crate::indexed_db::IndexedDbStore;
 use crate::pack_store::PackStore;
 use crate::presenter::{Presenter, image_data};
-use crate::report::{LoadedPack, MemoryReport, PackInfo, PackRequirements, progress_to};
+use crate::report::{LoadedPack, MemoryReport, PackInfo, PackRequirements};
 use crate::run::Run;
 
 /// The engine of one worker.

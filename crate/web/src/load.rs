@@ -3,13 +3,13 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use fraise_engine::Result;
 use fraise_engine::kernels::{Level, Tuning, cpu_rate};
 use fraise_engine::limits::DeviceLimits;
 use fraise_engine::loader::{Progress, download_if};
 use fraise_engine::pack::{Manifest, Recommended};
 use fraise_engine::pipeline::Pipeline;
 use fraise_engine::requirements::{ModelShape, Requirements};
-use fraise_engine::{Error, Result};
 use futures::channel::oneshot;
 use futures::future::try_join;
 use js_sys::Function;
