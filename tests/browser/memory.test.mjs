@@ -14,6 +14,8 @@ const MODEL = "models/tiny/manifest.json";
 const MOST_GROWTH = 1.05;
 /** What the tools that drive the browser note there of a request; a worker that fetches and does nothing else shows it too. */
 const NOTED_BYTES = 500;
+/** WebAssembly's memory keeps its peak, and what is in flight at the moment of an abort varies by so much. */
+const PEAK_BYTES = 2 ** 20;
 
 let site;
 let browser;
@@ -71,9 +73,9 @@ async function open(device) {
 /** Checks that no kind of memory grew beyond what the warm-up took. */
 function assertFlat({ requests: requestsBefore, ...before }, { requests, ...after }, what) {
   console.log(what, JSON.stringify({ before, after, requests: requests - requestsBefore }));
-  const noted = { browser: NOTED_BYTES * (requests - requestsBefore) };
+  const slack = { browser: NOTED_BYTES * (requests - requestsBefore), wasm: PEAK_BYTES };
   for (const kind of Object.keys(before)) {
-    const most = before[kind] * MOST_GROWTH + (noted[kind] ?? 0);
+    const most = before[kind] * MOST_GROWTH + (slack[kind] ?? 0);
     assert.ok(after[kind] <= most, `${what}: ${kind} grew from ${before[kind]} to ${after[kind]}`);
   }
 }
@@ -109,7 +111,7 @@ for (const device of ["cpu", "gpu"]) {
       }, MODEL);
     const ends = await abortEverywhere();
     assert.deepEqual(ends, Array(ends.length).fill("AbortError"));
-    await abortEverywhere();
+    for (let round = 0; round < 3; round += 1) await abortEverywhere();
     const warm = await measure();
     for (let round = 0; round < ABORTS; round += 1) await abortEverywhere();
     assertFlat(warm, await measure(), `${device}, ${ABORTS * ends.length} aborts`);
