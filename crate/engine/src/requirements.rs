@@ -108,8 +108,9 @@ impl ModelShape {
         if unet.block_out_channels.len() > MAX_LEVELS || layers > Some(MAX_LAYERS) {
             return Err(Error::manifest("components.unet.config", "has too many levels, or layers in a level"));
         }
-        if unet.block_out_channels.contains(&0) {
-            return Err(Error::manifest("components.unet.config.block_out_channels", "has a level without channels"));
+        if unet.block_out_channels.is_empty() || unet.block_out_channels.contains(&0) {
+            let field = "components.unet.config.block_out_channels";
+            return Err(Error::manifest(field, "has no levels, or one without channels"));
         }
         decoder.check()?;
         let upscaler = Extra::of(manifest, upscaler::COMPONENT, UpscalerConfig::of(manifest)?)?;

@@ -125,6 +125,7 @@ fn configurations_that_would_take_for_ever_are_refused() {
     assert_eq!(refused(json!({ "block_out_channels": vec![32; 100] }), kl()), "Manifest");
     assert_eq!(refused(json!({ "block_out_channels": "wide" }), kl()), "Manifest");
     assert_eq!(refused(sd15(), json!({ "block_out_channels": [] })), "Manifest");
+    assert_eq!(refused(json!({ "block_out_channels": [] }), kl()), "Manifest");
     assert_eq!(refused(json!({ "block_out_channels": [32, 0, 32, 32] }), kl()), "Manifest");
     assert_eq!(refused(sd15(), json!({ "block_out_channels": [0, 32] })), "Manifest");
     // The widest numbers that a manifest may hold add up without overflow.
