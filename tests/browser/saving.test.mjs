@@ -77,7 +77,7 @@ test("words and settings are left out of saved files, the marks of AI are not", 
   assertBare(zip);
   assert.ok(zip.bytes.includes("trainedAlgorithmicMedia"));
   await studio.find("button[data-id] >> nth=0").click();
-  assert.equal(await studio.text("#viewed-prompt"), PROMPT, "the gallery still knows");
+  await studio.until((prompt) => window.tools.text("#viewed-prompt") === prompt, PROMPT); // the gallery still knows
   assertBare(await saved(studio, "#save-kept"));
   await studio.page.keyboard.press("Escape");
 

@@ -159,11 +159,16 @@ export class StudioDriver {
     await this.page.evaluate(() => {
       delete window.savedBlob;
       const create = URL.createObjectURL.bind(URL);
+      const blobs = new Map(); // the gallery's thumbnails among them
       URL.createObjectURL = (blob) => {
-        window.savedBlob = blob;
-        return create(blob);
+        const url = create(blob);
+        blobs.set(url, blob);
+        return url;
       };
-      HTMLAnchorElement.prototype.click = () => undefined; // the bytes are enough here; a real download has its own test
+      // The bytes are enough here; a real download has its own test.
+      HTMLAnchorElement.prototype.click = function () {
+        window.savedBlob = blobs.get(this.href);
+      };
     });
     await this.page.evaluate((wanted) => window.tools.find(wanted).click(), button);
     const base64 = await this.until(async () => {
