@@ -115,13 +115,14 @@ pub fn launch<const D: usize>(kernel: Wgsl, units: usize, inputs: &[&CubeTensor]
         kernel.key
     );
     let workgroups = (units as u32).div_ceil(each).max(1);
-    let parts = Tuning::of(&like.device).parts(kernel.multiplications);
+    let tuning = Tuning::of(&like.device);
+    let parts = tuning.parts(kernel.multiplications);
     let most = u64::from(workgroups).div_ceil(parts) as u32;
     let mut bindings: Vec<_> = inputs.iter().map(|input| input.handle.clone().binding()).collect();
     bindings.push(output.handle.clone().binding());
     for first in (0..workgroups).step_by(most as usize) {
         let count = most.min(workgroups - first);
-        make_room(like, kernel.multiplications / parts);
+        make_room(like, kernel.multiplications / parts, tuning.submit);
         let grid = CubeCount::Static(count.min(MAX_GRID), count.div_ceil(MAX_GRID), 1);
         let info = pairs([first].into_iter().chain(kernel.info.iter().copied()).collect());
         let info = MetadataBindingInfo::custom(info);
@@ -132,13 +133,13 @@ pub fn launch<const D: usize>(kernel: Wgsl, units: usize, inputs: &[&CubeTensor]
     Tensor::from_primitive::<Wgpu>(output)
 }
 
-/// Sends off what is queued where `multiplications` more would make it too much for one submission.
-fn make_room(like: &CubeTensor, multiplications: u64) {
+/// Sends off what is queued where `multiplications` more would make it more than `most` for one submission.
+fn make_room(like: &CubeTensor, multiplications: u64, most: u64) {
     thread_local! {
         static QUEUED: Cell<u64> = const { Cell::new(0) };
     }
     let queued = QUEUED.get() + multiplications;
-    if multiplications > 0 && queued > Tuning::of(&like.device).submit {
+    if multiplications > 0 && queued > most {
         // A device that is lost says so to whoever reads from it next.
         let _ = like.client.flush();
         return QUEUED.set(multiplications);
