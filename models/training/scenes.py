@@ -17,7 +17,7 @@ HELD_OUT_PERCENT = 12
 
 @dataclass(frozen=True)
 class Scene:
-    thing: str
+    thing: str | None  # None: the plain place, island or sheet, with nothing in it
     second: str | None = None  # another thing; where it is says `relation`
     relation: str | None = None  # None: to the right of the first; or an id of words.RELATIONS
     count: int = 1
@@ -58,31 +58,33 @@ def _pick(rng: Rng, words) -> str:
 def _draw_fields(rng: Rng) -> dict:
     fields: dict = {"thing": "strawberry" if rng.random() < 0.01 else _pick(rng, THINGS)}  # the project's namesake
     kind = rng.random()
-    if kind < 0.18:
+    if kind < 0.14:
         fields |= {"island": True, "place": "starry" if rng.random() < 0.5 else None}
-    elif kind < 0.24:
+    elif kind < 0.21:
         fields["count"] = int(rng.integers(2, 5))
-    elif kind < 0.30:
-        fields |= {"second": _pick(rng, THINGS), "relation": (None, "left")[rng.integers(2)]}
     elif kind < 0.33:
+        fields |= {"second": _pick(rng, THINGS), "relation": (None, "left")[rng.integers(2)]}
+    elif kind < 0.37:
         fields |= {"second": _pick(rng, THINGS), "relation": "on"}
-    elif kind < 0.36:
+    elif kind < 0.41:
         fields |= {"thing": str(rng.choice(WEARERS)), "second": str(rng.choice(HATS)), "relation": "wearing"}
-    elif kind < 0.39:
-        fields["position"] = ("left", "right")[rng.integers(2)]
     elif kind < 0.44:
+        fields["position"] = ("left", "right")[rng.integers(2)]
+    elif kind < 0.49:
         fields["size"] = ("small", "big")[rng.integers(2)]
-    if rng.random() < 0.16:
+    elif kind < 0.54:
+        fields |= {"thing": None, "island": rng.random() < 0.1}
+    if fields["thing"] and rng.random() < 0.22:
         fields["colour"] = _pick(rng, COLOURS)
-    if "island" not in fields:
-        where = rng.random()
+    if not fields.get("island"):
+        where = rng.random() * (1.0 if fields["thing"] else 0.8)
         if where < 0.72:
             fields["place"] = _pick(rng, PLACES)
         elif where < 0.9:
             fields["sheet"] = _pick(rng, COLOURS)
     if rng.random() < 0.42:
         fields["manner"] = _pick(rng, MANNERS)
-    if rng.random() < 0.06:
+    if fields["thing"] and rng.random() < 0.06:
         fields["hand"] = _pick(rng, HANDS)
     return fields
 
@@ -93,16 +95,22 @@ def draw_scene(rng: Rng, accept: Callable[[Scene], bool] | None = None) -> Scene
         scene = Scene(**_draw_fields(rng))
         visible = scene.colour is None or scene.colour != scene.sheet
         wanted = accept(scene) if accept else not is_held_out(scene)
-        if visible and scene.second != scene.thing and wanted:
+        if visible and (scene.second is None or scene.second != scene.thing) and wanted:
             return scene
 
 
 def tint(drawing: np.ndarray, colour: str) -> np.ndarray:
-    """Recolours a drawing: its middle tone becomes the colour, shade and light stay."""
+    """Recolours a drawing: its middle tone becomes the colour, shade and light stay.
+
+    Its lights go less far towards white the darker the colour is, and its shades less far towards black the brighter it is:
+    a black thing has no white spots, a white one no black spots.
+    """
+    opaque = drawing[..., 3] > 40
     gray = cv2.cvtColor(drawing[..., :3], cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
-    middle = float(np.clip(gray[drawing[..., 3] > 40].mean(), 0.25, 0.8))
+    middle = float(np.clip(gray[opaque].mean(), 0.25, 0.8))
     target = np.array(RGB[colour], np.float32)
-    dark, light = target * 0.25, target * 0.4 + 255 * 0.6
+    brightness = float(target @ (0.299, 0.587, 0.114)) / 255
+    dark, light = target * (0.2 + 0.4 * brightness**2), target + (255 - target) * (0.16 + 0.52 * brightness)
     down = (gray / middle)[..., None]
     up = ((gray - middle) / (1 - middle))[..., None]
     tinted = np.where(down < 1, dark + (target - dark) * down, target + (light - target) * up)
@@ -128,12 +136,14 @@ def paste(picture: np.ndarray, drawing: np.ndarray, place: tuple[float, float, f
     picture += (layer[..., :3] - picture) * cover
 
 
-def _layout(scene: Scene) -> list[tuple[str, tuple[float, float, float]]]:
+def _layout(scene: Scene, rng: Rng) -> list[tuple[str, tuple[float, float, float]]]:
     """(thing, (x, y, size)) of everything to paste, back to front, in 128ths of the side.
 
-    Few sizes, and centres that are whole latents (16) apart: wherever a thing stands, its latents are then the same
-    numbers. A small model that has to learn each thing at every offset learns none of them.
+    Few sizes, and centres that are whole latents apart: wherever a thing stands, its latents are then the same numbers. A
+    small model that has to learn each thing at every offset learns none of them.
     """
+    if scene.thing is None:
+        return []
     if scene.island:
         return [(scene.thing, (64, 68, 72))]
     if scene.relation == "on":
@@ -141,7 +151,7 @@ def _layout(scene: Scene) -> list[tuple[str, tuple[float, float, float]]]:
     if scene.relation == "wearing":
         return [(scene.thing, (64, 84, 72)), (scene.second, (64, 44, 38))]
     if scene.second:
-        return [(scene.thing, (32, 68, 56)), (scene.second, (96, 68, 56))]
+        return [(scene.thing, (32, 68, 64)), (scene.second, (96, 68, 64))]
     if scene.count > 1:
         spots = {
             2: ((32, 68), (96, 68)),
@@ -151,7 +161,8 @@ def _layout(scene: Scene) -> list[tuple[str, tuple[float, float, float]]]:
         return [(scene.thing, (x, y, 56)) for x, y in spots]
     if scene.position:
         return [(scene.thing, (32 if scene.position == "left" else 96, 68, 56))]
-    return [(scene.thing, (64, 68, {"small": 40, "big": 116, None: 86}[scene.size]))]
+    usual = 86 if rng.random() < 0.7 else 72
+    return [(scene.thing, (64, 68, {"small": 40, "big": 116, None: usual}[scene.size]))]
 
 
 def paint(scene: Scene, rng: Rng, drawings: dict[str, np.ndarray]) -> np.ndarray:
@@ -163,7 +174,7 @@ def paint(scene: Scene, rng: Rng, drawings: dict[str, np.ndarray]) -> np.ndarray
     else:
         picture = places.plain(rng, scene.sheet or "white")
     picture = np.ascontiguousarray(picture, np.float32)
-    for thing, where in _layout(scene):
+    for thing, where in _layout(scene, rng):
         drawing = drawings[THING[thing].drawing_by(scene.hand)]
         if scene.colour and thing == scene.thing:
             drawing = tint(drawing, scene.colour)
