@@ -1,37 +1,37 @@
-"""Stage 4: latents of all renders, then text encoder and UNet together, by rectified flow.
+"""Stage 3: text encoder and UNet together, on the latents of all renders, by rectified flow.
 
 x_t = (1 - t) x + t noise, the UNet sees t * 1000 and predicts noise - x: what diffusers'
 `FlowMatchEulerDiscreteScheduler` integrates. Captions are dropped to "" one time in ten, for guidance.
 """
 
+import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 import run
 import tokenizer as bpe
-from captions import caption
 from latents import CHANNELS
-from render import load_latents
-from scenes import draw_scene
+from places import SIZE
 
-BATCH = 48
+BATCH = {"cpu": 48, "cuda": 768}
+RATES = {"cpu": (4e-3, 1e-3), "cuda": (5e-3, 1.2e-3)}
 DROP_CAPTION = 0.1
-CAPTIONS_PER_PICTURE = 6
+SIDE = SIZE // 16  # of the latents
 EDGES = ("embedding", "conv_in", "conv_out")  # trained by AdamW
-WIDTH_TEXT = 192
+WIDTH_TEXT = 256
 UNET = {
-    "sample_size": 8,
+    "sample_size": SIDE,
     "in_channels": CHANNELS,
     "out_channels": CHANNELS,
-    "block_out_channels": (128, 160),
-    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+    "block_out_channels": (128, 192, 192),
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
     "mid_block_type": "UNetMidBlock2DCrossAttn",
-    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
     "layers_per_block": 1,
     "cross_attention_dim": WIDTH_TEXT,
     "attention_head_dim": 4,  # diffusers' name for the number of heads
@@ -39,13 +39,14 @@ UNET = {
 
 
 class Denoiser(nn.Module):
-    def __init__(self, vocabulary: int, end_id: int, start_id: int):
+    def __init__(self, tokenizer: CLIPTokenizer):
         super().__init__()
         self.text = CLIPTextModel(
             CLIPTextConfig(
-                vocab_size=vocabulary, hidden_size=WIDTH_TEXT, intermediate_size=4 * WIDTH_TEXT, num_hidden_layers=2,
+                vocab_size=len(tokenizer), hidden_size=WIDTH_TEXT, intermediate_size=4 * WIDTH_TEXT, num_hidden_layers=3,
                 num_attention_heads=4, max_position_embeddings=bpe.MAX_LENGTH, hidden_act="quick_gelu",
-                bos_token_id=start_id, eos_token_id=end_id, pad_token_id=end_id, projection_dim=WIDTH_TEXT,
+                bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.eos_token_id, projection_dim=WIDTH_TEXT,
             )  # fmt: skip
         )
         self.unet = UNet2DConditionModel(**UNET)
@@ -60,52 +61,63 @@ class Denoiser(nn.Module):
         return self.unet(latents, t * 1000, self.text(ids).last_hidden_state).sample
 
 
-def prepare_captions(work: Path, count: int, seed: int = 1) -> dict:
-    """Tokenizer and token ids, int16 [count, CAPTIONS_PER_PICTURE, MAX_LENGTH], of the scenes that `render` draws from
-    `seed`; cached in `work/captions.pt`."""
-    cache = work / "captions.pt"
-    if cache.exists():
-        return torch.load(cache)
-    scenes = [draw_scene(np.random.default_rng((seed, i))) for i in range(count)]
-    captions = [caption(s, np.random.default_rng((2, i, k))) for i, s in enumerate(scenes) for k in range(CAPTIONS_PER_PICTURE)]
-    tokenizer = bpe.save(work / "tokenizer", [words for words, _ in captions])
-    ids = bpe.encode(tokenizer, [text for _, text in captions]).short()
-    data = {"ids": ids.view(count, CAPTIONS_PER_PICTURE, -1), "empty": bpe.encode(tokenizer, [""]),
-            "vocabulary": len(tokenizer), "end": tokenizer.eos_token_id, "start": tokenizer.bos_token_id}
-    run.save(cache, data)
-    run.log(work, f"captions: {len(ids)}, {data['vocabulary']} tokens")
-    return data
+class Renders:
+    """What is rendered so far of `work/renders`, on the device: `latents` and the token ids of their captions.
+
+    `grow` takes in what has been painted since, so that training begins while the painter still paints.
+    """
+
+    GROW_SECONDS = 5
+
+    def __init__(self, work: Path, device: str):
+        self.folder, self.device, self.seen, self.grown = work / "renders", device, set(), 0.0
+        self.latents = torch.zeros(0, CHANNELS, SIDE, SIDE, dtype=torch.float16, device=device)
+        self.ids = torch.zeros(0, 0, bpe.MAX_LENGTH, dtype=torch.int16, device=device)
+        self.empty = bpe.encode(bpe.load(work / "tokenizer"), [""]).to(device)
+        self.grow()
+
+    def grow(self) -> None:
+        self.grown = time.monotonic()
+        fresh = sorted(set(self.folder.glob("latents-*.npy")) - self.seen)
+        if not fresh:
+            return
+        self.seen.update(fresh)
+        latents, ids = (
+            torch.from_numpy(np.concatenate([np.load(p.with_name(p.name.replace("latents", kind))) for p in fresh])).to(self.device)
+            for kind in ("latents", "tokens")
+        )
+        self.latents = torch.cat([self.latents, latents])
+        self.ids = torch.cat([self.ids, ids]) if len(self.ids) else ids
+
+    def draw(self, batch: int, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
+        """(latents, noise, token ids) of a random batch."""
+        if time.monotonic() - self.grown > self.GROW_SECONDS:
+            self.grow()
+        pick = torch.randint(len(self.latents), (batch,), generator=generator, device=self.device)
+        which = torch.randint(self.ids.shape[1], (batch,), generator=generator, device=self.device)
+        x = self.latents[pick].float()
+        noise = torch.randn(x.shape, generator=generator, device=self.device)
+        return x, noise, self.ids[pick, which].long()
 
 
-def load_data(work: Path, count: int) -> dict:
-    """Captions, and the latents that are rendered so far."""
-    return prepare_captions(work, count) | {"latents": torch.from_numpy(load_latents(work / "renders")[0])}
-
-
-def train(work: Path, data: dict, minutes: float, device: str) -> Denoiser:
+def train(work: Path, minutes: float, device: str) -> Denoiser:
     """Trains for `minutes`, resuming from `work/denoiser.pt`; returns the running mean of the weights."""
     torch.manual_seed(3)
-    model = Denoiser(data["vocabulary"], data["end"], data["start"]).to(device, memory_format=torch.channels_last)
-    return run.fit(work, "denoiser", model, lambda generator: flow_loss(model, data, generator, device), minutes, BATCH,
-                   rates=(4e-3, 1e-3), edges=EDGES)  # fmt: skip
+    data, batch = Renders(work, device), BATCH[device]
+    model = Denoiser(bpe.load(work / "tokenizer")).to(device, memory_format=torch.channels_last)
+    run.compiled(model.unet)
+    return run.fit(work, "denoiser", model, lambda generator: flow_loss(model, data, generator, batch), minutes, batch,
+                   rates=RATES[device], edges=EDGES)  # fmt: skip
 
 
-def draw_batch(data: dict, generator: torch.Generator, device: str) -> tuple[torch.Tensor, ...]:
-    """(latents, noise, t, token ids) of a random batch; t is logit-normal, a little towards noise."""
-    latents, ids = data["latents"], data["ids"]  # renders may still be growing: there can be more captions
-    pick = torch.randint(len(latents), (BATCH,), generator=generator)
-    which = torch.randint(CAPTIONS_PER_PICTURE, (BATCH,), generator=generator)
-    x = latents[pick].float()
-    noise = torch.randn(x.shape, generator=generator)
-    t = torch.sigmoid(0.2 + torch.randn(BATCH, generator=generator))
-    return x.to(device), noise.to(device), t.to(device), ids[pick, which].long().to(device)
-
-
-def flow_loss(model: Denoiser, data: dict, generator: torch.Generator, device: str) -> torch.Tensor:
-    x, noise, t, tokens = draw_batch(data, generator, device)
-    tokens[torch.rand(BATCH, generator=generator) < DROP_CAPTION] = data["empty"]
+def flow_loss(model: Denoiser, data: Renders, generator: torch.Generator, batch: int) -> torch.Tensor:
+    """The squared error of the velocity, at times that are logit-normal and lean towards noise."""
+    x, noise, tokens = data.draw(batch, generator)
+    t = torch.sigmoid(0.5 + torch.randn(batch, generator=generator, device=x.device))
+    dropped = torch.rand(batch, 1, generator=generator, device=x.device) < DROP_CAPTION
+    tokens = torch.where(dropped, data.empty, tokens)
     mix = t[:, None, None, None]
     noisy = ((1 - mix) * x + mix * noise).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(device, torch.bfloat16):
+    with torch.autocast(x.device.type, torch.bfloat16):
         velocity = model(noisy, t, tokens)
     return ((velocity.float() - (noise - x)) ** 2).mean()

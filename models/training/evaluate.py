@@ -18,18 +18,19 @@ import torch
 
 import run
 from captions import caption, unseen_wording
-from export import RECOMMENDED
+from export import PACK, RECOMMENDED
 from icons import load_drawings
-from judge import LABELS, Judge, frechet, rates, train_judge
+from judge import LABELS, Judge, frechet, load_judge, rates
 from render import fit_components, load_latents
 from sample import Painter
 from scenes import Scene, draw_scene, is_held_out, paint
+from words import THING
 
 KINDS = {  # what is asked for: a condition on scenes
-    "place": lambda s: s.place and _alone(s) and not (s.island or s.colour or s.manner),
+    "place": lambda s: s.thing and s.place and _alone(s) and not (s.island or s.colour or s.manner),
     "colour": lambda s: s.colour and _alone(s) and not (s.place or s.island or s.manner),
-    "manner": lambda s: s.manner and s.place and _alone(s) and not (s.island or s.colour),
-    "island": lambda s: s.island and not (s.colour or s.manner),
+    "manner": lambda s: s.thing and s.manner and s.place and _alone(s) and not (s.island or s.colour),
+    "island": lambda s: s.thing and s.island and not (s.colour or s.manner),
     "count": lambda s: s.count in (2, 3) and not (s.colour or s.manner),
     "relation": lambda s: s.second and not (s.colour or s.manner),
 }
@@ -77,7 +78,8 @@ class Evaluation:
 
     def nearest(self, pictures: np.ndarray) -> np.ndarray:
         """Root mean square distance in latents from each picture to the nearest of all training pictures."""
-        train = load_latents(self.work / "renders")[0].reshape(-1, 48 * 64)
+        train = load_latents(self.work / "renders")[0]
+        train = train.reshape(len(train), -1)
         queries = self.components.encode(pictures).reshape(len(pictures), -1).astype(np.float32)
         best = np.full(len(queries), np.inf, np.float32)
         for start in range(0, len(train), 4000):
@@ -85,6 +87,25 @@ class Evaluation:
             squares = (queries**2).sum(1)[:, None] + (part**2).sum(1)[None] - 2 * queries @ part.T
             best = np.minimum(best, squares.min(1))
         return np.sqrt(best.clip(0) / queries.shape[1])
+
+
+    def without(self, count: int, steps: int) -> dict[str, dict[str, float]]:
+        """How often the judge sees each of two things that a prompt names, as it is and with the second to be left out."""
+        scenes = [s for s in asked_for("relation", False, 3 * count) if s.relation in (None, "left")][:count]
+        out = {}
+        for name, phrase in (("both", None), ("without the second", PACK["negative_phrase"])):
+            prompts = [text if phrase is None else text + phrase + _name(scene.second, k)
+                       for k, (scene, text) in enumerate(zip(scenes, prompts_of(scenes)))]  # fmt: skip
+            said = self.judge.says(self.painter.paint(prompts, steps, self.guidance, seed=100))
+            seen = {kind: np.array([[LABELS["thing"].index(getattr(s, kind))] for s in scenes]) for kind in ("thing", "second")}
+            shown = np.stack([said["thing"], said["second"]], 1)
+            out[name] = {kind: float((shown == truth).any(1).mean()) for kind, truth in seen.items()}
+        return out
+
+
+def _name(thing: str, k: int) -> str:
+    """In English and Chinese by turns, as `prompts_of` takes them."""
+    return (THING[thing].en, THING[thing].zh)[k % 2][0]
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -99,7 +120,6 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, help="the folder before distillation, for 20 steps with guidance")
     parser.add_argument("--teacher-guidance", type=float, default=2.5)
     parser.add_argument("--work", type=Path, default=Path("work"))
-    parser.add_argument("--minutes", type=float, default=12, help="training time of the judge")
     parser.add_argument("--count", type=int, default=96, help="prompts of each kind, half English, half Chinese")
     parser.add_argument("--steps", type=int, default=RECOMMENDED["steps"])
     parser.add_argument("--guidance", type=float, default=RECOMMENDED["guidance"])
@@ -107,7 +127,7 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     painter = Painter(args.model)
-    evaluation = Evaluation(args.work, painter, train_judge(args.work, args.minutes), args.guidance)
+    evaluation = Evaluation(args.work, painter, load_judge(args.work), args.guidance)
     table = []
     for kind in KINDS:
         for held in (False, True):
@@ -123,6 +143,7 @@ def main() -> None:
         teacher = Painter(args.teacher)
         table.append(evaluation.row("held out, teacher, 20 steps, guided", mixed, prompts, 20, teacher, args.teacher_guidance))
     summary = {"steps": args.steps, "guidance": args.guidance, "table": table}
+    summary["without"] = evaluation.without(args.count, args.steps)
     painted = painter.paint(prompts, args.steps, args.guidance, seed=100)
     if args.float:
         exact = Painter(args.float).paint(prompts, args.steps, args.guidance, seed=100)
@@ -143,7 +164,7 @@ def main() -> None:
         ),
         "renders": frechet(evaluation.judge, many[: len(mixed)], many[len(mixed) :]),
     }
-    for key in ("quantized_psnr", "nearest", "frechet"):
+    for key in ("without", "quantized_psnr", "nearest", "frechet"):
         run.log(args.work, f"{key}: {summary.get(key)}")
     (args.work / "evaluation.json").write_text(json.dumps(summary, indent=1))
 

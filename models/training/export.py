@@ -8,6 +8,7 @@ import diffusers
 from diffusers import FlowMatchEulerDiscreteScheduler
 
 from denoiser import Denoiser
+from distill import JUMP
 
 NAME = "fraise-1"
 RECOMMENDED = {"steps": 4, "guidance": 1.0, "width": 256, "height": 256, "upscale": False}
@@ -45,17 +46,21 @@ PACK = {
     "source": "models/training in the Fraise repository",
     "recommended": RECOMMENDED,
     "examples": EXAMPLES,
+    "negative_phrase": " without ",
 }
 
 
-def export(out: Path, model: Denoiser, work: Path) -> Path:
-    """Writes the folder, with the autoencoder and the optional parts that `work` has, in place of an older one in one move."""
+def export(out: Path, model: Denoiser, work: Path, terminal: float | None = JUMP) -> Path:
+    """Writes the folder, with the autoencoder and the optional parts that `work` has, in place of an older one in one move.
+
+    `terminal` is the noise that the last step begins with: without it diffusers' table spends a step on a thousandth.
+    """
     fresh, old = out.with_name(out.name + ".new"), out.with_name(out.name + ".old")
     shutil.rmtree(fresh, ignore_errors=True)
     model.text.save_pretrained(fresh / "text_encoder")
     model.unet.save_pretrained(fresh / "unet")
     shutil.copytree(work / "vae", fresh / "vae")
-    FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=1.0).save_pretrained(fresh / "scheduler")
+    FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=1.0, shift_terminal=terminal).save_pretrained(fresh / "scheduler")
     shutil.copytree(work / "tokenizer", fresh / "tokenizer")
     index = {
         "_class_name": "StableDiffusionPipeline",

@@ -4,6 +4,8 @@ import io
 import json
 import subprocess
 import tarfile
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +30,18 @@ def _fetch(work: Path, name: str) -> dict:
         return json.load(tar.extractfile("package/icons.json"))
 
 
-def _rasterise(icon_set: dict, name: str) -> np.ndarray:
+def _svg(icon_set: dict, name: str) -> str:
     icon = icon_set["icons"].get(name) or icon_set["icons"][icon_set["aliases"][name]["parent"]]
     w = icon.get("width", icon_set.get("width", 16))
     h = icon.get("height", icon_set.get("height", 16))
-    svg = (
+    return (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
         f'viewBox="0 0 {w} {h}" width="{w}" height="{h}">{icon["body"]}</svg>'
     )
+
+
+def _rasterise(svg: str) -> np.ndarray:
+    """RGBA uint8 [DRAWING_PX, DRAWING_PX, 4]."""
     png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=DRAWING_PX, height=DRAWING_PX))
     return np.asarray(_square(Image.open(io.BytesIO(png)).convert("RGBA")))
 
@@ -49,15 +55,18 @@ def _square(drawing: Image.Image) -> Image.Image:
     return out.resize((DRAWING_PX, DRAWING_PX), Image.LANCZOS)
 
 
+@cache
 def load_drawings(work: Path) -> dict[str, np.ndarray]:
     """Drawing ("set:name") → RGBA uint8 [DRAWING_PX, DRAWING_PX, 4], of both hands; cached in `work`."""
     names = sorted({t.drawing_by(hand) for t in THINGS for hand in (None, *(h.id for h in HANDS))})
-    cache = work / f"drawings-{DRAWING_PX}.npz"
-    if cache.exists():
-        stored = np.load(cache)
+    kept = work / f"drawings-{DRAWING_PX}.npz"
+    if kept.exists():
+        stored = np.load(kept)
         if list(stored["names"]) == names:
             return dict(zip(names, stored["drawings"]))
     sets = {name: _fetch(work, name) for name in SETS}
-    drawings = np.stack([_rasterise(sets[name.split(":")[0]], name.split(":")[1]) for name in names])
-    np.savez(cache, names=names, drawings=drawings)
+    icons = [_svg(sets[name.split(":")[0]], name.split(":")[1]) for name in names]
+    with ProcessPoolExecutor() as pool:
+        drawings = np.stack(list(pool.map(_rasterise, icons, chunksize=16)))
+    np.savez(kept, names=names, drawings=drawings)
     return dict(zip(names, drawings))

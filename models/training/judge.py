@@ -4,6 +4,8 @@ It sees pictures at 64x64, blurred and noised at random, never one that a model 
 very scenes that are asked for, passed through the model's autoencoder, is the ceiling of each rate.
 """
 
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 import cv2
@@ -19,24 +21,28 @@ from scenes import Scene, draw_scene, paint
 from words import COLOURS, MANNERS, PLACES, THINGS
 
 LABELS = {
-    "thing": [t.id for t in THINGS],
+    "thing": ["none", *(t.id for t in THINGS)],
     "second": ["none", *(t.id for t in THINGS)],
     "place": ["sheet", "island", "island at night", *(p.id for p in PLACES)],
     "colour": ["own", *(c.id for c in COLOURS)],
     "manner": ["none", *(m.id for m in MANNERS)],
-    "layout": ["one", "two", "three", "four", "beside", "on", "wearing", "left", "right"],
+    "layout": ["one", "two", "three", "four", "beside", "on", "wearing", "left", "right", "nothing"],
 }
-SIDE, BATCH, RENDERS, WIDTH = 64, 64, 24000, 256
+SIDE, WIDTH = 64, 256
+BATCH = {"cpu": 64, "cuda": 384}
+RENDERS, PART = 48000, 500
 
 
 def labels(scene: Scene) -> dict[str, int]:
     """The true class of each kind."""
     place = ("island at night" if scene.place else "island") if scene.island else scene.place or "sheet"
-    if scene.second:
+    if scene.thing is None:
+        layout = "nothing"
+    elif scene.second:
         layout = "beside" if scene.relation in (None, "left") else scene.relation
     else:
         layout = scene.position or LABELS["layout"][scene.count - 1]
-    said = {"thing": scene.thing, "second": scene.second or "none", "place": place, "colour": scene.colour or "own",
+    said = {"thing": scene.thing or "none", "second": scene.second or "none", "place": place, "colour": scene.colour or "own",
             "manner": scene.manner or "none", "layout": layout}  # fmt: skip
     return {kind: LABELS[kind].index(value) for kind, value in said.items()}
 
@@ -70,37 +76,50 @@ def small(pictures: np.ndarray) -> np.ndarray:
     return np.stack([cv2.resize(p, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for p in pictures])
 
 
-def train_judge(work: Path, minutes: float) -> Judge:
-    """Trains (or loads) `work/judge-final.pt`."""
-    torch.manual_seed(5)
-    judge, path = Judge().to(memory_format=torch.channels_last), work / "judge-final.pt"
-    if path.exists():
-        judge.load_state_dict(torch.load(path))
-        return judge.eval()
+def _paint_part(work: Path, numbers: range) -> tuple[np.ndarray, list[dict[str, int]]]:
+    """Renders of scenes of all combinations, reduced, and their labels."""
+    cv2.setNumThreads(1)
     pictures, truth, drawings = [], [], load_drawings(work)
-    for i in range(RENDERS):
+    for i in numbers:
         rng = np.random.default_rng((77, i))
         scene = draw_scene(rng, lambda s: True)
         pictures.append(small(paint(scene, rng, drawings)[None])[0])
         truth.append(labels(scene))
-    pictures = np.stack(pictures)
-    targets = {kind: torch.tensor([t[kind] for t in truth]) for kind in LABELS}
+    return np.stack(pictures), truth
+
+
+def load_judge(work: Path) -> Judge:
+    judge = Judge().to(memory_format=torch.channels_last)
+    judge.load_state_dict(torch.load(work / "judge-final.pt", map_location="cpu"))
+    return judge.eval()
+
+
+def train_judge(work: Path, minutes: float, device: str = "cpu", processes: int = 1) -> None:
+    """Trains for `minutes` and writes `work/judge-final.pt`."""
+    torch.manual_seed(5)
+    load_drawings(work)  # before the processes part, so that they share them
+    with ProcessPoolExecutor(processes) as pool:
+        parts = list(pool.map(_paint_part, repeat(work), [range(i, i + PART) for i in range(0, RENDERS, PART)]))
+    pictures = torch.from_numpy(np.concatenate([part for part, _ in parts])).to(device)
+    truth = [row for _, rows in parts for row in rows]
+    targets = {kind: torch.tensor([t[kind] for t in truth], device=device) for kind in LABELS}
+    judge, batch = Judge().to(device, memory_format=torch.channels_last), BATCH[device]
+    random = {"device": device}
 
     def loss_of(generator: torch.Generator) -> torch.Tensor:
-        pick = torch.randint(len(pictures), (BATCH,), generator=generator)
-        x = to_pixels(pictures[pick.numpy()], "cpu")
-        x = x + 0.1 * torch.rand(BATCH, 1, 1, 1, generator=generator) * torch.randn(x.shape, generator=generator)
+        pick = torch.randint(len(pictures), (batch,), generator=generator, **random)
+        x = to_pixels(pictures[pick], device)
+        x = x + 0.1 * torch.rand(batch, 1, 1, 1, generator=generator, **random) * torch.randn(x.shape, generator=generator, **random)
         for blur in (3, 5):
-            if torch.rand((), generator=generator) < 0.3:
+            if torch.rand((), generator=generator, **random) < 0.3:
                 x = F.avg_pool2d(F.pad(x, (blur // 2,) * 4, mode="replicate"), blur, 1)
-        x = torch.roll(x, torch.randint(-3, 4, (2,), generator=generator).tolist(), (2, 3))
-        with torch.autocast("cpu", torch.bfloat16):
+        x = torch.roll(x, torch.randint(-3, 4, (2,), generator=generator, **random).tolist(), (2, 3))
+        with torch.autocast(device, torch.bfloat16):
             output = judge(x.contiguous(memory_format=torch.channels_last))
         return sum(F.cross_entropy(output[kind].float(), targets[kind][pick], label_smoothing=0.05) for kind in LABELS)
 
-    mean = run.fit(work, "judge", judge, loss_of, minutes, BATCH, (4e-3, 1.5e-3), ("body.0.", "heads"), slowest=0.99)
-    run.save(path, mean.state_dict())
-    return mean
+    mean = run.fit(work, "judge", judge, loss_of, minutes, batch, (4e-3, 1.5e-3), ("body.0.", "heads"), slowest=0.99)
+    run.save(work / "judge-final.pt", mean.state_dict())
 
 
 def rates(judge: Judge, pictures: np.ndarray, scenes: list[Scene]) -> dict[str, float]:
@@ -122,10 +141,3 @@ def frechet(judge: Judge, a: np.ndarray, b: np.ndarray) -> float:
     values = np.linalg.eigvals(cov_a @ cov_b).real.clip(0)
     return float(((mean_a - mean_b) ** 2).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * np.sqrt(values).sum())
 
-
-if __name__ == "__main__":
-    import sys
-
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    train_judge(Path(sys.argv[1]), float(sys.argv[2]))

@@ -1,4 +1,4 @@
-"""The latents: principal components of 32x32 patches at half their resolution, so that they need no training and never move.
+"""The latents: principal components of 16x16 patches at half their resolution, so that they need no training and never move.
 
 A first model's autoencoder, trained end to end on little compute, kept less of a picture than these do. The strongest
 components come first, and their scales fall slowly (`FALL`): faint detail stays fainter, costs the denoiser less and shows
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-PATCH, CHANNELS = 16, 48
+PATCH, CHANNELS = 8, 24  # a side of a patch, at half resolution
 FALL, STRONGEST = 0.3, 1.4
 
 
@@ -27,7 +27,7 @@ def half(pictures: np.ndarray) -> np.ndarray:
 
 
 class Components:
-    """`mean` [768], `basis` [768, CHANNELS] (orthonormal columns) and `scale` [CHANNELS]."""
+    """`mean` [192], `basis` [192, CHANNELS] (orthonormal columns) and `scale` [CHANNELS]."""
 
     def __init__(self, mean: np.ndarray, basis: np.ndarray, scale: np.ndarray):
         self.mean, self.basis, self.scale = mean, basis, scale
@@ -42,12 +42,12 @@ class Components:
         return cls(mean, np.ascontiguousarray(basis), (deviation / wanted).astype(np.float32))
 
     def encode(self, pictures: np.ndarray) -> np.ndarray:
-        """uint8 [N, H, W, 3] → float32 [N, CHANNELS, H/32, W/32]; channel deviations from 1.4 down to about 0.5."""
+        """uint8 [N, H, W, 3] → float32 [N, CHANNELS, H/16, W/16]; channel deviations from 1.4 down to about 0.5."""
         z = (patches(half(pictures), PATCH) - self.mean) @ self.basis / self.scale
         return z.transpose(0, 3, 1, 2)
 
     def convolution(self) -> tuple[np.ndarray, np.ndarray]:
-        """The same as a convolution with stride 32 of pixels in [-1, 1]: weight [CHANNELS, 3, 32, 32] and bias."""
+        """The same as a convolution with stride 16 of pixels in [-1, 1]: weight [CHANNELS, 3, 16, 16] and bias."""
         matrix = (self.basis / self.scale).T
         weight = matrix.reshape(CHANNELS, PATCH, PATCH, 3).transpose(0, 3, 1, 2).repeat(2, axis=2).repeat(2, axis=3) / 4
         return weight.astype(np.float32), (-matrix @ self.mean).astype(np.float32)

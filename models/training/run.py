@@ -47,21 +47,21 @@ def fit(work: Path, name: str, model: nn.Module, loss_of: Callable[[torch.Genera
         warmup: int = 100, decay_from: float = 0.45, check: Callable[[nn.Module], str] | None = None) -> nn.Module:
     """Trains `model` for `minutes` of wall clock and returns the running mean of its weights.
 
-    `loss_of(generator)` is the loss of one batch of `batch` samples; `rates` are Muon's and AdamW's peaks and `edges` as in
-    `Muon`. Resumes from WORK/NAME.pt. `check(mean)` is text to log every few minutes.
+    `loss_of(generator)` is the loss of one batch of `batch` samples, drawn by a generator on the model's device; `rates` are
+    Muon's and AdamW's peaks and `edges` as in `Muon`. Resumes from WORK/NAME.pt. `check(mean)` is text to log every few minutes.
     """
     mean = copy.deepcopy(model).requires_grad_(False)
     optimizer = Muon(model, *rates, edges)
-    checkpoint, step, before = work / f"{name}.pt", 0, 0.0
+    checkpoint, step, before, device = work / f"{name}.pt", 0, 0.0, next(model.parameters()).device
     if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=next(model.parameters()).device)
+        state = torch.load(checkpoint, map_location=device)
         model.load_state_dict(state["model"])
         mean.load_state_dict(state["mean"])
         optimizer.load_state_dict(state["optimizer"])
         step, before = state["step"], state["seconds"]
-    clock, first, total, since = Clock(minutes, before), step, 0.0, step
+    clock, first, total, since = Clock(minutes, before), step, torch.zeros((), device=device), step
     logged = kept = checked = clock.seconds
-    generator = torch.Generator().manual_seed(1000 + step)
+    generator = torch.Generator(device).manual_seed(1000 + step)
     while clock.fraction < 1:
         optimizer.scale(learning_rate(1.0, step, clock.fraction, warmup, decay_from))
         loss = loss_of(generator)
@@ -70,14 +70,14 @@ def fit(work: Path, name: str, model: nn.Module, loss_of: Callable[[torch.Genera
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         update_mean(mean, model, step, slowest)
-        step, total = step + 1, total + loss.item()
-        if not math.isfinite(total):
-            raise RuntimeError(f"{name}: the loss is not finite at step {step}; the last checkpoint is {checkpoint}")
+        step, total = step + 1, total + loss.detach()
         now = clock.seconds
         if now - logged > LOG_SECONDS or clock.fraction == 1:
+            if not math.isfinite(total.item()):  # asked for now and then only: a GPU works ahead in between
+                raise RuntimeError(f"{name}: the loss is not finite at step {step}; the last checkpoint is {checkpoint}")
             rate = (step - first) * batch / (now - before)
-            log(work, f"{name} step {step} loss {total / (step - since):.4f} {rate:.1f} samples/s {now:.0f} s")
-            logged, total, since = now, 0.0, step
+            log(work, f"{name} step {step} loss {total.item() / (step - since):.4f} {rate:.1f} samples/s {now:.0f} s")
+            logged, total, since = now, torch.zeros_like(total), step
         if now - kept > KEEP_SECONDS or clock.fraction == 1:
             save(checkpoint, {"model": model.state_dict(), "mean": mean.state_dict(), "step": step,
                               "optimizer": optimizer.state_dict(), "seconds": now})
@@ -86,6 +86,14 @@ def fit(work: Path, name: str, model: nn.Module, loss_of: Callable[[torch.Genera
             log(work, f"{name} step {step}: {check(mean.eval())}")
             checked = now
     return mean.eval()
+
+
+def compiled(module: nn.Module) -> nn.Module:
+    """The same module, compiled where it is on a GPU: normalization and activations of small layers fuse there."""
+    if next(module.parameters()).is_cuda:
+        torch._dynamo.config.suppress_errors = True  # rather slower than not at all
+        module.compile(dynamic=False)
+    return module
 
 
 def save(path: Path, state: dict) -> None:

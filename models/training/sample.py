@@ -39,14 +39,17 @@ class Painter:
         x = torch.cat([torch.randn(1, channels, side, side, generator=g) for g in generators]).to(self.device)
         context = self.encode(prompts)
         both = torch.cat([self.encode([""] * len(prompts)), context]) if guidance != 1 else None
-        self.scheduler.set_timesteps(steps)
-        for t in self.scheduler.timesteps:
+        scheduler = self.scheduler
+        if steps == 1:  # one step alone cannot be stretched to end elsewhere: diffusers would divide by nothing
+            scheduler = FlowMatchEulerDiscreteScheduler.from_config(scheduler.config, shift_terminal=None)
+        scheduler.set_timesteps(steps)
+        for t in scheduler.timesteps:
             if both is None:
                 velocity = self.unet(x, t, context).sample
             else:
                 without, with_text = self.unet(torch.cat([x, x]), t, both).sample.chunk(2)
                 velocity = without + guidance * (with_text - without)
-            x = self.scheduler.step(velocity, t, x).prev_sample
+            x = scheduler.step(velocity, t, x).prev_sample
         return x
 
     @torch.no_grad()

@@ -1,7 +1,7 @@
-"""Stage 7: a CLIP-style scorer: how well a picture fits a prompt, on the pack's own text encoder.
+"""Stage 6: a CLIP-style scorer: how well a picture fits a prompt, on the pack's own text encoder.
 
-The image tower is a small `CLIPVisionModelWithProjection`, whose patch embedding starts from the principal components; the
-text tower is the trained text encoder, frozen, with a projection of its own. Both learn by CLIP's contrastive loss
+The image tower is a small `CLIPVisionModelWithProjection`; the text tower is the trained text encoder, frozen, with a
+projection of its own. Both learn by CLIP's contrastive loss
 (Radford et al., arXiv:2103.00020) on renders, half of them passed through latents with noise and the decoder.
 """
 
@@ -16,10 +16,10 @@ from transformers import CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithPro
 
 import run
 from autoencoder import decode_noised, to_pixels
-from latents import PATCH
-from render import fit_components, load_latents, load_pictures
+from render import load_pictures
 
-BATCH, SIZE, WIDTH, PROJECTION = 96, 128, 192, 128
+BATCH = {"cpu": 96, "cuda": 384}
+SIZE, PATCH, WIDTH, PROJECTION = 128, 16, 192, 128
 
 
 class Scorer(nn.Module):
@@ -49,43 +49,35 @@ def save_scorer(model: Scorer, folder: Path) -> None:
 
 
 @torch.no_grad()
-def _start_from_components(model: Scorer, work: Path) -> None:
-    """The patch embedding's first channels are the latents' components, at unit scale."""
-    components, weight = fit_components(work), model.vision.vision_model.embeddings.patch_embedding.weight
-    basis = (components.basis / components.scale).T.reshape(-1, PATCH, PATCH, 3).transpose(0, 3, 1, 2)
-    weight[: len(basis)] = torch.from_numpy(basis.copy()).to(weight)
-
-
-@torch.no_grad()
 def _pooled(text: CLIPTextModel, ids: torch.Tensor) -> torch.Tensor:
     """Pooled outputs of token ids [..., L], in float16."""
     flat = ids.flatten(0, -2).long()
     return torch.cat([text(part).pooler_output.half() for part in flat.split(512)]).view(*ids.shape[:-1], -1)
 
 
-def train_scorer(work: Path, text: CLIPTextModel, data: dict, minutes: float, device: str = "cpu") -> None:
+def train_scorer(work: Path, text: CLIPTextModel, minutes: float, device: str = "cpu") -> None:
     """Trains for `minutes` on the model's text encoder, and writes `work/scorer`."""
     torch.manual_seed(8)
-    pictures = load_pictures(work / "renders")
-    decoded = decode_noised(work, load_latents(work / "renders")[0][: len(pictures) // 2], seed=31)
-    pooled = _pooled(text.eval(), data["ids"][: len(pictures)])
-    scorer = Scorer(pooled.shape[-1]).to(device)
-    _start_from_components(scorer, work)
+    pictures, latents, tokens = load_pictures(work / "renders")
+    decoded = decode_noised(work, latents[: len(pictures) // 2], seed=31, device=device)
+    pooled = _pooled(text.eval().to(device), torch.from_numpy(tokens).to(device))
+    scorer, batch = Scorer(pooled.shape[-1]).to(device), BATCH[device]
     held = slice(len(pictures) - 512, len(pictures))  # never trained
 
     def similarities(model: Scorer, shown: np.ndarray, features: torch.Tensor) -> torch.Tensor:
         with torch.autocast(device, torch.bfloat16):
             seen = model.pictures(to_pixels(shown, device))
-        return seen @ model.prompts(features.float().to(device)).T
+        return seen @ model.prompts(features.float()).T
 
     def loss_of(generator: torch.Generator) -> torch.Tensor:
-        pick = torch.randint(held.start, (BATCH,), generator=generator)
-        which = torch.randint(pooled.shape[1], (BATCH,), generator=generator)
-        shown = pictures[pick.numpy()]
-        through = (pick < len(decoded)).numpy() & (torch.rand(BATCH, generator=generator) < 0.7).numpy()
-        shown[through] = decoded[pick.numpy()[through]]
+        pick = torch.randint(held.start, (batch,), generator=generator, device=device)
+        which = torch.randint(pooled.shape[1], (batch,), generator=generator, device=device)
+        through = (pick < len(decoded)) & (torch.rand(batch, generator=generator, device=device) < 0.7)
+        places, through = pick.cpu().numpy(), through.cpu().numpy()
+        shown = pictures[places]
+        shown[through] = decoded[places[through]]
         logits = similarities(scorer, shown, pooled[pick, which]) * scorer.logit_scale.exp().clamp(max=100)
-        truth = torch.arange(BATCH, device=device)
+        truth = torch.arange(batch, device=device)
         return (F.cross_entropy(logits, truth) + F.cross_entropy(logits.T, truth)) / 2
 
     @torch.no_grad()
@@ -96,6 +88,6 @@ def train_scorer(work: Path, text: CLIPTextModel, data: dict, minutes: float, de
         return f"the right caption of 32 in {100 * np.mean(right):.1f} %"
 
     edges = ("embedding", "visual_projection", "text_projection", "logit_scale")
-    mean = run.fit(work, "scorer", scorer, loss_of, minutes, BATCH, (3e-3, 1e-3), edges, slowest=0.99, check=check)
+    mean = run.fit(work, "scorer", scorer, loss_of, minutes, batch, (3e-3, 1e-3), edges, slowest=0.99, check=check)
     run.log(work, f"scorer done: {check(mean)}")
     save_scorer(mean.cpu(), work / "scorer")

@@ -8,12 +8,13 @@ pair is merged until every word is one token (or the vocabulary is full).
 import json
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 from transformers import CLIPTokenizer
 
-MAX_LENGTH = 32
-MAX_TOKENS = 4096
+MAX_LENGTH = 48
+MAX_TOKENS = 8192
 START, END, LAST = "<|startoftext|>", "<|endoftext|>", "</w>"
 
 
@@ -104,6 +105,11 @@ def save(folder: Path, captions: list[list[str]]) -> CLIPTokenizer:
         "add_prefix_space": False, "errors": "replace",
     }  # fmt: skip
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2))
+    return load(folder)
+
+
+@cache
+def load(folder: Path) -> CLIPTokenizer:
     return CLIPTokenizer.from_pretrained(folder)
 
 

@@ -1,4 +1,4 @@
-"""Stage 6: a 2x super-resolution network, 256x256 → 512x512, for pictures of this painter and this decoder.
+"""Stage 5: a 2x super-resolution network, 256x256 → 512x512, for pictures of this painter and this decoder.
 
     FRAISE_PAINTER_SIZE=512 python upscaler.py WORK MINUTES
 
@@ -9,6 +9,8 @@ pictures of the model have.
 """
 
 import json
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 import cv2
@@ -20,12 +22,13 @@ from torch.nn import functional as F
 
 import run
 from autoencoder import decode_noised
+from icons import load_drawings
 from places import SIZE
 from render import fit_components, paint_many
 
 CONFIG = {"_class_name": "SRVGGNetCompact", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 32, "num_conv": 8, "upscale": 2, "act_type": "prelu"}
-BATCH, CROP = 8, 64
-PICTURES = 1200
+BATCH, CROP = {"cpu": 8, "cuda": 64}, 64
+PICTURES, PART = 1200, 100
 
 
 class SRVGGNetCompact(nn.Module):
@@ -53,12 +56,15 @@ def save_upscaler(model: SRVGGNetCompact, folder: Path) -> None:
     save_file(weights, folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
 
 
-def _pairs(work: Path, seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _pairs(work: Path, seed: int, count: int, device: str) -> tuple[np.ndarray, np.ndarray]:
     """(inputs [N, 256, 256, 3], targets [N, 512, 512, 3]), uint8; every other input has been through the decoder."""
     assert SIZE == 512, "set FRAISE_PAINTER_SIZE=512"
-    targets, _ = paint_many(work, seed, range(count))
+    load_drawings(work)  # before the processes part, so that they share them
+    parts = [range(start, min(start + PART, count)) for start in range(0, count, PART)]
+    with ProcessPoolExecutor() as pool:
+        targets = np.concatenate([pictures for pictures, _ in pool.map(paint_many, repeat(work), repeat(seed), parts)])
     inputs = np.stack([cv2.resize(p, (SIZE // 2, SIZE // 2), interpolation=cv2.INTER_AREA) for p in targets])
-    inputs[::2] = decode_noised(work, fit_components(work).encode(inputs[::2]), seed)
+    inputs[::2] = decode_noised(work, fit_components(work).encode(inputs[::2]), seed, device)
     return inputs, targets
 
 
@@ -70,7 +76,8 @@ def _unit(pictures: np.ndarray) -> torch.Tensor:
 @torch.no_grad()
 def psnr(model: nn.Module, inputs: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
     """Mean PSNR in dB of the model's and of bicubic enlargements."""
-    low, high = _unit(inputs), _unit(targets)
+    device = next(model.parameters()).device
+    low, high = _unit(inputs).to(device), _unit(targets).to(device)
     each = [model(low).clamp(0, 1), F.interpolate(low, scale_factor=2, mode="bicubic").clamp(0, 1)]
     return tuple((-10 * torch.log10(((x - high) ** 2).mean((1, 2, 3)))).mean().item() for x in each)
 
@@ -78,13 +85,14 @@ def psnr(model: nn.Module, inputs: np.ndarray, targets: np.ndarray) -> tuple[flo
 def train_upscaler(work: Path, minutes: float, device: str = "cpu") -> None:
     """Trains for `minutes` and writes `work/upscaler`."""
     torch.manual_seed(7)
-    inputs, targets = _pairs(work, 300, PICTURES)
-    held = _pairs(work, 301, 64)
+    inputs, targets = _pairs(work, 300, PICTURES, device)
+    held = _pairs(work, 301, 64, device)
+    batch = BATCH[device]
     model = SRVGGNetCompact(**CONFIG).to(device, memory_format=torch.channels_last)
 
     def loss_of(generator: torch.Generator) -> torch.Tensor:
-        pick = torch.randint(len(inputs), (BATCH,), generator=generator).tolist()
-        corner = torch.randint(inputs.shape[1] - CROP + 1, (BATCH, 2), generator=generator).tolist()
+        pick = torch.randint(len(inputs), (batch,), generator=generator, device=device).tolist()
+        corner = torch.randint(inputs.shape[1] - CROP + 1, (batch, 2), generator=generator, device=device).tolist()
         low = _unit(np.stack([inputs[i, y : y + CROP, x : x + CROP] for i, (y, x) in zip(pick, corner)]))
         high = _unit(np.stack([targets[i, 2 * y : 2 * (y + CROP), 2 * x : 2 * (x + CROP)] for i, (y, x) in zip(pick, corner)]))
         low, high = (t.to(device).contiguous(memory_format=torch.channels_last) for t in (low, high))
@@ -100,7 +108,7 @@ def train_upscaler(work: Path, minutes: float, device: str = "cpu") -> None:
         return f"renders {renders[0]:.2f} dB (bicubic {renders[1]:.2f}), decoded {decoded[0]:.2f} dB (bicubic {decoded[1]:.2f})"
 
     edges = ("body.0.", f"body.{len(model.body) - 1}.")
-    mean = run.fit(work, "upscaler", model, loss_of, minutes, BATCH, (3e-3, 1e-3), edges, slowest=0.995, check=check)
+    mean = run.fit(work, "upscaler", model, loss_of, minutes, batch, (3e-3, 1e-3), edges, slowest=0.995, check=check)
     run.log(work, f"upscaler done: {check(mean)}")
     save_upscaler(mean.cpu(), work / "upscaler")
 
