@@ -5,7 +5,7 @@ const NAMES_PX = 430;
 const BARS_PX = 380;
 const WIDTH_PX = NAMES_PX + BARS_PX + 70;
 const TOP_PX = 46;
-const COLOURS = { "chromium gpu": "#2a78d6", "firefox gpu": "#d9681d", "chromium cpu": "#7fb0e6", "firefox cpu": "#ecae80" };
+const COLOURS = { "chromium gpu": "#2a78d6", "node gpu": "#2a78d6", "firefox gpu": "#d9681d", "chromium cpu": "#7fb0e6", "firefox cpu": "#ecae80" };
 
 /** An SVG of results as bench.mjs has them. */
 export function chart({ rows, machine }) {

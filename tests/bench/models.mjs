@@ -4,7 +4,7 @@ import { readFile, readdir, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
-const FOLDER = process.env.BENCH_MODELS ?? join(ROOT, "target/bench/models");
+export const FOLDER = process.env.BENCH_MODELS ?? join(ROOT, "target/bench/models");
 const PYTHON = process.env.BENCH_PYTHON ?? join(ROOT, "target/bench/venv/bin/python");
 const FRAISE = join(process.env.CARGO_TARGET_DIR ?? join(ROOT, "target"), "debug/fraise");
 const ORT = join(ROOT, "tests/bench/node_modules/onnxruntime-web");

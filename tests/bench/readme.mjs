@@ -21,21 +21,22 @@ export async function updateReadme() {
 }
 
 function section({ machine, adapters, visits, rows, memory, growth, skipped }, stem, title) {
+  const where = adapters[0]?.browser === "node" ? "Node with Dawn" : "Chromium";
   const blocks = [
     `**${title}**: ${machine.processors} × ${machine.processor}, load average ${machine.load_average} at the start.`,
     adapters.map(adapterLine).join("\n"),
-    table(["with the model that ships, Chromium", "measured", "goal"], visits.map(({ name, value, unit, goal }) => [name, `${value} ${unit}`, goal ?? ""])),
+    table([`with the model that ships, ${where}`, "measured", "goal"], visits.map(({ name, value, unit, goal }) => [name, `${value} ${unit}`, goal ?? ""])),
   ];
   if (rows.length > 0) {
     const head = ["same random weights, same inputs", "where", "Fraise, ms", "onnxruntime-web, ms", "ratio", "goal", "share of FMA peak"];
     blocks.push(table(head, rows.map(comparison)), `![The ratios as bars](tests/bench/results/${stem}.svg)`);
   }
   if (memory.length > 0) {
-    const head = ["peak memory after these runs, Chromium", "where", "engine", "wasm, MiB", "GPU buffers, MiB"];
-    blocks.push(table(head, memory.filter(({ browser }) => browser === "chromium").map(peaks)));
+    const head = [`peak memory after these runs, ${where}`, "where", "engine", "wasm, MiB", "GPU buffers, MiB"];
+    blocks.push(table(head, memory.filter(({ browser }) => browser !== "firefox").map(peaks)));
   }
   if (growth.length > 0) {
-    const head = ["growth: default model's layers, q8, Chromium", "steps", "batch", "where", "picture, ms", "wasm, MiB", "GPU buffers, MiB"];
+    const head = [`growth: default model's layers, q8, ${where}`, "steps", "batch", "where", "picture, ms", "wasm, MiB", "GPU buffers, MiB"];
     blocks.push(table(head, growth.map(grown)));
   }
   if (skipped.length > 0) blocks.push(["Left out:", ...skipped.map(({ name, why }) => `- ${name}: ${why}`)].join("\n"));
@@ -48,7 +49,7 @@ function adapterLine({ browser, name, why_not, fma_gflops, fma_f16_gflops, bandw
   return `- ${browser}: ${name}; FMA peak ${fma_gflops} GFLOP/s (${f16}), copies ${bandwidth_gb_s} GB/s`;
 }
 
-const mebibytes = (bytes) => (bytes / 2 ** 20).toFixed(1);
+const mebibytes = (bytes) => (bytes === null ? "" : (bytes / 2 ** 20).toFixed(1));
 const place = ({ adapter }) => (adapter.startsWith("CPU") ? "CPU" : "GPU");
 const peaks = (row) => [row.name, place(row), row.engine, mebibytes(row.wasm_bytes), mebibytes(row.gpu_bytes)];
 
