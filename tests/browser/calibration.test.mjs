@@ -7,7 +7,7 @@ import { goldenPack } from "./packs.mjs";
 import { openSite } from "./site.mjs";
 
 const TIMEOUT = { timeout: 400_000 };
-const VARIANTS = ["registers", "tiles32", "tiles64"];
+const VARIANTS = ["registers", "tiles32", "tiles64", "tiles128", "split32", "split64", "split128"];
 let site;
 
 before(async () => {
@@ -127,8 +127,8 @@ test("tiles in shared memory, and dispatches in parts, paint the same picture", 
   const byRegisters = await paint(page);
   assert.ok(new Set(byRegisters).size > 20, "a picture, not one colour");
   const [[key]] = await kept(page);
-  for (const variant of ["tiles32", "tiles64"]) {
-    const tuning = { small: variant, large: variant, submit: 100_000 };
+  for (const variant of VARIANTS.slice(1)) {
+    const tuning = { ...measured.tuning, small: variant, large: variant, submit: 100_000 };
     await keep(page, [key, { ...measured, tuning }]);
     const { device } = await load(page, "gpu", "models/tiny/manifest.json");
     assert.deepEqual(device.measured.tuning, tuning);

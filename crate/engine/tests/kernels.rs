@@ -12,7 +12,9 @@ use std::time::Instant;
 
 use burn::tensor::{Device, Tensor};
 use common::{Random, StoredWeight, difference, gpu, read, tensor};
-use fraise_engine::kernels::{self, AttentionShape, Border, Conv2dShape, GroupNorm, Level, Tuning, Variant};
+use fraise_engine::kernels::{
+    self, AttentionShape, Border, Conv2dShape, GroupNorm, Level, Stage, Tile, Tuning, Variant,
+};
 use fraise_engine::weights::{Scheme, Weight};
 
 const TOLERANCE: f32 = 1e-5;
@@ -34,12 +36,19 @@ static TUNING: Mutex<()> = Mutex::new(());
 
 /// As [`check`], by each variant of the product, and cut into dispatches as for a slow device.
 fn check_variants(what: &str, op: impl Fn(&Device) -> Vec<f32>) {
+    check_each(&Variant::ALL, what, op);
+}
+
+fn check_each(variants: &[Variant], what: &str, op: impl Fn(&Device) -> Vec<f32>) {
     let Some(gpu) = gpu() else { return };
     let _turn = TUNING.lock().unwrap_or_else(PoisonError::into_inner);
-    for variant in Variant::ALL {
+    let expected = op(&Device::flex());
+    for &variant in variants {
         for submit in [u64::MAX, 9_000] {
-            Tuning { small: variant, large: variant, submit }.set_for(&gpu);
-            check(&format!("{what} by {variant:?}, {submit} at once"), &op);
+            Tuning { small: variant, submit, ..Tuning::default() }.set_for(&gpu);
+            let (error, scale) = difference(&op(&gpu), &expected);
+            println!("{what} by {variant:?}, {submit} at once: {:.1e}", error / scale);
+            assert!(error <= TOLERANCE * scale, "{what} by {variant:?}: error {error:e} where the scale is {scale:e}");
         }
     }
     Tuning::default().set_for(&gpu);
@@ -73,7 +82,8 @@ fn linear_equals_its_twin() {
     for scheme in Scheme::ALL {
         for round in 0..12 {
             let (rows, outputs) = (random.between(1, 150), random.between(1, 150));
-            let columns = inputs(scheme, &mut random, 224);
+            // From 256 on, sums are cut into spans.
+            let columns = inputs(scheme, &mut random, 480);
             let x = random.values(rows * columns);
             let bias = if round % 3 == 0 { Vec::new() } else { random.values(outputs) };
             let stored = StoredWeight::random(scheme, &[outputs, columns], &mut random);
@@ -83,6 +93,57 @@ fn linear_equals_its_twin() {
             });
         }
     }
+}
+
+#[test]
+fn each_tile_equals_its_twin() {
+    let mut random = Random::new(11);
+    let mut variants = Vec::new();
+    for ([n, p], [each_n, each_p], depth) in [
+        ([128, 128], [8, 8], 8),
+        ([128, 64], [8, 8], 16),
+        ([64, 128], [8, 8], 16),
+        ([128, 64], [8, 4], 16),
+        ([64, 64], [4, 4], 32),
+        ([32, 32], [4, 4], 32),
+    ] {
+        for stage in [Stage::After, Stage::Ahead, Stage::Double] {
+            let tile = Tile { n, p, each_n, each_p, depth, stage, unroll: stage == Stage::Double };
+            let variant = Variant::Other(tile, 1 << 16);
+            // What every adapter has room for.
+            if variant.fits(256, 16 << 10) {
+                variants.push(variant);
+            }
+        }
+    }
+    assert!(variants.len() > 12, "{variants:?}");
+    for scheme in [Scheme::F32, Scheme::Q8] {
+        let (rows, columns, outputs) =
+            (random.between(65, 150), inputs(scheme, &mut random, 480), random.between(65, 150));
+        let (x, bias) = (random.values(rows * columns), random.values(outputs));
+        let stored = StoredWeight::random(scheme, &[outputs, columns], &mut random);
+        check_each(&variants, &format!("linear {scheme:?} [{rows}, {columns}] -> {outputs}"), |device| {
+            let x = tensor(&x, [rows, columns], device);
+            read(kernels::linear(x, &stored.load(device), optional_bias(&bias, device).as_ref()))
+        });
+        let (channels, side) = (inputs(scheme, &mut random, 64), random.between(9, 13));
+        let x = random.values(channels * side * side);
+        let stored = StoredWeight::random(scheme, &[outputs, channels, 3, 3], &mut random);
+        check_each(&variants, &format!("conv2d {scheme:?} [{channels}, {side}, {side}] -> {outputs}"), |device| {
+            let x = tensor(&x, [1, channels, side, side], device);
+            let bias = optional_bias(&bias, device);
+            read(kernels::conv2d(x, &stored.load(device), bias.as_ref(), Conv2dShape::SAME, Border::Zeros))
+        });
+    }
+}
+
+#[test]
+fn calibration_tries_what_every_adapter_has_room_for() {
+    for variant in Variant::LARGE.into_iter().chain(Variant::SMALL) {
+        assert!(variant.fits(256, 16 << 10), "{variant:?} is beyond WebGPU's default limits");
+        assert!(Variant::ALL.contains(&variant), "{variant:?} is not tested");
+    }
+    assert!(!Variant::Tiles128.fits(128, 16 << 10) && !Variant::Tiles128.fits(256, 8 << 10));
 }
 
 #[test]

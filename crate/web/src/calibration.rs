@@ -9,8 +9,9 @@ use web_sys::WorkerGlobalScope;
 use crate::device::ComputeDevice;
 use crate::indexed_db::{IndexedDbStore, PACKS};
 
-/// In front of a calibration's key in the store of packs, which no address equals: URLs hold no space.
-const KEY: &str = "calibration of ";
+/// In front of a calibration's key in the store of packs, which no address equals: URLs hold no space. Its number changes
+/// with what there is to choose from.
+const KEY: &str = "calibration 2 of ";
 
 /// A calibration as it is kept, and as JavaScript sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -36,13 +36,18 @@ export interface Measured {
     /** How products of few outputs, and of many, are spread over the GPU. */
     readonly small: ProductVariant;
     readonly large: ProductVariant;
+    /** Outputs from which on a product has many. */
+    readonly many: number;
     /** Multiply-adds that are sent to the GPU at once: a quarter of a second's. */
     readonly submit: number;
   };
 }
 
-/** Without shared memory, or by a workgroup for 32 x 32 or 64 x 64 outputs. */
-export type ProductVariant = "registers" | "tiles32" | "tiles64";
+/**
+ * Without shared memory, or by a workgroup for 32 x 32, 64 x 64 or 128 x 128 outputs; `split`: where these are too few to
+ * fill the GPU, by several workgroups for parts of the sum.
+ */
+export type ProductVariant = "registers" | "tiles32" | "tiles64" | "tiles128" | "split32" | "split64" | "split128";
 
 /**
  * How prompts are read: `plain` as diffusers does, cut off at the text encoder's length; `a1111` as AUTOMATIC1111's web UI

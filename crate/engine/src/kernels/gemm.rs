@@ -7,6 +7,7 @@
 
 mod reads;
 mod registers;
+mod split;
 mod tiles;
 
 use burn::tensor::{Tensor, module, ops::ConvOptions};
@@ -19,6 +20,7 @@ use super::pad::{Border, Padding, pad};
 use super::tuning::Tuning;
 use crate::weights::{Weight, WeightPart};
 use reads::Reads;
+pub use tiles::{Stage, Tile};
 
 /// How a product is spread over invocations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,23 +28,62 @@ use reads::Reads;
 pub enum Variant {
     /// Each invocation reads its own 8x8 tile's inputs: no barriers, which cost software adapters most.
     Registers,
-    /// A workgroup computes 32x32 from inputs in shared memory.
+    /// A workgroup of 64 computes 32x32 from inputs in shared memory.
     Tiles32,
-    /// A workgroup computes 64x64 from inputs in shared memory, which reads least.
+    /// A workgroup of 64 computes 64x64, 8x8 each.
     Tiles64,
+    /// A workgroup of 256 computes 128x128, 8x8 each, which reads least.
+    Tiles128,
+    /// As [`Self::Tiles32`], the sum cut into spans until the GPU is full.
+    Split32,
+    /// As [`Self::Tiles64`], cut as well.
+    Split64,
+    /// As [`Self::Tiles128`], cut as well.
+    Split128,
+    /// A tile that no calibration tries, and the invocations for which its sum is cut; for benchmarks.
+    #[serde(skip)]
+    Other(Tile, u32),
 }
 
-impl Variant {
-    /// All of them, the one that suits every device first.
-    pub const ALL: [Self; 3] = [Self::Registers, Self::Tiles32, Self::Tiles64];
+/// Invocations that fill a big GPU: about 512 for each of 132 multiprocessors.
+pub const FULL: u32 = 1 << 16;
 
-    /// Side of the tile that a unit of work computes: an invocation, or a workgroup.
-    fn side(self) -> u32 {
+impl Variant {
+    /// Those that products of many outputs are best computed by, the one that suits every device first.
+    pub const LARGE: [Self; 5] = [Self::Registers, Self::Tiles64, Self::Tiles128, Self::Split64, Self::Split128];
+    /// Those for products of few outputs.
+    pub const SMALL: [Self; 5] = [Self::Registers, Self::Tiles32, Self::Split32, Self::Tiles64, Self::Split64];
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Registers, Self::Tiles32, Self::Tiles64, Self::Tiles128, Self::Split32, Self::Split64, Self::Split128];
+
+    /// The tile in shared memory, and the invocations for which the sum is cut; `None` for register tiles.
+    fn tile(self) -> Option<(Tile, u32)> {
+        let square = |side, each, depth| Tile {
+            n: side,
+            p: side,
+            each_n: each,
+            each_p: each,
+            depth,
+            stage: Stage::Ahead,
+            unroll: false,
+        };
         match self {
-            Self::Registers => registers::SIDE,
-            Self::Tiles32 => 32,
-            Self::Tiles64 => 64,
+            Self::Registers => None,
+            Self::Tiles32 => Some((square(32, 4, 32), 0)),
+            Self::Tiles64 => Some((square(64, 8, 16), 0)),
+            Self::Tiles128 => Some((square(128, 8, 16), 0)),
+            Self::Split32 => Some((square(32, 4, 32), FULL)),
+            Self::Split64 => Some((square(64, 8, 16), FULL)),
+            Self::Split128 => Some((square(128, 8, 16), FULL)),
+            Self::Other(tile, wanted) => Some((tile, wanted)),
         }
+    }
+
+    /// Whether workgroups of so many invocations and bytes of shared memory have room for it.
+    pub fn fits(self, invocations: u32, shared_bytes: usize) -> bool {
+        self.tile()
+            .is_none_or(|(tile, _)| tile.invocations() <= invocations && tile.shared_bytes() as usize <= shared_bytes)
     }
 }
 
@@ -159,8 +200,8 @@ struct Image {
     out_row: usize,
 }
 
-/// Fields of the kernel's `info`; a linear layer uses the first three.
-const INFO: [&str; 9] = ["n", "k", "p", "values", "plane", "row", "out", "out_row", "stride"];
+/// Fields of the kernel's `info`; a linear layer uses the first four. `span`: places of `k` that one workgroup sums up.
+const INFO: [&str; 10] = ["n", "k", "p", "span", "values", "plane", "row", "out", "out_row", "stride"];
 
 impl Problem<'_> {
     /// The product on the GPU, or `None` where the tensors live on the CPU.
@@ -193,40 +234,59 @@ impl Problem<'_> {
         let mut inputs = vec![input, &words];
         inputs.extend(scales.as_ref());
         inputs.extend(bias.as_ref());
-        let variant = Tuning::of(&input.device).variant(part.rows * self.p);
-        let side = variant.side() as usize;
-        let units = self.p.div_ceil(side) * part.rows.div_ceil(side);
-        let kernel = self.kernel(variant, part.rows, has_f16(input));
-        Some(launch(kernel, units, &inputs, shape))
+        let (n, k) = (part.rows, self.weight.columns);
+        let reads = self.reads_key(has_f16(input));
+        let Some((tile, wanted)) = Tuning::of(&input.device).variant(n * self.p).tile() else {
+            let side = registers::SIDE as usize;
+            let kernel = self.kernel(("gemm", reads), registers_text, Unit::Invocation, [n, k]);
+            return Some(launch(kernel, self.p.div_ceil(side) * n.div_ceil(side), &inputs, shape));
+        };
+        let tiles = self.p.div_ceil(tile.p as usize) * n.div_ceil(tile.n as usize);
+        let span = split::span(tiles * tile.invocations() as usize, wanted as usize, k);
+        let key = ("gemm tiles", [&tile.key()[..], &reads].concat());
+        let kernel = self.kernel(key, tiles_text, Unit::Workgroup(tile.invocations()), [n, span]);
+        match k.div_ceil(span) {
+            1 => Some(launch(kernel, tiles, &inputs, shape)),
+            spans => split::sum(&launch(kernel, tiles * spans, &inputs, [spans * n * self.p]), spans, shape),
+        }
     }
 
-    /// The kernel for `n` outputs, reading weights and scales as 16-bit floats where `f16`.
-    fn kernel(&self, variant: Variant, n: usize, f16: bool) -> Wgsl {
-        let k = self.weight.columns;
+    /// What the reading functions depend on.
+    fn reads_key(&self, f16: bool) -> Vec<u32> {
         let kernel = self.image.as_ref().map_or(0, |image| image.kernel);
-        let key = vec![
-            variant as u32,
+        vec![
             self.weight.scheme as u32,
             u32::from(self.bias.is_some()),
-            u32::from(k.is_multiple_of(4)),
+            u32::from(self.weight.columns.is_multiple_of(4)),
             kernel as u32,
             u32::from(f16),
-        ];
-        let mut info = vec![n, k, self.p];
+        ]
+    }
+
+    /// The kernel for `n` outputs and spans of so many places.
+    fn kernel(
+        &self,
+        key: (&'static str, Vec<u32>),
+        text: fn(&[u32]) -> String,
+        unit: Unit,
+        [n, span]: [usize; 2],
+    ) -> Wgsl {
+        let k = self.weight.columns;
+        let mut info = vec![n, k, self.p, span];
         if let Some(i) = &self.image {
             info.extend([i.values, i.plane, i.row, i.out, i.out_row, i.stride]);
         }
         info.resize(INFO.len(), 0);
         let info = info.into_iter().map(|value| value as u32).collect();
-        let unit = if variant == Variant::Registers { Unit::Invocation } else { Unit::Workgroup(tiles::WORKGROUP) };
-        Wgsl { key: ("gemm", key), text, info, unit, multiplications: (n * k * self.p) as u64 }
+        Wgsl { key, text, info, unit, multiplications: (n * k * self.p) as u64 }
     }
 }
 
-fn text(key: &[u32]) -> String {
-    let [variant, reads @ ..] = key else { return String::new() };
-    match Variant::ALL[*variant as usize] {
-        Variant::Registers => registers::text(&Reads::new(reads)),
-        tiled => tiles::text(&Reads::new(reads), tiled.side()),
-    }
+fn registers_text(key: &[u32]) -> String {
+    registers::text(&Reads::new(key))
+}
+
+fn tiles_text(key: &[u32]) -> String {
+    let (tile, reads) = key.split_at(Tile::KEY);
+    Tile::from_key(tile).text(&Reads::new(reads))
 }

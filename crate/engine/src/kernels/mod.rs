@@ -22,7 +22,7 @@ pub use activation::{geglu, gelu, quick_gelu, silu};
 pub use attention::{AttentionShape, attention};
 pub use calibration::{Calibration, Level, calibrate, cpu_rate};
 pub use embedding::embedding;
-pub use gemm::{Conv2dShape, Variant, conv2d, conv2d_padded, linear};
+pub use gemm::{Conv2dShape, Stage, Tile, Variant, conv2d, conv2d_padded, linear};
 pub use norm::{GroupNorm, Moments, combine, group_norm, layer_norm, moments, normalize};
 pub use pad::{Border, Padding, pad};
 pub use tuning::Tuning;

@@ -9,8 +9,6 @@ use serde::{Deserialize, Serialize};
 use super::gemm::Variant;
 use super::launch::on_gpu;
 
-/// Outputs of a product from which on it counts as large. Smaller ones leave a big GPU idle where tiles are large.
-pub const LARGE_OUTPUTS: usize = 1 << 17;
 /// Longest that one submission should keep the device busy, in ms: far below what operating systems let a GPU hang, and
 /// short enough that cancelling is felt as immediate.
 const SUBMIT_MS: f64 = 250.0;
@@ -21,10 +19,12 @@ static TUNINGS: RwLock<Vec<(Device, Tuning)>> = RwLock::new(Vec::new());
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Tuning {
-    /// The variant for products of fewer than [`LARGE_OUTPUTS`] outputs.
+    /// The variant for products of few outputs, which leave a big GPU idle where tiles are large.
     pub small: Variant,
-    /// The variant for larger ones.
+    /// The variant for products of many.
     pub large: Variant,
+    /// Outputs from which on a product has many.
+    pub many: u64,
     /// Multiply-adds that one submission may have.
     pub submit: u64,
 }
@@ -32,14 +32,14 @@ pub struct Tuning {
 impl Default for Tuning {
     /// What works well on software adapters and is never wrong; nothing is cut.
     fn default() -> Self {
-        Self { small: Variant::Registers, large: Variant::Registers, submit: u64::MAX }
+        Self { small: Variant::Registers, large: Variant::Registers, many: u64::MAX, submit: u64::MAX }
     }
 }
 
 impl Tuning {
-    /// For a device that does `rate` multiply-adds in a millisecond.
-    pub fn new(small: Variant, large: Variant, rate: f64) -> Self {
-        Self { small, large, submit: ((rate * SUBMIT_MS) as u64).max(1) }
+    /// How many multiply-adds one submission may have on a device that does `rate` in a millisecond.
+    pub fn submit_at(rate: f64) -> u64 {
+        ((rate * SUBMIT_MS) as u64).max(1)
     }
 
     /// As [`Self::for_device`], of a tensor's own device.
@@ -68,7 +68,7 @@ impl Tuning {
 
     /// The variant for a product of so many outputs.
     pub fn variant(&self, outputs: usize) -> Variant {
-        if outputs < LARGE_OUTPUTS { self.small } else { self.large }
+        if (outputs as u64) < self.many { self.small } else { self.large }
     }
 
     /// Into how many dispatches an operation of so many multiply-adds is cut.

@@ -39,16 +39,15 @@ impl Reads {
     }
 
     /// The buffers, and the functions that read them: `weight4(n, k)`, four weights from `k` (a multiple of 4, and below
-    /// K rounded up to such), unscaled; `scale(n, block)`; `base(p)`, where position `p` starts; then for a linear layer
-    /// `activation4(base, k)`, its four activations from `k`, and for a convolution `offset(k)`, how far from the base its
-    /// input `k` lies.
+    /// K rounded up to such), unscaled; `scale(n, block)`; both also in two steps, `packed_` as they are stored and
+    /// `unpacked_`; `base(p)`, where position `p` starts; then for a linear layer `activation4(base, k)`, its four
+    /// activations from `k`, and for a convolution `offset(k)`, how far from the base its input `k` lies.
     pub fn declarations(&self) -> String {
         // A linear layer whose rows are whole vectors reads them as such.
         let vector_rows = self.conv.is_none() && self.whole;
-        let weights = if self.reads_f16_weights() { "vec4<f16>" } else { "u32" };
-        let mut buffers = vec![("x", if vector_rows { "vec4<f32>" } else { "f32" }), ("w", weights)];
+        let mut buffers = vec![("x", if vector_rows { "vec4<f32>" } else { "f32" }), ("w", self.buffer())];
         if self.scheme.is_quantized() {
-            buffers.push(("s", if self.f16 { "f16" } else { "u32" }));
+            buffers.push(("s", self.packed_scale()));
         }
         if self.bias {
             buffers.push(("bias", "f32"));
@@ -57,45 +56,108 @@ impl Reads {
         [prelude(&buffers, &INFO), self.weight_functions(), self.activation_functions()].concat()
     }
 
-    /// Whether four weights are one vector of the buffer.
-    fn reads_f16_weights(&self) -> bool {
-        self.f16 && self.whole && self.scheme == Scheme::F16
+    /// Element of the buffer of weights.
+    fn buffer(&self) -> &'static str {
+        match self.scheme {
+            Scheme::F32 | Scheme::F16 if !self.whole => "u32",
+            Scheme::F32 => "vec4<f32>",
+            Scheme::F16 if self.f16 => "vec4<f16>",
+            Scheme::F16 => "vec2<u32>",
+            Scheme::Q8 | Scheme::Q4 => "u32",
+        }
     }
 
-    /// `weight4(n, k)`: four weights from `k` (a multiple of 4), unscaled; `scale(n, block)`.
+    /// Type of four packed weights.
+    fn packed(&self) -> &'static str {
+        if self.whole || self.scheme.is_quantized() { self.buffer() } else { "vec4<f32>" }
+    }
+
+    /// Type of a packed scale.
+    fn packed_scale(&self) -> &'static str {
+        if self.f16 { "f16" } else { "u32" }
+    }
+
+    /// The functions of weights and scales.
     fn weight_functions(&self) -> String {
         let element = |body: &str| {
             format!(
                 "fn weight1(n: u32, k: u32) -> f32 {{ if (k >= info.k) {{ return 0.0; }} let e = n * info.k + k; {body} }}\n\
-                 fn weight4(n: u32, k: u32) -> vec4<f32> {{ \
+                 fn packed_weight4(n: u32, k: u32) -> vec4<f32> {{ \
                  return vec4<f32>(weight1(n, k), weight1(n, k + 1u), weight1(n, k + 2u), weight1(n, k + 3u)); }}\n"
             )
         };
-        let vector =
-            |body: &str| format!("fn weight4(n: u32, k: u32) -> vec4<f32> {{ let e = n * info.k + k; {body} }}\n");
-        let mut text = match self.scheme {
-            Scheme::F32 => element("return bitcast<f32>(w[e]);"),
-            Scheme::F16 if self.reads_f16_weights() => vector("return vec4<f32>(w[e >> 2u]);"),
-            Scheme::F16 if self.whole => {
-                vector("return vec4<f32>(unpack2x16float(w[e >> 1u]), unpack2x16float(w[(e >> 1u) + 1u]));")
-            }
-            Scheme::F16 => element("return unpack2x16float(w[e >> 1u])[e & 1u];"),
-            // unpack4x8snorm divides by 127; scale() multiplies it back.
-            Scheme::Q8 => vector("return unpack4x8snorm(w[e >> 2u]);"),
-            Scheme::Q4 => vector(
-                "let h = w[e >> 3u] >> ((e & 4u) * 4u); \
-                 return vec4<f32>(vec4<u32>(h, h >> 4u, h >> 8u, h >> 12u) & vec4<u32>(15u)) - vec4<f32>(8.0);",
+        let packed = self.packed();
+        let vector = |per_element: u32| {
+            format!(
+                "fn packed_weight4(n: u32, k: u32) -> {packed} {{ return w[(n * info.k + k) / {per_element}u]; }}\n"
+            )
+        };
+        let (mut text, unpacked) = match self.scheme {
+            Scheme::F32 if !self.whole => (element("return bitcast<f32>(w[e]);"), "v"),
+            Scheme::F16 if !self.whole => (element("return unpack2x16float(w[e >> 1u])[e & 1u];"), "v"),
+            Scheme::F32 => (vector(4), "v"),
+            Scheme::F16 if self.f16 => (vector(4), "vec4<f32>(v)"),
+            Scheme::F16 => (vector(4), "vec4<f32>(unpack2x16float(v.x), unpack2x16float(v.y))"),
+            // unpack4x8snorm divides by 127; the scale multiplies it back.
+            Scheme::Q8 => (vector(4), "unpack4x8snorm(v)"),
+            Scheme::Q4 => (
+                vector(8),
+                "vec4<f32>((vec4<u32>(v >> ((k & 4u) * 4u)) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u)) \
+                 - vec4<f32>(8.0)",
             ),
         };
+        text += &format!(
+            "fn unpacked_weight4(v: {packed}, k: u32) -> vec4<f32> {{ return {unpacked}; }}\n\
+             fn weight4(n: u32, k: u32) -> vec4<f32> {{ return unpacked_weight4(packed_weight4(n, k), k); }}\n"
+        );
         if self.scheme.is_quantized() {
             let factor = if self.scheme == Scheme::Q8 { "127.0" } else { "1.0" };
-            let stored = if self.f16 { "f32(s[e])" } else { "unpack2x16float(s[e >> 1u])[e & 1u]" };
+            let element = "n * (info.k / 32u) + block";
+            let (at, stored) = match self.f16 {
+                true => (element.to_owned(), "f32(v)".to_owned()),
+                false => (format!("({element}) >> 1u"), format!("unpack2x16float(v)[({element}) & 1u]")),
+            };
+            let packed = self.packed_scale();
             text += &format!(
-                "fn scale(n: u32, block: u32) -> f32 {{ let e = n * (info.k / 32u) + block; \
-                 return {stored} * {factor}; }}\n"
+                "fn packed_scale(n: u32, block: u32) -> {packed} {{ return s[{at}]; }}\n\
+                 fn unpacked_scale(v: {packed}, n: u32, block: u32) -> f32 {{ return {stored} * {factor}; }}\n\
+                 fn scale(n: u32, block: u32) -> f32 {{ return unpacked_scale(packed_scale(n, block), n, block); }}\n"
             );
         }
         text
+    }
+
+    /// Declares variables for four packed weights that are known by `name`.
+    pub fn packed_variables(&self, name: &str) -> String {
+        let mut text = format!("var w{name} = {}();\n", self.packed());
+        if self.is_quantized() {
+            text += &format!("var s{name} = {}();\n", self.packed_scale());
+        }
+        text
+    }
+
+    /// For each pair of a name and an output (a variable), reads four weights from `k` into the variables of that name;
+    /// zeros, unless `inside`. Both are variables.
+    pub fn fetch(&self, outputs: &[(String, String)]) -> String {
+        let (mut text, mut read) = (String::new(), String::new());
+        for (name, n) in outputs {
+            text += &format!("w{name} = {}();\n", self.packed());
+            read += &format!("w{name} = packed_weight4({n}, k);\n");
+            if self.is_quantized() {
+                text += &format!("s{name} = {}();\n", self.packed_scale());
+                read += &format!("s{name} = packed_scale({n}, k / 32u);\n");
+            }
+        }
+        text + &format!("if (inside) {{\n{read}}}\n")
+    }
+
+    /// What [`Self::fetch`] read, as numbers.
+    pub fn unpacked(&self, name: &str, n: &str) -> String {
+        let scale = match self.is_quantized() {
+            true => format!(" * unpacked_scale(s{name}, {n}, k / 32u)"),
+            false => String::new(),
+        };
+        format!("unpacked_weight4(w{name}, k){scale}")
     }
 
     /// `base(p)`: where position `p` starts; then for a linear layer `activation4(base, k)`, its four activations from
@@ -120,14 +182,14 @@ impl Reads {
         }
     }
 
-    /// Stores the sums of position `p` (a variable) for the outputs `n0 + step`, given as pairs of step and value; beyond the
-    /// edges nothing is stored.
-    pub fn stores(&self, p: &str, values: &[(u32, String)]) -> String {
+    /// Stores the sums of position `p` (an expression) for the outputs `n0 + step`, given as pairs of step and value, in the
+    /// result that begins at `first` (an expression); beyond the edges nothing is stored.
+    pub fn stores(&self, p: &str, first: &str, values: &[(u32, String)]) -> String {
         let (start, step) = match self.conv {
             Some(_) => ("(q / info.out) * info.n * info.out + q % info.out + n0 * info.out", " * info.out"),
             None => ("q * info.n + n0", ""),
         };
-        let mut text = format!("if ({p} < info.p) {{ let q = {p}; let o = {start};\n");
+        let mut text = format!("if ({p} < info.p) {{ let q = {p}; let o = {first} + {start};\n");
         for (j, value) in values {
             text += &format!("if (n0 + {j}u < info.n) {{ y[o + {j}u{step}] = {value}; }}\n");
         }

@@ -24,7 +24,7 @@ pub fn text(reads: &Reads) -> String {
     text += "}\n}\n";
     for i in 0..SIDE {
         let values: Vec<_> = (0..SIDE).map(|j| (j, format!("a{i}_{j}"))).collect();
-        text += &reads.stores(&format!("(p0 + {i}u)"), &values);
+        text += &reads.stores(&format!("(p0 + {i}u)"), "0u", &values);
     }
     text + "}\n"
 }
