@@ -35,7 +35,7 @@ pub struct GenerateArguments {
     /// What to paint
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: String,
-    /// What to keep out of the picture
+    /// What to keep out of the picture; without guidance, only where the pack says how to tell the model
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     negative: Option<String>,
     /// Sampler, such as ddim, euler, lcm or flow_euler [default: the pack's own]
@@ -131,10 +131,8 @@ pub async fn run(arguments: &GenerateArguments) -> Result<()> {
     let wanted = request(arguments)?;
     let request = pipeline.resolve(&wanted)?;
     for cut in &request.truncated {
-        output::print_note(&format!(
-            "the {} is too long by {} tokens; not painted: {}",
-            cut.field, cut.tokens, cut.text
-        ));
+        let missed = if cut.field == "negative" { "not left out" } else { "not painted" };
+        output::print_note(&format!("the {} is too long by {} tokens; {missed}: {}", cut.field, cut.tokens, cut.text));
     }
     if request.upscale {
         pipeline.load_upscaler(&manifest, &store, &Sha2Digest).await?;

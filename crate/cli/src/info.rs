@@ -47,6 +47,9 @@ pub async fn run(arguments: &InfoArguments) -> Result<()> {
         "recommended  {} steps, guidance {}, {}x{}\n",
         recommended.steps, recommended.guidance, recommended.width, recommended.height
     );
+    if let Some(phrase) = &manifest.negative_phrase {
+        text += &format!("leaving out  said in the prompt: PROMPT{phrase}NEGATIVE\n");
+    }
     for (name, component) in &manifest.components {
         let header = loader::load_header(&manifest, name, &store, &Sha2Digest).await?;
         let schemes = schemes(&header, &header.schemes(&format!("components.{name}"))?);

@@ -156,6 +156,21 @@ fn an_upscaler_comes_along_where_it_is_recommended() {
 }
 
 #[test]
+fn how_words_are_left_out_goes_along() {
+    let source = diffusers_folder();
+    let publish = |phrase: &str| write_json(&source.path().join("fraise.json"), &json!({ "negative_phrase": phrase }));
+    assert!(manifest(packed(&source, &[]).path()).get("negative_phrase").is_none());
+    publish(" without ");
+    let pack = packed(&source, &[]);
+    assert_eq!(manifest(pack.path())["negative_phrase"], " without ");
+    let info = done(&["info", text(pack.path())]);
+    assert!(info.contains("leaving out  said in the prompt: PROMPT without NEGATIVE\n"), "{info}");
+    publish("two\nlines");
+    let line = refused(&["pack", text(source.path()), text(pack.path())], "Manifest");
+    assert!(line.contains("negative_phrase"), "{line}");
+}
+
+#[test]
 fn components_open_as_safetensors_with_the_asked_for_types() {
     let source = diffusers_folder();
     for (quant, conv, linear) in [

@@ -147,6 +147,33 @@ fn what_found_no_room_is_noted_and_chunks_give_it_room() {
 }
 
 #[test]
+fn what_is_to_be_left_out_is_said_in_the_prompt_where_the_pack_says_how() {
+    let workplace = Workplace::new("tiny_sd");
+    let path = workplace.path("model/manifest.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let out = workplace.path("out.png");
+    let paint = |prompt: &str, negative: &[&str]| {
+        let run = ["--prompt", prompt, "--steps", "1", "--guidance", "1", "-o", &out];
+        let output = workplace.generate(&[&run, negative].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let png = fs::read(&out).unwrap();
+        let request = fraise_engine::picture::read_info(&png).unwrap().request;
+        (Picture::from_png(&png).unwrap().rgb, request, String::from_utf8(output.stderr).unwrap())
+    };
+    let (plain, ..) = paint("a red sea", &[]);
+    assert_eq!(paint("a red sea", &["--negative", "grass"]).0, plain, "there is no guidance");
+
+    manifest["negative_phrase"] = " without ".into();
+    fs::write(&path, serde_json::to_vec(&manifest).unwrap()).unwrap();
+    let (spoken, request, note) = paint("a red sea", &["--negative", "grass"]);
+    assert!(spoken == paint("a red sea without grass", &[]).0 && spoken != plain);
+    assert_eq!((request.prompt.as_str(), request.negative.as_deref(), note.as_str()), ("a red sea", Some("grass"), ""));
+    let (_, request, note) = paint(&"a photo, ".repeat(25), &["--negative", "the sea"]);
+    assert_eq!(note, "note: the negative is too long by 2 tokens; not left out: the sea\n");
+    assert_eq!(request.truncated.len(), 1);
+}
+
+#[test]
 fn a_picture_is_made_larger_while_painting_or_later() {
     let workplace = Workplace::new("tiny_flow");
     let [small, later, at_once] = ["small.png", "later.png", "at_once.png"].map(|name| workplace.path(name));

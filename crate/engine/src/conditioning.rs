@@ -6,14 +6,18 @@
 //! Source: diffusers 0.42.1 `encode_prompt` of `StableDiffusionPipeline` and `StableDiffusionXLPipeline`; Podell et al.,
 //! "SDXL: improving latent diffusion models for high-resolution image synthesis" (2023), section 2.1.
 
+mod words;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::Value;
+
+pub use words::{Negation, Words};
 
 use crate::{
     Error, Result,
     loader::{load_component, load_files},
     pack::Manifest,
-    prompt::{self, Chunk, Chunker, Segment},
+    prompt::Chunk,
     request::{PromptSyntax, Truncated, check_prompt},
     store::{Digest, Store},
     text_encoder::{ClipTextConfig, ClipTextModel, ClipTextModelWithProjection},
@@ -30,7 +34,7 @@ pub struct Conditioning {
     pub pooled: Option<Tensor<2>>,
 }
 
-/// What a run is guided away from.
+/// What a run is guided away from. What a [`Negation`] says is no part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Negative<'a> {
     /// There is no guidance.
@@ -48,6 +52,7 @@ pub struct TextConditioner {
     tokenizer: ClipTokenizer,
     text_encoder: ClipTextModel,
     second: Option<SecondEncoder>,
+    negative_phrase: Option<String>,
 }
 
 /// SDXL's second tokenizer and text encoder.
@@ -73,8 +78,26 @@ impl TextConditioner {
                 "components.tokenizer_2.config.model_max_length",
                 format!("sequences of {second} tokens do not fit beside the first tokenizer's {first}"),
             )),
-            None => Ok(Self { tokenizer, text_encoder, second }),
+            None => Ok(Self { tokenizer, text_encoder, second, negative_phrase: None }),
         }
+    }
+
+    /// The same, of a pack that says what is to be left out in the prompt, behind this phrase.
+    ///
+    /// # Errors
+    /// [`Error::Manifest`] where the phrase is no token, or leaves no room for one behind it.
+    fn with_negative_phrase(self, phrase: Option<&str>) -> Result<Self> {
+        let Some(phrase) = phrase else { return Ok(self) };
+        let tokenizers = [Some(&self.tokenizer), self.second.as_ref().map(|second| &second.tokenizer)];
+        for tokenizer in tokenizers.into_iter().flatten() {
+            let (tokens, capacity) = (tokenizer.encode(phrase).len(), tokenizer.max_length() - 2);
+            if !(1..capacity).contains(&tokens) {
+                let reason =
+                    format!("is {tokens} tokens long where {capacity} have room, words to leave out among them");
+                return Err(Error::manifest("negative_phrase", reason));
+            }
+        }
+        Ok(Self { negative_phrase: Some(phrase.to_owned()), ..self })
     }
 
     /// The components that [`TextConditioner::load`] reads, in its order.
@@ -108,7 +131,7 @@ impl TextConditioner {
         weights.ignore("text_projection.weight");
         finish(weights)?;
         if !manifest.components.contains_key("text_encoder_2") {
-            return Self::new(tokenizer, text_encoder, None);
+            return Self::new(tokenizer, text_encoder, None)?.with_negative_phrase(manifest.negative_phrase.as_deref());
         }
 
         let config = text_config(manifest, "text_encoder_2")?;
@@ -123,7 +146,14 @@ impl TextConditioner {
             force_zeros_for_empty_prompt: force_zeros(manifest)?,
         };
         finish(weights)?;
-        Self::new(tokenizer, text_encoder, Some(second))
+        Self::new(tokenizer, text_encoder, Some(second))?.with_negative_phrase(manifest.negative_phrase.as_deref())
+    }
+
+    /// A prompt that also says what is to be left out, where the pack has a phrase for that and there is something to say.
+    pub fn words<'a>(&'a self, prompt: &'a str, negative: Option<&'a str>) -> Words<'a> {
+        let negative = negative.filter(|text| !text.trim().is_empty());
+        let negation = self.negative_phrase.as_deref().zip(negative);
+        Words { negation: negation.map(|(phrase, text)| Negation { phrase, text }), ..Words::from(prompt) }
     }
 
     /// The conditioning of a run: [negative, prompt] where there is guidance, else [prompt].
@@ -131,10 +161,16 @@ impl TextConditioner {
     /// # Errors
     /// [`Error::Request`] for a prompt that cannot be read; [`Error::Manifest`] where a token is not in the text
     /// encoder's table.
-    pub fn encode(&self, negative: Negative, prompt: &str, syntax: PromptSyntax) -> Result<Conditioning> {
+    pub fn encode<'a>(
+        &self,
+        negative: Negative,
+        prompt: impl Into<Words<'a>>,
+        syntax: PromptSyntax,
+    ) -> Result<Conditioning> {
+        let prompt = prompt.into();
         let zeros = self.second.as_ref().is_some_and(|second| second.force_zeros_for_empty_prompt);
         let negative = match negative {
-            Negative::Unguided => return self.encode_all(&[("prompt", prompt)], syntax),
+            Negative::Unguided => return self.encode_all(&[prompt], syntax),
             Negative::Unspecified if zeros => return self.encode_beside_zeros(prompt, syntax),
             // AUTOMATIC1111 makes no difference between an empty negative prompt and none.
             Negative::Prompt("") if zeros && syntax == PromptSyntax::A1111 => {
@@ -143,17 +179,17 @@ impl TextConditioner {
             Negative::Unspecified => "",
             Negative::Prompt(negative) => negative,
         };
-        self.encode_all(&[("negative", negative), ("prompt", prompt)], syntax)
+        self.encode_all(&[Words::negative(negative), prompt], syntax)
     }
 
-    fn encode_beside_zeros(&self, prompt: &str, syntax: PromptSyntax) -> Result<Conditioning> {
-        let Conditioning { context, pooled } = self.encode_all(&[("prompt", prompt)], syntax)?;
+    fn encode_beside_zeros(&self, prompt: Words, syntax: PromptSyntax) -> Result<Conditioning> {
+        let Conditioning { context, pooled } = self.encode_all(&[prompt], syntax)?;
         let pooled = pooled.map(|pooled| Tensor::cat(vec![pooled.zeros_like(), pooled], 0));
         Ok(Conditioning { context: Tensor::cat(vec![context.zeros_like(), context], 0), pooled })
     }
 
-    /// The conditioning of texts, each given with its field.
-    fn encode_all(&self, texts: &[(&str, &str)], syntax: PromptSyntax) -> Result<Conditioning> {
+    /// The conditioning of several texts.
+    fn encode_all(&self, texts: &[Words], syntax: PromptSyntax) -> Result<Conditioning> {
         let mut batch = Batch::new(&self.tokenizer, texts, syntax)?;
         let Some(second) = &self.second else {
             let context = batch.weigh(self.text_encoder.forward(&batch.ids())?);
@@ -188,15 +224,26 @@ impl TextConditioner {
         self.text_encoder.forward_pooled(&[self.tokenizer.encode_padded(text).ids])
     }
 
-    /// What of a request's text found no room. `field` is `prompt` or `negative`, for the report.
+    /// What of a run's words finds no room, by the request's field.
     ///
     /// # Errors
     /// [`Error::Request`] for a text that cannot be read.
-    pub fn truncation(&self, field: &str, text: &str, syntax: PromptSyntax) -> Result<Option<Truncated>> {
-        let beyond = chunks(&self.tokenizer, (field, text), syntax)?.1;
-        let report =
-            || Truncated { field: field.to_owned(), tokens: beyond.len(), text: self.tokenizer.decode(&beyond) };
-        Ok((!beyond.is_empty()).then(report))
+    pub fn truncation<'a>(
+        &self,
+        negative: Negative,
+        prompt: impl Into<Words<'a>>,
+        syntax: PromptSyntax,
+    ) -> Result<Vec<Truncated>> {
+        let mut beyond = prompt.into().tokens(&self.tokenizer, syntax)?.beyond;
+        if let Negative::Prompt(text) = negative {
+            beyond.extend(Words::negative(text).tokens(&self.tokenizer, syntax)?.beyond);
+        }
+        let report = |(field, ids): (&str, Vec<u32>)| Truncated {
+            field: field.to_owned(),
+            tokens: ids.len(),
+            text: self.tokenizer.decode(&ids),
+        };
+        Ok(beyond.into_iter().map(report).collect())
     }
 
     /// Width of the context.
@@ -234,12 +281,11 @@ struct Batch {
 }
 
 impl Batch {
-    fn new(tokenizer: &ClipTokenizer, texts: &[(&str, &str)], syntax: PromptSyntax) -> Result<Self> {
+    fn new(tokenizer: &ClipTokenizer, texts: &[Words], syntax: PromptSyntax) -> Result<Self> {
         let mut batch = Self { texts: Vec::new(), chunks: 1 };
         for text in texts {
-            let sequences =
-                chunks(tokenizer, *text, syntax)?.0.into_iter().map(|chunk| Sequence::new(chunk, tokenizer));
-            batch.texts.push(sequences.collect());
+            let chunks = text.tokens(tokenizer, syntax)?.chunks;
+            batch.texts.push(chunks.into_iter().map(|chunk| Sequence::new(chunk, tokenizer)).collect());
         }
         let most = batch.texts.iter().map(Vec::len).max().unwrap_or(1);
         batch.lengthen(most, tokenizer);
@@ -279,30 +325,6 @@ impl Batch {
         };
         states.reshape([self.texts.len(), self.chunks * tokens, width])
     }
-}
-
-/// A text's tokens in chunks, and those that found no room.
-fn chunks(
-    tokenizer: &ClipTokenizer,
-    (field, text): (&str, &str),
-    syntax: PromptSyntax,
-) -> Result<(Vec<Chunk>, Vec<u32>)> {
-    let capacity = tokenizer.max_length() - 2;
-    if syntax == PromptSyntax::Plain || capacity == 0 {
-        let mut ids = tokenizer.encode(text);
-        let beyond = ids.split_off(ids.len().min(capacity));
-        return Ok((vec![Chunk { weights: vec![1.0; ids.len()], ids }], beyond));
-    }
-    let mut chunker = Chunker::new(capacity, tokenizer.comma_id());
-    for segment in prompt::parse(field, text)? {
-        match segment {
-            Segment::Break => chunker.end_chunk(),
-            Segment::Text { text, weight } => {
-                tokenizer.encode_each(&text, |ids| chunker.push(ids, weight as f32));
-            }
-        }
-    }
-    Ok(chunker.finish())
 }
 
 fn text_config(manifest: &Manifest, component: &str) -> Result<ClipTextConfig> {

@@ -27,7 +27,7 @@ use loading::{Loading, check_widths, comes_with};
 
 use crate::{
     Error, Result,
-    conditioning::{Conditioning, Negative, TextConditioner},
+    conditioning::{Conditioning, Negative, TextConditioner, Words},
     decoder::Decoder,
     encoder::{self, Encoder},
     kernels::Border,
@@ -182,11 +182,8 @@ impl Pipeline {
             }
             needs.check_encoding()?;
         }
-        let negative = effective.negative.as_ref().filter(|_| self.is_guided(&effective));
-        let texts = [("prompt", &effective.prompt)].into_iter().chain(negative.map(|text| ("negative", text)));
-        for (field, text) in texts {
-            effective.truncated.extend(self.conditioner.truncation(field, text, effective.prompt_syntax)?);
-        }
+        let (negative, words) = self.words(&effective);
+        effective.truncated = self.conditioner.truncation(negative, words, effective.prompt_syntax)?;
         Ok(effective)
     }
 
@@ -246,15 +243,21 @@ impl Pipeline {
         Batch::new(noises, [self.unet_config.in_channels, height, width], &self.device)
     }
 
-    /// What the UNet is told in every step of a run: of [negative; prompt] where it is guided, else of [prompt].
-    fn conditions(&self, request: &EffectiveRequest) -> Result<Conditions> {
+    /// What a run is guided away from, and what it is told, which has the negative prompt in it where the pack says it so.
+    fn words<'a>(&'a self, request: &'a EffectiveRequest) -> (Negative<'a>, Words<'a>) {
+        let words = self.conditioner.words(&request.prompt, request.negative.as_deref());
         let negative = match &request.negative {
             _ if !self.is_guided(request) => Negative::Unguided,
-            Some(negative) => Negative::Prompt(negative),
-            None => Negative::Unspecified,
+            Some(negative) if words.negation.is_none() => Negative::Prompt(negative),
+            _ => Negative::Unspecified,
         };
-        let Conditioning { context, pooled } =
-            self.conditioner.encode(negative, &request.prompt, request.prompt_syntax)?;
+        (negative, words)
+    }
+
+    /// What the UNet is told in every step of a run: of [negative; prompt] where it is guided, else of [prompt].
+    fn conditions(&self, request: &EffectiveRequest) -> Result<Conditions> {
+        let (negative, words) = self.words(request);
+        let Conditioning { context, pooled } = self.conditioner.encode(negative, words, request.prompt_syntax)?;
         let width = self.unet_config.time_cond_proj_dim;
         let guidance_embedding = width.map(|width| guidance_embedding(request.guidance - 1.0, width, &self.device));
         // The whole picture, not cropped out of a larger one.

@@ -19,6 +19,8 @@
 //! Source: AUTOMATIC1111's stable-diffusion-webui wiki, "Features": *Attention/emphasis*, *Infinite prompt length*,
 //! *BREAK keyword*; behaviour as of version 1.10, emphasis "Original".
 
+use std::ops::Range;
+
 use crate::{Error, Result};
 
 /// Most brackets that may be open at once; the weight of the innermost is then 21 or 0.05.
@@ -204,6 +206,16 @@ pub struct Chunk {
     pub ids: Vec<u32>,
     /// Their weights.
     pub weights: Vec<f32>,
+    /// Where among them stands what [`Chunker::lead_with`] put there.
+    pub lead: Range<usize>,
+}
+
+impl Chunk {
+    /// The ids that were pushed.
+    pub fn pushed(&self) -> impl Iterator<Item = u32> {
+        let (before, after) = (&self.ids[..self.lead.start], &self.ids[self.lead.end..]);
+        before.iter().chain(after).copied()
+    }
 }
 
 /// Fills chunks with tokens one by one.
@@ -215,17 +227,38 @@ pub struct Chunker {
     open: Chunk,
     /// Where the last comma of the open chunk stands.
     last_comma: Option<usize>,
+    /// Ids in front of what is pushed into each chunk.
+    lead: Vec<u32>,
+    /// Whether the open chunk has them.
+    is_led: bool,
 }
 
 impl Chunker {
     /// For chunks of at most `capacity` tokens, at least 1, and the id of a comma.
     pub fn new(capacity: usize, comma_id: Option<u32>) -> Self {
-        Self { capacity: capacity.max(1), comma_id, full: Vec::new(), open: Chunk::default(), last_comma: None }
+        Self {
+            capacity: capacity.max(1),
+            comma_id,
+            full: Vec::new(),
+            open: Chunk::default(),
+            last_comma: None,
+            lead: Vec::new(),
+            is_led: true,
+        }
+    }
+
+    /// Puts `ids` in front of what is pushed from now on, in the open chunk and in all that follow, each time with something
+    /// behind them; of as many as a chunk holds, or more, one less than that.
+    pub fn lead_with(&mut self, mut ids: Vec<u32>) {
+        ids.truncate(self.capacity - 1);
+        self.lead = ids;
+        self.is_led = false;
     }
 
     /// Adds a token, given by its id, or all the vectors of a textual inversion, which stay together in a chunk.
     pub fn push(&mut self, ids: &[u32], weight: f32) {
         let Some(&first) = ids.first() else { return };
+        self.add_lead();
         self.make_room(first);
         if ids.len() > 1 && !self.open.ids.is_empty() && self.open.ids.len() + ids.len() > self.capacity {
             self.end_chunk();
@@ -234,9 +267,27 @@ impl Chunker {
             if self.open.ids.len() == self.capacity {
                 self.end_chunk();
             }
+            self.add_lead();
             self.open.ids.push(id);
             self.open.weights.push(weight);
         }
+    }
+
+    /// Puts the lead into the open chunk, or into the next one where it would stand at the end.
+    fn add_lead(&mut self) {
+        if self.is_led {
+            return;
+        }
+        if self.open.ids.len() + self.lead.len() >= self.capacity {
+            self.end_chunk();
+        }
+        let start = self.open.ids.len();
+        self.open.ids.extend(&self.lead);
+        self.open.weights.resize(self.open.ids.len(), 1.0);
+        self.open.lead = start..self.open.ids.len();
+        // A cut before it would tear what it belongs to away from it.
+        self.last_comma = None;
+        self.is_led = true;
     }
 
     /// Ends the open chunk where it is full, at its last comma if that is near.
@@ -248,10 +299,11 @@ impl Chunker {
             && filled == self.capacity
         {
             // What follows the comma moves on to the next chunk.
-            let moved =
-                Chunk { ids: self.open.ids.split_off(comma + 1), weights: self.open.weights.split_off(comma + 1) };
+            let (ids, weights) = (self.open.ids.split_off(comma + 1), self.open.weights.split_off(comma + 1));
             self.end_chunk();
-            self.open = moved;
+            self.add_lead();
+            self.open.ids.extend(ids);
+            self.open.weights.extend(weights);
         }
         if self.open.ids.len() == self.capacity {
             self.end_chunk();
@@ -262,14 +314,15 @@ impl Chunker {
     pub fn end_chunk(&mut self) {
         self.full.push(std::mem::take(&mut self.open));
         self.last_comma = None;
+        self.is_led = self.lead.is_empty();
     }
 
-    /// The chunks, one at least and [`MAX_CHUNKS`] at most, and the tokens that those have no room for.
-    pub fn finish(mut self) -> (Vec<Chunk>, Vec<u32>) {
+    /// The chunks, one at least unless `most` is 0 and `most` at most, and the pushed tokens that those have no room for.
+    pub fn finish(mut self, most: usize) -> (Vec<Chunk>, Vec<u32>) {
         if !self.open.ids.is_empty() || self.full.is_empty() {
             self.end_chunk();
         }
-        let beyond = self.full.split_off(self.full.len().min(MAX_CHUNKS));
-        (self.full, beyond.into_iter().flat_map(|chunk| chunk.ids).collect())
+        let beyond = self.full.split_off(self.full.len().min(most));
+        (self.full, beyond.iter().flat_map(Chunk::pushed).collect())
     }
 }

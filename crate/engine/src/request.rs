@@ -78,7 +78,8 @@ pub struct Noise {
 pub struct Request {
     /// What to paint.
     pub prompt: String,
-    /// What to keep out of the picture; used only with guidance above 1. Absent and empty differ for SDXL, see
+    /// What to keep out of the picture; used only with guidance above 1, unless the pack has a
+    /// [`negative_phrase`](crate::pack::Manifest::negative_phrase). Absent and empty differ for SDXL, see
     /// [`crate::conditioning::Negative`].
     pub negative: Option<String>,
     /// Seed of the noise, the same numbers as `torch.Generator("cpu").manual_seed(seed)`.

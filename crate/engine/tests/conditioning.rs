@@ -10,7 +10,7 @@ mod small_pack;
 use std::path::Path;
 
 use burn::tensor::Device;
-use fraise_engine::conditioning::{Negative, TextConditioner};
+use fraise_engine::conditioning::{Negative, TextConditioner, Words};
 use fraise_engine::pack::{Component, TensorInfo};
 use fraise_engine::request::{PromptSyntax, Truncated};
 use fraise_engine::store::{MemoryStore, Sha2Digest, Store};
@@ -165,21 +165,107 @@ fn a_short_prompt_without_weights_is_the_same_in_both_syntaxes() {
 #[test]
 fn what_finds_no_room_is_told() {
     let (conditioner, _) = load(&sdxl_pack()).unwrap();
-    let told = |text: &str, syntax| conditioner.truncation("prompt", text, syntax).unwrap();
+    let told = |text: &str, syntax| conditioner.truncation(Negative::Unguided, text, syntax).unwrap();
     let long = "a photo, ".repeat(25) + "of the Red sea";
     let cut = Truncated { field: "prompt".into(), tokens: 4, text: "of the red sea".into() };
-    assert_eq!(told(&long, PromptSyntax::Plain), Some(cut));
-    assert_eq!(told(&"a photo, ".repeat(25), PromptSyntax::Plain), None, "75 tokens fit");
-    assert_eq!(told(&long, PromptSyntax::A1111), None);
+    assert_eq!(told(&long, PromptSyntax::Plain), [cut]);
+    assert_eq!(told(&"a photo, ".repeat(25), PromptSyntax::Plain), [], "75 tokens fit");
+    assert_eq!(told(&long, PromptSyntax::A1111), []);
     let very_long = "sea ".repeat(75 * 32) + "(of: 1.2) grass";
     let cut = Truncated { field: "prompt".into(), tokens: 2, text: "of grass".into() };
-    assert_eq!(told(&very_long, PromptSyntax::A1111), Some(cut));
+    assert_eq!(told(&very_long, PromptSyntax::A1111), [cut]);
     assert_eq!(
-        conditioner.encode(Negative::Unguided, &very_long, PromptSyntax::A1111).unwrap().context.dims(),
+        conditioner.encode(Negative::Unguided, very_long.as_str(), PromptSyntax::A1111).unwrap().context.dims(),
         [1, 77 * 32, 64]
     );
-    let deep = conditioner.truncation("negative", &"(".repeat(99), PromptSyntax::A1111);
+    let deep = conditioner.truncation(Negative::Prompt(&"(".repeat(99)), "p", PromptSyntax::A1111);
     assert!(matches!(deep, Err(Error::Request { field, .. }) if field == "negative"));
+}
+
+/// A conditioner whose pack says what is to be left out behind the word "of", which is one token.
+fn speaking() -> TextConditioner {
+    let mut pack = sdxl_pack();
+    pack.manifest.negative_phrase = Some(" of ".into());
+    load(&pack).unwrap().0
+}
+
+fn numbers(conditioner: &TextConditioner, negative: Negative, words: Words, syntax: PromptSyntax) -> [Vec<f32>; 2] {
+    let found = conditioner.encode(negative, words, syntax).unwrap();
+    [common::read(found.context), common::read(found.pooled.unwrap())]
+}
+
+#[test]
+fn what_is_to_be_left_out_is_said_in_the_prompt() {
+    let conditioner = speaking();
+    for syntax in [PromptSyntax::Plain, PromptSyntax::A1111] {
+        for negative in [Negative::Unguided, Negative::Unspecified, Negative::Prompt("")] {
+            let [said, typed, unsaid] = [
+                conditioner.words(PROMPT, Some("the sea, grass")),
+                format!("{PROMPT} of the sea, grass").as_str().into(),
+                conditioner.words(PROMPT, None),
+            ]
+            .map(|words| numbers(&conditioner, negative, words, syntax));
+            assert!(said == typed && said != unsaid, "{negative:?}, {syntax:?}");
+        }
+    }
+    // Weights count, brackets end with their own text, and each chunk says that its words are to be left out.
+    for (prompt, negative, typed) in [
+        ("a (photo:1.2)", "(sea:1.3), [red]", "a (photo:1.2) of (sea:1.3), [red]"),
+        ("a (photo", "sea) red", "a (photo:1.1) of sea\\) red"),
+        ("a photo\\", "(sea", "a photo of (sea:1.1)"),
+        ("a photo BREAK red", "sea BREAK the grass", "a photo BREAK red of sea BREAK of the grass"),
+        ("a photo", "BREAK sea", "a photo BREAK of sea"),
+    ] {
+        let [said, typed] = [conditioner.words(prompt, Some(negative)), typed.into()]
+            .map(|words| numbers(&conditioner, Negative::Unguided, words, PromptSyntax::A1111));
+        assert!(said == typed, "{prompt} / {negative}");
+    }
+    assert_eq!(conditioner.words(PROMPT, Some(" \n")), PROMPT.into(), "nothing to leave out");
+    assert_eq!(load(&sdxl_pack()).unwrap().0.words(PROMPT, Some("sea")), PROMPT.into(), "nothing to say it with");
+}
+
+#[test]
+fn what_is_to_be_left_out_and_finds_no_room_is_told_as_such() {
+    let conditioner = speaking();
+    let cut = |field: &str, tokens, text: &str| Truncated { field: field.into(), tokens, text: text.into() };
+    let (plain, a1111) = (PromptSyntax::Plain, PromptSyntax::A1111);
+    for (photos, end, syntax, expected, read_as) in [
+        (24, "", plain, vec![cut("negative", 1, "sea")], "of the red"),
+        (24, "red", plain, vec![cut("negative", 2, "red sea")], "red of the"),
+        (25, "", plain, vec![cut("negative", 3, "the red sea")], ""),
+        (24, "of grass", plain, vec![cut("negative", 3, "the red sea")], "of grass"),
+        (25, "grass", plain, vec![cut("prompt", 1, "grass"), cut("negative", 3, "the red sea")], ""),
+        (24, "", a1111, vec![], "of the red BREAK of sea"),
+        (24, "of grass", a1111, vec![], "of grass BREAK of the red sea"),
+    ] {
+        let prompt = "a photo, ".repeat(photos);
+        let (asked, read_as) = (format!("{prompt}{end}"), format!("{prompt}{read_as}"));
+        let words = conditioner.words(&asked, Some("the red sea"));
+        assert_eq!(conditioner.truncation(Negative::Unspecified, words, syntax).unwrap(), expected, "{photos}, {end}");
+        let [said, typed] =
+            [words, read_as.as_str().into()].map(|words| numbers(&conditioner, Negative::Unguided, words, syntax));
+        assert!(said == typed, "{photos}, {end}, {syntax:?}");
+    }
+    // Beyond the last chunk, the repeated phrase is nobody's text.
+    let prompt = "sea ".repeat(75 * 31 + 70);
+    let words = conditioner.words(&prompt, Some("the red photo BREAK sea grass"));
+    let found = conditioner.truncation(Negative::Unguided, words, a1111).unwrap();
+    assert_eq!(found, [cut("negative", 2, "sea grass")]);
+}
+
+#[test]
+fn a_phrase_that_leaves_no_room_for_words_is_refused() {
+    let mut pack = sdxl_pack();
+    pack.manifest.components.retain(|name, _| !name.ends_with("_2"));
+    pack.manifest.negative_phrase = Some("of the red".into());
+    for (max_length, fits) in [(6, true), (5, false), (2, false)] {
+        pack.manifest.components.get_mut("tokenizer").unwrap().config["model_max_length"] = json!(max_length);
+        match load(&pack) {
+            Ok(_) => assert!(fits, "{max_length}"),
+            Err(Error::Manifest { field, .. }) => assert!(!fits && field == "negative_phrase", "{max_length}: {field}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn chunks(tokenizer: &ClipTokenizer, prompt: &str, capacity: usize) -> Result<(V
             }
         }
     }
-    Ok(chunker.finish())
+    Ok(chunker.finish(MAX_CHUNKS))
 }
 
 fn tokenizer() -> ClipTokenizer {
@@ -117,12 +117,43 @@ fn the_vectors_of_one_embedding_stay_together() {
     let filled = |groups: &[&[u32]]| {
         let mut chunker = Chunker::new(4, Some(9));
         groups.iter().for_each(|ids| chunker.push(ids, 1.0));
-        chunker.finish().0.into_iter().map(|chunk| chunk.ids).collect::<Vec<_>>()
+        chunker.finish(MAX_CHUNKS).0.into_iter().map(|chunk| chunk.ids).collect::<Vec<_>>()
     };
     assert_eq!(filled(&[&[1, 2], &[3, 4], &[5, 6]]), [vec![1, 2, 3, 4], vec![5, 6]]);
     assert_eq!(filled(&[&[1], &[2], &[3], &[5, 6, 7]]), [vec![1, 2, 3], vec![5, 6, 7]]);
     assert_eq!(filled(&[&[1], &[9], &[3], &[4], &[5, 6]]), [vec![1, 9], vec![3, 4, 5, 6]], "cut at the comma first");
     assert_eq!(filled(&[&[1], &[2, 3, 4, 5, 6]]), [vec![1], vec![2, 3, 4, 5], vec![6]], "more than a chunk holds");
+}
+
+#[test]
+fn a_lead_stands_in_front_of_what_is_pushed_into_each_chunk() {
+    let (comma, lead) = (9, 7);
+    let filled = |capacity, before: &[u32], leads: &[u32], after: &[&[u32]]| {
+        let mut chunker = Chunker::new(capacity, Some(comma));
+        before.iter().for_each(|&id| chunker.push(&[id], 1.0));
+        chunker.lead_with(leads.to_vec());
+        after.iter().for_each(|ids| chunker.push(ids, 2.0));
+        let (chunks, beyond) = chunker.finish(2);
+        let pushed: Vec<u32> = chunks.iter().flat_map(Chunk::pushed).chain(beyond).collect();
+        assert_eq!(pushed, [before, &after.concat()].concat());
+        for chunk in &chunks {
+            let weights = chunk.ids.iter().map(|id| if before.contains(id) || *id == lead { 1.0 } else { 2.0 });
+            assert_eq!(chunk.weights, weights.collect::<Vec<_>>());
+        }
+        chunks.into_iter().map(|chunk| chunk.ids).collect::<Vec<_>>()
+    };
+    assert_eq!(filled(4, &[1], &[lead], &[&[2], &[3], &[4]]), [vec![1, lead, 2, 3], vec![lead, 4]]);
+    assert_eq!(filled(4, &[1, 2], &[lead], &[]), [[1, 2]], "nothing comes after it");
+    assert_eq!(filled(4, &[1, 2, 3], &[lead], &[&[4]]), [vec![1, 2, 3], vec![lead, 4]], "not at the end");
+    assert_eq!(filled(4, &[], &[lead], &[&[2], &[comma], &[3], &[4]]), [vec![lead, 2, comma], vec![lead, 3, 4]]);
+    assert_eq!(
+        filled(4, &[1, comma], &[lead], &[&[3], &[4]]),
+        [vec![1, comma, lead, 3], vec![lead, 4]],
+        "not torn off"
+    );
+    assert_eq!(filled(4, &[1], &[lead], &[&[2], &[3, 4]]), [vec![1, lead, 2], vec![lead, 3, 4]]);
+    assert_eq!(filled(2, &[], &[lead; 5], &[&[1], &[2], &[3]]), [[lead, 1], [lead, 2]], "it never fills a chunk");
+    assert_eq!(filled(1, &[1], &[lead], &[&[2]]), [[1], [2]]);
 }
 
 fn refused(prompt: &str) -> String {

@@ -69,6 +69,7 @@ fn manifest(unet: Value, decoder: Value, unet_bytes: u64) -> Manifest {
         scheduler: json!({}),
         recommended: Recommended { steps: 4, guidance: 3.0, width: 512, height: 512, upscale: false },
         examples: Examples::default(),
+        negative_phrase: None,
     }
 }
 

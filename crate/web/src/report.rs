@@ -18,6 +18,7 @@ pub(crate) struct PackInfo<'a> {
     pub source: Option<&'a str>,
     pub recommended: Recommended,
     pub examples: &'a Examples,
+    pub negative_phrase: Option<&'a str>,
     pub total_bytes: u64,
     /// How many times as large the pack's upscaler makes a picture along each side.
     pub upscale_factor: Option<usize>,
@@ -36,6 +37,7 @@ impl<'a> PackInfo<'a> {
             source: unless_empty(&manifest.source),
             recommended: manifest.recommended,
             examples: &manifest.examples,
+            negative_phrase: manifest.negative_phrase.as_deref(),
             total_bytes: manifest.total_bytes,
             // The manifest is checked, so there is no error to be lost.
             has_scorer: manifest.components.contains_key(scorer::COMPONENT),

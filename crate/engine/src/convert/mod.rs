@@ -147,6 +147,8 @@ pub struct Publication {
     pub recommended: Option<Recommended>,
     /// Prompts to try.
     pub examples: Examples,
+    /// As [`Manifest::negative_phrase`].
+    pub negative_phrase: Option<String>,
 }
 
 /// How far a conversion is.
@@ -335,6 +337,7 @@ pub fn manifest(
         scheduler: plan.scheduler.clone(),
         recommended,
         examples: publication.examples.clone(),
+        negative_phrase: publication.negative_phrase.clone(),
     };
     manifest.validate()?;
     Ok(manifest)

@@ -34,6 +34,8 @@ pub const MAX_NAME_BYTES: usize = 128;
 const MAX_TEXT_BYTES: usize = 16 << 10;
 const MAX_EXAMPLES: usize = 64;
 const MAX_EXAMPLE_BYTES: usize = 1024;
+/// Longest phrase accepted that says what is to be left out, in bytes.
+pub const MAX_PHRASE_BYTES: usize = 64;
 const MAX_CONFIG_DEPTH: usize = 16;
 const MAX_CONFIG_NUMBER: f64 = 1e9;
 const MAX_TRAINING_STEPS: u64 = 100_000;
@@ -65,6 +67,10 @@ pub struct Manifest {
     /// Prompts to try.
     #[serde(default)]
     pub examples: Examples,
+    /// Where the model understands a spoken negation: what stands between a prompt and the words to leave out, which are
+    /// then said in the prompt, whatever the guidance. 1 to [`MAX_PHRASE_BYTES`] bytes, such as ` without `.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub negative_phrase: Option<String>,
     /// Sum of all components' bytes.
     pub total_bytes: u64,
 }
@@ -183,6 +189,7 @@ impl Manifest {
         self.recommended.validate()?;
         check_examples("examples.en", &self.examples.en)?;
         check_examples("examples.zh", &self.examples.zh)?;
+        self.negative_phrase.as_deref().map_or(Ok(()), check_phrase)?;
         self.validate_components()?;
         self.validate_optional()
     }
@@ -383,6 +390,18 @@ fn check_examples(field: &str, prompts: &[String]) -> Result<()> {
         .iter()
         .enumerate()
         .try_for_each(|(index, prompt)| check_text(&format!("{field}[{index}]"), prompt, 1, MAX_EXAMPLE_BYTES))
+}
+
+fn check_phrase(phrase: &str) -> Result<()> {
+    let field = "negative_phrase";
+    check_text(field, phrase, 1, MAX_PHRASE_BYTES)?;
+    if phrase.chars().any(char::is_control) {
+        return Err(Error::manifest(field, "holds control characters"));
+    }
+    match phrase.trim().is_empty() {
+        true => Err(Error::manifest(field, "says nothing")),
+        false => Ok(()),
+    }
 }
 
 /// A configuration is an object of bounded depth whose numbers a model's sizes can be computed from without overflow.

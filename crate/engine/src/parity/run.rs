@@ -142,6 +142,7 @@ pub async fn pack_model(model: &Model, files: &Files, quantization: impl Into<Qu
         },
         recommended: Recommended { steps: 4, guidance: 1.0, width: 64, height: 64, upscale: false },
         examples: Examples::default(),
+        negative_phrase: None,
         total_bytes: 0,
     };
     let mut weights =

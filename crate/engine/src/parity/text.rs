@@ -80,7 +80,7 @@ pub(super) async fn compare(
         Some(negative) => Negative::Prompt(negative),
         None => Negative::Unspecified,
     };
-    let found = conditioner.encode(negative, &subject.prompt, subject.prompt_syntax)?;
+    let found = conditioner.encode(negative, subject.prompt.as_str(), subject.prompt_syntax)?;
     let mut comparisons = vec![compare_tensor(name, "context", golden, found.context).await?];
     match found.pooled {
         Some(pooled) => comparisons.push(compare_tensor(name, "pooled", golden, pooled).await?),

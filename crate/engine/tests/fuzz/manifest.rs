@@ -1,7 +1,7 @@
 //! `manifest.json`, and all that is computed from it before anything is fetched.
 
 use fraise_engine::limits::{DEFAULT_BINDING_BYTES, DeviceLimits};
-use fraise_engine::pack::manifest::{MAX_COMPONENTS, MAX_PACK_BYTES, MAX_PIECE_BYTES, is_sha256};
+use fraise_engine::pack::manifest::{MAX_COMPONENTS, MAX_PACK_BYTES, MAX_PHRASE_BYTES, MAX_PIECE_BYTES, is_sha256};
 use fraise_engine::pack::{Manifest, Piece};
 use fraise_engine::request::{MAX_SIDE_PX, MAX_STEPS};
 use fraise_engine::requirements::{ModelShape, Requirements};
@@ -76,6 +76,10 @@ fn keeps_the_rules(manifest: &Manifest) {
     let recommended = manifest.recommended;
     assert!((1..=MAX_STEPS).contains(&recommended.steps) && recommended.guidance.is_finite());
     assert!([recommended.width, recommended.height].iter().all(|side| (1..=MAX_SIDE_PX).contains(side)));
+    if let Some(phrase) = &manifest.negative_phrase {
+        assert!(phrase.len() <= MAX_PHRASE_BYTES && !phrase.trim().is_empty());
+        assert!(!phrase.chars().any(char::is_control));
+    }
     assert!(manifest.required_pieces().len() <= manifest.components.values().map(|part| part.pieces.len()).sum());
 }
 

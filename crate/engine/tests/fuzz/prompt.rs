@@ -1,6 +1,6 @@
 //! The prompt syntax, and the chunks that its tokens fill.
 
-use fraise_engine::prompt::{self, Chunker, MAX_CHUNKS, MAX_WEIGHT, Segment};
+use fraise_engine::prompt::{self, Chunk, Chunker, MAX_CHUNKS, MAX_WEIGHT, Segment};
 use fraise_engine::request::MAX_PROMPT_BYTES;
 
 use crate::common::Random;
@@ -19,6 +19,9 @@ const CORPUS: [&str; 8] = [
 ];
 const WORDS: [&str; 14] =
     ["(", ")", "[", "]", "\\", ":", ":1.3)", ":-0)", ": 99999 )", "BREAK", ", ", "(((((((", "🍓", ":)"];
+
+/// No byte.
+const LEAD: u32 = 256;
 
 #[test]
 fn prompts() {
@@ -47,11 +50,14 @@ fn prompts() {
     });
 }
 
-/// Each byte as a token: none is lost, none is doubled, and no chunk holds too many.
+/// Each byte as a token, the later half behind a lead: none is lost, none is doubled, and no chunk holds too many.
 fn fill(segments: &[Segment], capacity: usize) {
     let mut chunker = Chunker::new(capacity, Some(u32::from(b',')));
     let mut given = Vec::new();
-    for segment in segments {
+    for (index, segment) in segments.iter().enumerate() {
+        if index == segments.len() / 2 {
+            chunker.lead_with(vec![LEAD; segments.len() % 5]);
+        }
         match segment {
             Segment::Break => chunker.end_chunk(),
             Segment::Text { text, weight } => {
@@ -64,9 +70,11 @@ fn fill(segments: &[Segment], capacity: usize) {
             }
         }
     }
-    let (chunks, beyond) = chunker.finish();
+    let (chunks, beyond) = chunker.finish(MAX_CHUNKS);
     assert!((1..=MAX_CHUNKS).contains(&chunks.len()));
     assert!(chunks.iter().all(|chunk| chunk.ids.len() <= capacity && chunk.ids.len() == chunk.weights.len()));
-    let kept: Vec<u32> = chunks.into_iter().flat_map(|chunk| chunk.ids).chain(beyond).collect();
+    let is_lead = |chunk: &Chunk| chunk.ids[chunk.lead.clone()].iter().all(|id| *id == LEAD);
+    assert!(chunks.iter().all(is_lead));
+    let kept: Vec<u32> = chunks.iter().flat_map(Chunk::pushed).chain(beyond).collect();
     assert_eq!(kept, given);
 }

@@ -121,6 +121,7 @@ pub fn small_pack(quantization: impl Into<Quantization> + Copy) -> SmallPack {
         scheduler: json!({ "_class_name": "DDIMScheduler", "num_train_timesteps": 1000 }),
         recommended: Recommended { steps: 4, guidance: 3.0, width: 64, height: 64, upscale: false },
         examples: Examples { en: vec!["a strawberry".into()], zh: vec!["草莓".into()] },
+        negative_phrase: None,
     };
     SmallPack { manifest, pieces }
 }
