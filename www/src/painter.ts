@@ -24,7 +24,7 @@ import { styles } from "./painter/styles";
  * @attr {string} prompt-prefix - What stands in front of every prompt; the visitor can neither see nor change it.
  * @attr {boolean} editable - Lets the visitor change the prompt.
  * @attr {string} manners - Manners that the visitor may choose from: identities in the pack's `words.json`, with commas between.
- * @attr {string} negative - What to keep out of the picture.
+ * @attr {string} negative - What to keep out of the picture; without guidance, only where the pack says how to tell the model.
  * @attr {number} seed - Seed of the noise; a new one for each picture where absent.
  * @attr {number} steps - Denoising steps, 1 to 150; the pack's recommendation where absent.
  * @attr {number} guidance - Guidance scale, 0 to 30; the pack's recommendation where absent.

@@ -26,6 +26,7 @@ export function cardOf(model: ConvertedModel): ModelCard {
     totalBytes: model.totalBytes,
     steps: model.recommended.steps,
     guidance: model.recommended.guidance,
+    negativePhrase: model.negativePhrase ?? "",
     upscale: model.recommended.upscale ?? false,
     upscaleFactor: model.upscaleFactor,
     canEncode: model.hasEncoder,
@@ -43,10 +44,11 @@ export function rememberedModels(): LocalModel[] {
   return entries.slice(0, MAX_MODELS).flatMap((entry: { address?: unknown; card?: Partial<ModelCard> }) => {
     if (typeof entry?.address !== "string" || !entry.address.startsWith("local:")) return [];
     const card = entry.card ?? {};
-    const { totalBytes, steps, guidance, upscale, upscaleFactor, canEncode, hasScorer, width, height, licenseRestrictions } = card;
+    const { totalBytes, steps, guidance, upscale, upscaleFactor, canEncode, hasScorer, width, height, licenseRestrictions, negativePhrase } = card;
     const manifest = {
       ...card,
       license_restrictions: licenseRestrictions,
+      negative_phrase: negativePhrase,
       recommended: { steps, guidance, upscale, width, height },
       components: {
         all: { bytes: totalBytes },

@@ -16,6 +16,8 @@ export interface ModelCard {
   readonly totalBytes: number;
   readonly steps: number;
   readonly guidance: number;
+  /** What says to the model that words are to be left out; empty where that takes guidance. */
+  readonly negativePhrase: string;
   /** Whether finished pictures should be made larger. */
   readonly upscale: boolean;
   /** How many times as large its upscaler makes a picture along each side; null where it has none. */
@@ -49,6 +51,7 @@ export function toModelCard(manifest: unknown): ModelCard {
     totalBytes: neededBytes(root),
     steps: asNumber(recommended["steps"], 20),
     guidance: asNumber(recommended["guidance"], 4),
+    negativePhrase: asText(root["negative_phrase"]),
     upscale: recommended["upscale"] === true,
     upscaleFactor: upscaleFactor(asRecord(root["components"])["upscaler"]),
     canEncode: asRecord(root["components"])["vae_encoder"] !== undefined,

@@ -78,7 +78,7 @@ export class Notices extends StudioElement {
     const cut = this.state.result?.request.truncated ?? [];
     if (cut.length === 0) return nothing;
     return html`<div class="notice" id="truncated" role="status">
-      ${cut.map(({ text }) => html`<p>${this.words.tooLong(text)}</p>`)}
+      ${cut.map(({ field, text }) => html`<p>${this.words.tooLong[field](text)}</p>`)}
     </div>`;
   }
 

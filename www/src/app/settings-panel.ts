@@ -5,7 +5,7 @@ import type { DeviceChoice } from "../engine/index";
 import { drawer } from "./drawer";
 import { StudioElement } from "./studio-element";
 import { isBusy, parseSeed } from "./state";
-import { recommendedSteps, upscales } from "./form";
+import { cardIn, recommendedSteps, upscales } from "./form";
 
 const MAX_SLIDER_STEPS = 50;
 const MAX_SLIDER_GUIDANCE = 15;
@@ -173,6 +173,7 @@ export class SettingsPanel extends StudioElement {
 
   #negative(): TemplateResult {
     const { words, state } = this;
+    const hint = cardIn(state)?.negativePhrase ? words.negativeSpokenHint : words.negativeHint;
     return html`<div>
       <label for="negative">${words.negative}</label>
       <input
@@ -184,7 +185,7 @@ export class SettingsPanel extends StudioElement {
         .value=${state.negative}
         @input=${(event: InputEvent) => this.studio.change({ negative: valueOf(event) })}
       />
-      <p class="hint" id="negative-hint">${words.negativeHint}</p>
+      <p class="hint" id="negative-hint">${hint}</p>
     </div>`;
   }
 

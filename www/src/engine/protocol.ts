@@ -68,7 +68,10 @@ export interface Truncated {
 export interface GenerateRequest {
   /** What to paint. */
   readonly prompt: string;
-  /** What to keep out of the picture; counts with guidance above 1. SDXL takes "" for a prompt, unlike an absent one. */
+  /**
+   * What to keep out of the picture. Counts with guidance above 1; where the pack has a {@link PackInfo.negativePhrase},
+   * always. SDXL takes "" for a prompt, unlike an absent one.
+   */
   readonly negative?: string | undefined;
   /** Seed of the noise, an integer from 0 to 2^64-1; 0 where absent. */
   readonly seed?: number | bigint | undefined;
@@ -180,6 +183,11 @@ export interface PackInfo {
     /** Whether finished pictures should go through the upscaler; absent where not. */
     readonly upscale?: boolean;
   };
+  /**
+   * What is said between `prompt` and `negative` to a model that understands it, such as " without "; null where it takes
+   * guidance to leave something out.
+   */
+  readonly negativePhrase: string | null;
   /** Example prompts by language. */
   readonly examples: Readonly<Record<string, readonly string[]>>;
   readonly totalBytes: number;

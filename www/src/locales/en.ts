@@ -33,6 +33,7 @@ export const en = {
   settings: "Settings",
   negative: "Leave out",
   negativeHint: "Counts with guidance above 1.",
+  negativeSpokenHint: "With commas between.",
   negativePlaceholder: "things that should not be in the picture",
   seed: "Seed",
   seedPlaceholder: "a new one each time",
@@ -120,7 +121,10 @@ export const en = {
   removeFromQueue: (name: string) => `Remove from the queue: ${name}`,
   movedTo: (place: number, count: number) => `Moved to place ${place} of ${count}`,
 
-  tooLong: (text: string) => `These words found no room in the model and were not painted: “${text}”`,
+  tooLong: {
+    prompt: (text: string) => `These words found no room in the model and were not painted: “${text}”`,
+    negative: (text: string) => `These words found no room in the model and were not left out: “${text}”`,
+  },
 
   starting: "Starting the engine…",
   reading: "Looking at the model…",

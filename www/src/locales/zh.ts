@@ -35,6 +35,7 @@ export const zh: Words = {
   settings: "设置",
   negative: "不要出现",
   negativeHint: "引导强度大于 1 时才起作用。",
+  negativeSpokenHint: "多个词之间用逗号隔开。",
   negativePlaceholder: "不希望出现在画里的东西",
   seed: "种子",
   seedPlaceholder: "每次换一个",
@@ -121,7 +122,10 @@ export const zh: Words = {
   removeFromQueue: (name) => `从队列中移除：${name}`,
   movedTo: (place, count) => `已移到第 ${place} 位，共 ${count} 位`,
 
-  tooLong: (text) => `文字太长，以下内容模型容纳不下，没有画出来：“${text}”`,
+  tooLong: {
+    prompt: (text) => `文字太长，以下内容模型容纳不下，没有画出来：“${text}”`,
+    negative: (text) => `文字太长，以下内容模型容纳不下，没有排除：“${text}”`,
+  },
 
   starting: "正在启动引擎…",
   reading: "正在查看模型…",
