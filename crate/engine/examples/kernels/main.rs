@@ -177,7 +177,7 @@ impl Bench {
             last = case.run();
         }
         // Bytes are read when they are asked for.
-        let _ = last.slice([0..1]).into_data().try_into_vec::<f32>().unwrap();
+        let _ = last.narrow(0, 0, 1).into_data().try_into_vec::<f32>().unwrap();
         started.elapsed().as_secs_f64() / f64::from(runs)
     }
 }
