@@ -16,7 +16,7 @@ const TITLES = { default: "default model", half: "half-width SD", sd15: "SD 1.5"
 const MODULES = { text_encoder: "text encoder", unet: "UNet step", vae_decoder: "decoder" };
 
 /** Side of the latents: what fits the patience of a software adapter, or 512 pixels. */
-const LATENT_SIDES = { default: { software: 8, real: 8 }, half: { software: 16, real: 64 }, sd15: { software: 16, real: 64 } };
+const LATENT_SIDES = { default: { software: 16, real: 16 }, half: { software: 16, real: 64 }, sd15: { software: 16, real: 64 } };
 
 /** Firefox reports finished work every 100 ms; Node runs where the GPU is lent for minutes. */
 const LEAST_SAMPLE_MS = { chromium: 500, firefox: 500, node: 200 };

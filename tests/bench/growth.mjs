@@ -4,7 +4,7 @@ import { rounded } from "./numbers.mjs";
 
 const LATENT_SIDES = [4, 8, 16, 32];
 const STEPS = [1, 2, 4, 8];
-const BASE = { side: 8, steps: 4, guidance: 1 };
+const BASE = { side: 16, steps: 4, guidance: 1 };
 
 /**
  * Rows `{device, width_px, steps, batch, ms, wasm_bytes, gpu_bytes}`, in one browser. A worker paints one row, so that its peaks
