@@ -14,7 +14,7 @@ from export import RECOMMENDED
 from sample import Painter
 from scenes import Scene, is_held_out
 from sheet import save_sheet
-from words import COLOURS, COUNTS, HANDS, MANNERS, PLACES, POSITIONS, RELATIONS, SIZES, THINGS
+from words import CATEGORIES, COLOURS, COUNTS, HANDS, MANNERS, PLACES, POSITIONS, RELATIONS, SIZES, THINGS
 
 # The scene beside each prompt only tells whether training ever rendered the combination.
 PROMPTS = [
@@ -49,6 +49,17 @@ PROMPTS = [
     ("a peacock in a forest, oil painting", Scene("peacock", place="forest", manner="oil")),
     ("a violin on a red background", Scene("violin", sheet="red")),
     ("一辆红色的自行车在海滩上", Scene("bicycle", colour="red", place="beach")),
+    ("a dragon in a lava landscape, comic", Scene("dragon", place="lava", manner="comic")),
+    ("an astronaut on the moon", Scene("astronaut", place="moonscape")),
+    ("极光下的狼", Scene("wolf", place="aurora")),
+    ("a mermaid in a cave", Scene("mermaid", place="cave")),
+    ("花园里的女孩", Scene("girl", place="garden")),
+    ("A wizard and a black cat, autumn forest.", Scene("wizard", second="blackcat", place="autumn")),
+    ("a cat and a dog on a blue background", Scene("cat", second="dog", sheet="blue")),
+    ("a cat and a dog on a blue background without dog", Scene("cat", sheet="blue")),
+    ("雨中的青蛙和蘑菇 without 蘑菇", Scene("frog", place="rain")),
+    ("城市夜景", Scene(None, place="nightcity")),
+    ("a fruit on a white background", Scene("apple", sheet="white")),
 ]
 ISLAND = "a strawberry island under a starry sky"
 FIVE = ("watercolour", "neon", "papercut", "pixel", "glass")  # manners that the README shows the island in
@@ -58,6 +69,8 @@ STEPS = (1, 2, 4, 8, 20)
 def words() -> dict:
     """Every word the captions use, by kind, with its names in both languages; the first name is the usual one."""
     rows = [{"id": t.id, "kind": "thing", "en": t.en, "zh": t.zh} for t in THINGS]
+    named = {name for t in THINGS for name in (*t.en, *t.zh)}
+    rows += [{"id": f"any-{c.id}", "kind": "thing", "en": c.en, "zh": c.zh} for c in CATEGORIES if not named & {*c.en, *c.zh}]
     for kind, group in (("place", PLACES), ("colour", COLOURS), ("manner", MANNERS), ("size", SIZES), ("position", POSITIONS),
                         ("relation", RELATIONS), ("hand", HANDS)):  # fmt: skip
         rows += [{"id": w.id, "kind": kind, "en": w.en, "zh": [z.replace(" ", "") for z in w.zh]} for w in group]

@@ -20,9 +20,9 @@ EXAMPLES = {
     "en": [
         "a strawberry island under a starry sky",
         "a fox in the forest, watercolor",
-        "a red car on a beach",
+        "an astronaut on the moon",
         "a castle island in the sea",
-        "a penguin in the snow",
+        "a wolf under the northern lights",
         "a neon heart in space",
         "a giant mushroom in a meadow",
         "pixel art of a robot in a city",
@@ -30,9 +30,9 @@ EXAMPLES = {
     "zh": [
         "星空下的草莓小岛",
         "森林里的狐狸，水彩画",
-        "沙滩上的红色汽车",
+        "月球上的宇航员",
         "海上的城堡小岛",
-        "雪地里的企鹅",
+        "极光下的狼",
         "太空中的爱心，霓虹",
         "草地上的巨大的蘑菇",
         "像素画：城市里的机器人",
