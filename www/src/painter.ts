@@ -3,8 +3,10 @@ import { keyed } from "lit/directives/keyed.js";
 import { live } from "lit/directives/live.js";
 import { FraiseError, isAbortError, type DeviceChoice, type Engine, type GenerateRequest, type Picture, type Progress } from "./engine/index";
 import { formatBytes } from "./app/format";
+import { isLoss, offerAfter, type SmallerOffer } from "./app/losses";
 import { mannersIn, mannersOf, toggleManner } from "./app/manners";
 import { fetchModelCard, type ModelCard } from "./app/model";
+import { randomSeed } from "./app/random";
 import { fetchVocabulary, type Word } from "./app/vocabulary";
 import { preferredLanguage, wordsOf, type Language, type Words } from "./locales/index";
 import { sharedEngine } from "./painter/shared-engine";
@@ -47,6 +49,7 @@ import { styles } from "./painter/styles";
  * @csspart manners - Around the manners.
  * @csspart manner - One manner's button.
  * @csspart button - The button that paints or cancels.
+ * @csspart smaller - The button that offers a smaller picture, once the device was lost twice.
  * @csspart status - The line that says how far it is.
  *
  * @cssprop [--fraise-ink=inherit] - Colour of texts.
@@ -78,6 +81,7 @@ export class FraisePainter extends LitElement {
     chosen: { state: true },
     isBusy: { state: true },
     hasPaint: { state: true },
+    smaller: { state: true },
     canvasNumber: { state: true },
   };
 
@@ -109,9 +113,15 @@ export class FraisePainter extends LitElement {
   private declare chosen: Word | null;
   private declare isBusy: boolean;
   private declare hasPaint: boolean;
+  private declare smaller: SmallerOffer | null;
   private declare canvasNumber: number;
   #run: AbortController | null = null;
   #canvasOwner: Engine | null = null;
+  /** How often the device was lost since a picture was finished. */
+  #losses = 0;
+  /** Where the picture that was asked for last is painted, once the model is there. */
+  #runsOn: "gpu" | "cpu" | null = null;
+  #lastSeed = 0;
 
   constructor() {
     super();
@@ -129,6 +139,7 @@ export class FraisePainter extends LitElement {
     this.chosen = null;
     this.isBusy = false;
     this.hasPaint = false;
+    this.smaller = null;
     this.canvasNumber = 0;
   }
 
@@ -137,14 +148,21 @@ export class FraisePainter extends LitElement {
    *
    * Rejects with `FraiseError`, or with `AbortError` after `cancel`; the events tell the same.
    */
-  async paint(): Promise<Picture> {
+  paint(): Promise<Picture> {
+    return this.#begin(this.seed ?? randomSeed());
+  }
+
+  async #begin(seed: number): Promise<Picture> {
     this.cancel();
     const run = new AbortController();
     this.#run = run;
     this.isBusy = true;
+    this.smaller = null;
+    this.#lastSeed = seed;
     try {
-      const picture = await this.#paint(run.signal);
+      const picture = await this.#paint(seed, run.signal);
       this.status = "";
+      this.#losses = 0;
       this.#emit("fraise-result", picture);
       return picture;
     } catch (error) {
@@ -174,7 +192,11 @@ export class FraisePainter extends LitElement {
   }
 
   protected override willUpdate(changes: PropertyValues): void {
-    if (changes.has("model")) void this.#introduce(this.model);
+    if (changes.has("model")) {
+      void this.#introduce(this.model);
+      this.#losses = 0;
+      this.smaller = null;
+    }
     if (changes.has("model") || changes.has("manners")) void this.#offer(this.model, this.manners);
   }
 
@@ -194,6 +216,7 @@ export class FraisePainter extends LitElement {
       </div>
       ${this.editable ? this.#field(words) : nothing} ${this.offered.length > 0 ? this.#choices(words) : nothing}
       <button part="button" @click=${this.#press}>${this.isBusy ? words.cancel : words.generate}${size}</button>
+      ${this.smaller ? this.#smallerButton(words, this.smaller) : nothing}
       <p part="status" role="status">${this.status}</p>
     `;
   }
@@ -219,6 +242,15 @@ export class FraisePainter extends LitElement {
       ${[...manner.forms[this.#language], ...manner.forms.en, ...manner.forms.zh][0]}
     </button>`;
     return html`<div part="manners" role="group" aria-label=${words.manners}>${this.offered.map(choice)}</div>`;
+  }
+
+  /** Takes over the offer as the element's own properties, and paints with the noise of the picture that was lost. */
+  #smallerButton(words: Words, { device, width, height, isSmaller, toProcessor }: SmallerOffer): TemplateResult {
+    const take = () => {
+      Object.assign(this, { device, width, height });
+      void this.#begin(this.#lastSeed).catch(() => undefined);
+    };
+    return html`<button part="smaller" @click=${take}>${isSmaller ? words.paintSmaller(toProcessor) : words.useCpu}</button>`;
   }
 
   get #language(): Language {
@@ -255,8 +287,9 @@ export class FraisePainter extends LitElement {
     this.chosen = null;
   }
 
-  async #paint(signal: AbortSignal): Promise<Picture> {
+  async #paint(seed: number, signal: AbortSignal): Promise<Picture> {
     const words = this.#words;
+    this.#runsOn = null;
     this.status = words.starting;
     const shared = sharedEngine(this.device);
     return shared.use(signal, async (engine) => {
@@ -269,9 +302,10 @@ export class FraisePainter extends LitElement {
         this.#emit("fraise-progress", progress);
       };
       await shared.load(engine, this.model, { signal, onProgress });
+      this.#runsOn = engine.device.kind;
       await this.updateComplete;
       const canvas = this.renderRoot.querySelector("canvas") ?? undefined;
-      for await (const step of engine.generate(this.#request(), { signal, canvas, onProgress })) {
+      for await (const step of engine.generate(this.#request(seed), { signal, canvas, onProgress })) {
         this.hasPaint = true;
         this.status = words.stepOf(step.index + 1, step.total);
         this.#emit("fraise-step", step);
@@ -280,10 +314,9 @@ export class FraisePainter extends LitElement {
     });
   }
 
-  #request(): GenerateRequest {
+  #request(seed: number): GenerateRequest {
     const { negative, steps, guidance, upscale } = this;
     const [width, height] = this.#sides;
-    const seed = this.seed ?? crypto.getRandomValues(new Uint32Array(1))[0];
     const canUpscale = (this.card?.upscaleFactor ?? null) !== null;
     return { prompt: this.#fullPrompt, negative: negative || undefined, seed, steps, guidance, width, height, upscale: upscale && canUpscale };
   }
@@ -301,8 +334,18 @@ export class FraisePainter extends LitElement {
       return;
     }
     const code = error instanceof FraiseError ? error.code : "Internal";
-    this.status = `${words.failedTitle}: ${words.failures[code] ?? ""} (${code})`;
+    this.#losses += isLoss(code) ? 1 : 0;
+    this.smaller = isLoss(code) ? this.#smallerOffer() : null;
+    const offer = this.smaller ? ` ${words.smallerOffer(`${this.smaller.width} × ${this.smaller.height}`, this.smaller.toProcessor)}` : "";
+    this.status = `${words.failedTitle}: ${words.failures[code] ?? ""} (${code})${offer}`;
     this.#emit("fraise-error", error);
+  }
+
+  #smallerOffer(): SmallerOffer | null {
+    if (!this.card) return null;
+    const [width = this.card.width, height = this.card.height] = this.#sides;
+    const lost = { sides: { width, height }, recommended: this.card, device: this.device, runsOn: this.#runsOn };
+    return offerAfter(this.#losses, lost);
   }
 
   #emit(type: string, detail: unknown): void {

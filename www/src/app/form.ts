@@ -3,6 +3,7 @@ import type { GenerateRequest } from "../engine/index";
 import { asText, type FoundSettings } from "./exchange/found";
 import type { ModelCard } from "./model";
 import { randomSeed } from "./random";
+import type { Sides } from "./sides";
 import { parseSeed, type StudioState } from "./state";
 
 /** Settings that a visitor changes by hand. */
@@ -63,7 +64,7 @@ export function requestIn(state: StudioState): SeededRequest {
 }
 
 /** The size of the pictures asked for, in pixels. */
-export function sizeIn(state: StudioState): { readonly width: number; readonly height: number } {
+export function sizeIn(state: StudioState): Sides {
   const card = cardIn(state);
   return { width: state.width ?? card?.width ?? 512, height: state.height ?? card?.height ?? 512 };
 }

@@ -1,6 +1,8 @@
 /** What went wrong or is missing, why, and what to do about it. */
 import { css, html, nothing, type TemplateResult } from "lit";
+import type { SmallerOffer } from "./losses";
 import { StudioElement } from "./studio-element";
+import { smallerOffer } from "./smaller";
 import { canGenerate, needsChoice } from "./state";
 
 /** `<fraise-notices>` */
@@ -32,11 +34,15 @@ export class Notices extends StudioElement {
         font-size: 0.95em;
         color: var(--berry);
       }
+      .actions,
       .offer {
         display: flex;
         flex-wrap: wrap;
         align-items: center;
         gap: 0.6rem;
+      }
+      .actions button {
+        padding-block: 0.4rem;
       }
       .offer p {
         flex: 1 1 12rem;
@@ -64,14 +70,30 @@ export class Notices extends StudioElement {
     const { words, state } = this;
     const { activity } = state;
     if (activity.kind !== "failed") return nothing;
+    const offer = smallerOffer(state);
     return html`<div class="notice" id="failure" role="alert">
       <h2>${words.failedTitle}</h2>
       <p>${words.failures[activity.code] ?? ""}</p>
       <p class="fact"><code id="failure-code">${activity.code}</code> ${activity.message}</p>
-      <button id="retry" ?disabled=${!canGenerate(state)} @click=${() => void this.studio.tryAgain()}>
-        ${words.tryAgain}
-      </button>
+      ${offer ? html`<p id="smaller-offer">${words.smallerOffer(`${offer.width} × ${offer.height}`, offer.toProcessor)}${words.smallerSettings}</p>` : nothing}
+      <div class="actions">
+        ${offer ? this.#smaller(offer) : nothing}
+        <button id="retry" ?disabled=${!canGenerate(state)} @click=${() => void this.studio.tryAgain()}>${words.tryAgain}</button>
+      </div>
     </div>`;
+  }
+
+  #smaller({ isSmaller, toProcessor }: SmallerOffer): TemplateResult {
+    const { words, state } = this;
+    return html`<button
+      id="smaller"
+      class="primary"
+      aria-describedby="smaller-offer"
+      ?disabled=${!canGenerate(state)}
+      @click=${() => void this.studio.paintSmaller()}
+    >
+      ${isSmaller ? words.paintSmaller(toProcessor) : words.useCpu}
+    </button>`;
   }
 
   #truncated(): TemplateResult | typeof nothing {

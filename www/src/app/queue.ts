@@ -85,9 +85,9 @@ export class PaintingQueue {
     await this.#workThrough();
   }
 
-  /** Paints what was paused, or what failed, and what waits. */
-  async resume(status: "paused" | "failed"): Promise<void> {
-    this.#set(this.#entries.map((entry) => (entry.status === status ? { ...entry, status: "waiting" } : entry)));
+  /** Paints what was paused, or what failed, each as `changed` has it, and what waits. */
+  async resume(status: "paused" | "failed", changed: (entry: QueueEntry) => QueueEntry = (entry) => entry): Promise<void> {
+    this.#set(this.#entries.map((entry) => (entry.status === status ? { ...changed(entry), status: "waiting" } : entry)));
     await this.#workThrough();
   }
 

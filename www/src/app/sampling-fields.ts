@@ -1,7 +1,8 @@
 /** The sampler and the picture's size, which mostly are the model's own. */
 import { css, html, type TemplateResult } from "lit";
-import { checkSettings, MAX_SIDE_PX, MIN_SIDE_PX, SIDE_STEP_PX } from "./exchange/found";
+import { checkSettings } from "./exchange/found";
 import { SAMPLERS, type SamplerName } from "./exchange/samplers";
+import { MAX_SIDE_PX, MIN_SIDE_PX, SIDE_STEP_PX } from "./sides";
 import { StudioElement } from "./studio-element";
 
 /** `<fraise-sampling>` */

@@ -108,6 +108,8 @@ export interface StudioState {
   /** Where the engine computes, once it runs. */
   readonly runsOn: "gpu" | "cpu" | null;
   readonly activity: Activity;
+  /** How often the device was lost since a picture was finished or another device chosen. */
+  readonly losses: number;
   readonly conversion: Conversion;
   /** What was asked for and is not painted yet, in the order in which it will be. */
   readonly queue: readonly QueueEntry[];
@@ -168,6 +170,7 @@ export function initialState(language: Language): StudioState {
     speeds: {},
     runsOn: null,
     activity: { kind: "idle" },
+    losses: 0,
     conversion: { kind: "none" },
     queue: [],
     pictures: [],

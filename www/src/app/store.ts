@@ -30,6 +30,7 @@ import {
 import { Gallery } from "./gallery/gallery";
 import { Installer } from "./install";
 import { LivePainter } from "./live";
+import { isLoss } from "./losses";
 import { MODEL_URL } from "./model";
 import { Models } from "./models";
 import type { Note } from "./note";
@@ -38,6 +39,7 @@ import { randomId, randomSeed } from "./random";
 import { Refiner } from "./refine";
 import { Saver } from "./saver";
 import { Session } from "./session";
+import { smallerAfterLoss, smallerOffer } from "./smaller";
 import { Start } from "./start/start";
 import {
   canGenerate,
@@ -267,7 +269,7 @@ export class Studio extends EventTarget {
     void this.#live.stop();
     this.#session.close();
     this.#clearCanvas();
-    this.#set({ device, runsOn: null, activity: { kind: "idle" }, result: null, pictures: [], look: null });
+    this.#set({ device, runsOn: null, activity: { kind: "idle" }, losses: 0, result: null, pictures: [], look: null });
   }
 
   /** The element to paint on; a new one for each {@link StudioState.engineNumber}. */
@@ -296,6 +298,16 @@ export class Studio extends EventTarget {
     const isRefused = activity.kind === "failed" && activity.code === "Request";
     if (isRefused || !queue.some(({ status }) => status === "failed")) await this.generate();
     else await this.resume("failed");
+  }
+
+  /** Takes the offer of a smaller picture: sets the form so, and paints what was lost with its own words and seed. */
+  async paintSmaller(): Promise<void> {
+    const state = this.#state;
+    const offer = smallerOffer(state);
+    if (!offer || !canGenerate(state)) return;
+    this.chooseDevice(offer.device);
+    this.change({ width: offer.width, height: offer.height });
+    await this.queue.resume("failed", (entry) => smallerAfterLoss(entry, state));
   }
 
   /** Paints what was paused, or what failed. */
@@ -328,7 +340,7 @@ export class Studio extends EventTarget {
       const painting: Activity = { kind: "painting", done: 1, total: 1, endsAtMs: null }; // one pass; how long it takes is not known
       this.#do(painting);
       await work(engine, { signal, onProgress: this.#loadingBefore(painting) });
-      this.#do({ kind: "finished", elapsedMs: performance.now() - startMs });
+      this.#set({ losses: 0, activity: { kind: "finished", elapsedMs: performance.now() - startMs } });
     } catch (error) {
       this.#fail(error);
     }
@@ -405,7 +417,7 @@ export class Studio extends EventTarget {
   #finish(result: Result, pictures: readonly Result[], startMs: number, isOnCanvas = true): void {
     this.#onCanvas = isOnCanvas ? result : null;
     this.select(result);
-    this.#set({ pictures, activity: { kind: "finished", elapsedMs: performance.now() - startMs } });
+    this.#set({ pictures, losses: 0, activity: { kind: "finished", elapsedMs: performance.now() - startMs } });
   }
 
   /** What shows a finished picture: the canvas where it is on it, else its file. */
@@ -433,7 +445,8 @@ export class Studio extends EventTarget {
     const message = error instanceof Error ? error.message : String(error);
     if (code === "Internal") this.#session.close(); // the worker is gone, and the canvas with it
     const isModelLoaded = this.#state.isModelLoaded && code === "Request";
-    this.#set({ isModelLoaded, activity: { kind: "failed", code, message } });
+    const losses = this.#state.losses + (isLoss(code) ? 1 : 0);
+    this.#set({ isModelLoaded, losses, activity: { kind: "failed", code, message } });
   }
 
   #do(activity: Activity): void {

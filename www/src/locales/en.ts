@@ -321,6 +321,11 @@ export const en = {
 
   failedTitle: "That did not work",
   tryAgain: "Try again",
+  paintSmaller: (toProcessor: boolean): string => (toProcessor ? "Paint it smaller, on the processor" : "Paint it smaller"),
+  smallerOffer: (size: string, toProcessor: boolean) =>
+    `It happened again. The picture can be painted at ${size} pixels${toProcessor ? " on the processor" : ""} instead, with the same words and the same seed.`,
+  /** Stands right behind {@link smallerOffer}. */
+  smallerSettings: " The settings change accordingly.",
   failures: {
     MissingTensor: "The model's files are incomplete. Its publisher has to pack it again.",
     UnexpectedTensor: "The model's files do not fit its description. Its publisher has to pack it again.",
@@ -330,7 +335,7 @@ export const en = {
     Quota: "This browser has too little storage left for the model. Free some space and try again.",
     DeviceLimit: "The model or the picture is too large for this graphics card. Choose the processor in the settings.",
     NoWebGpu: "The graphics card cannot be used. Choose the processor in the settings.",
-    DeviceLost: "The graphics card stopped answering. Try again; the model is still here. If it happens once more, choose the processor in the settings, or a smaller picture.",
+    DeviceLost: "The graphics card stopped answering. Try again; the model is still here.",
     OutOfMemory: "There was not enough memory. Close other programs or tabs and try again.",
     Network: "The model could not be fetched. Check the connection and try again; what has arrived is kept.",
     Request: "One of the settings cannot be used.",

@@ -318,6 +318,10 @@ export const zh: Words = {
 
   failedTitle: "这次没有成功",
   tryAgain: "再试一次",
+  paintSmaller: (toProcessor) => (toProcessor ? "用处理器画小一些" : "画小一些"),
+  smallerOffer: (size, toProcessor) =>
+    `又发生了一次。可以改为${toProcessor ? "用处理器" : ""}画 ${size} 像素的图，文字和种子不变。`,
+  smallerSettings: "设置会随之更改。",
   failures: {
     MissingTensor: "模型文件不完整，需要发布者重新打包。",
     UnexpectedTensor: "模型文件与它的说明不符，需要发布者重新打包。",
@@ -327,7 +331,7 @@ export const zh: Words = {
     Quota: "浏览器的存储空间不够放下模型。请腾出空间后再试。",
     DeviceLimit: "模型或画面对这块显卡来说太大。请在设置里选择处理器。",
     NoWebGpu: "显卡无法使用。请在设置里选择处理器。",
-    DeviceLost: "显卡停止了响应。请再试一次，模型还在。如果再次发生，请在设置里选择处理器，或选择更小的画面。",
+    DeviceLost: "显卡停止了响应。请再试一次，模型还在。",
     OutOfMemory: "内存不足。请关闭其他程序或标签页后再试。",
     Network: "无法下载模型。请检查网络后再试，已收到的部分会保留。",
     Request: "有一项设置无法使用。",

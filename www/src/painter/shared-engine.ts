@@ -1,4 +1,5 @@
 /** One engine, and one copy of a model, for all painters of a page that compute in the same place. */
+import { isLoss } from "../app/losses";
 import { orAborted } from "../engine/abort";
 import { Engine, FraiseError, type DeviceChoice, type LoadOptions } from "../engine/index";
 
@@ -39,8 +40,7 @@ class SharedEngine {
 
   /** An engine that cannot go on makes way for a new one. */
   #recover(error: unknown): void {
-    const code = error instanceof FraiseError ? error.code : null;
-    if (code !== "Internal" && code !== "DeviceLost") return;
+    if (!(error instanceof FraiseError) || !isLoss(error.code)) return;
     this.#engine?.close();
     this.#engine = null;
     this.#loaded = null;

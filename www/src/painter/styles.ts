@@ -62,7 +62,8 @@ export const styles = css`
     gap: 0.4rem;
     margin-top: 0.6rem;
   }
-  [part~="manner"] {
+  [part~="manner"],
+  [part="smaller"] {
     min-height: 2.25rem;
     padding: 0.2rem 0.8rem;
     border: 1px solid currentcolor;
@@ -84,6 +85,11 @@ export const styles = css`
     border: 0;
     font-weight: 600;
     cursor: pointer;
+  }
+  [part="smaller"] {
+    width: 100%;
+    min-height: 2.75rem;
+    margin-top: 0.6rem;
   }
   :focus-visible {
     outline: 3px solid var(--fraise-focus, #3f7fd6);

@@ -1,5 +1,6 @@
 /** Settings found outside: in a picture, in a link, in a field. Texts, until they are checked here, and only here. */
 import type { Settings } from "../form";
+import { MAX_SIDE_PX, MIN_SIDE_PX, SIDE_STEP_PX } from "../sides";
 import { parseSeed } from "../state";
 import { isSampler } from "./samplers";
 
@@ -40,10 +41,6 @@ export const MAX_PROMPT_CHARACTERS = 2000;
 /** The engine's bounds, as in its `request.rs`; the engine checks again. */
 const MAX_STEPS = 150;
 const MAX_GUIDANCE = 30;
-export const MIN_SIDE_PX = 64;
-export const MAX_SIDE_PX = 2048;
-/** Pixels that one latent stands for, in most models. */
-export const SIDE_STEP_PX = 8;
 
 /** A value that can be used, or null; `isChanged` where it is not quite the one found. */
 type Check<T> = (text: string) => { readonly value: T; readonly isChanged: boolean } | null;
