@@ -229,11 +229,11 @@ impl Transformer2DModel {
     pub fn forward(&self, x: Tensor<4>, context: &Tensor<3>) -> Tensor<4> {
         let [batch, channels, height, width] = x.dims();
         let hidden = kernels::group_norm(x.clone(), &self.norm, false);
-        let hidden = hidden.reshape([batch, channels, height * width]).swap_dims(1, 2); // [B, H·W, C]
+        let hidden = kernels::transpose(hidden.reshape([batch, channels, height * width])); // [B, H·W, C]
         let hidden = self.blocks.iter().fold(self.proj_in.forward(hidden), |hidden, block| {
             block.forward(hidden, context, self.only_cross_attention)
         });
-        let hidden = self.proj_out.forward(hidden).swap_dims(1, 2); // [B, C, H·W]
+        let hidden = kernels::transpose(self.proj_out.forward(hidden)); // [B, C, H·W]
         x + hidden.reshape([batch, channels, height, width])
     }
 }

@@ -173,17 +173,6 @@ pub fn upsample_nearest(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
     module::interpolate(x, InterpolateOptions::new(InterpolateMode::Nearest).with_output_size(size))
 }
 
-/// Channels become finer pixels, as PyTorch's `pixel_shuffle` arranges them.
-///
-/// # Shapes
-/// [B, C·scale², H, W] → [B, C, H·scale, W·scale].
-pub fn pixel_shuffle(x: Tensor<4>, scale: usize) -> Tensor<4> {
-    let [batch, channels, height, width] = x.dims();
-    let channels = channels / (scale * scale);
-    let x = x.reshape([batch, channels, scale, scale, height, width]).permute([0, 1, 4, 2, 5, 3]);
-    x.reshape([batch, channels, height * scale, width * scale])
-}
-
 /// A setting that configurations give once or per block.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(untagged)]

@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use crate::{
     Error, Result,
-    kernels::{self, Border, Conv2dShape, Padding},
-    layers::{Conv2d, pixel_shuffle, upsample_nearest},
+    kernels::{self, Border, Conv2dShape, Padding, pixel_shuffle},
+    layers::{Conv2d, upsample_nearest},
     limits::piece_bytes,
     loader::load_component,
     pack::Manifest,

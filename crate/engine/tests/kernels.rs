@@ -294,6 +294,27 @@ fn geglu_equals_its_twin() {
 }
 
 #[test]
+fn transpose_equals_its_twin() {
+    let mut random = Random::new(12);
+    for shape in [[1, 1, 1], [2, 5, 7], [1, 192, 64]] {
+        let x = random.values(shape.iter().product());
+        check(&format!("transpose {shape:?}"), |device| read(kernels::transpose(tensor(&x, shape, device))));
+    }
+}
+
+#[test]
+fn pixel_shuffle_equals_its_twin() {
+    let mut random = Random::new(11);
+    for (batch, channels, [height, width], scale) in [(1, 3, [5, 7], 1), (2, 3, [5, 3], 4), (1, 16, [16, 16], 2)] {
+        let shape = [batch, channels * scale * scale, height, width];
+        let x = random.values(shape.iter().product());
+        check(&format!("pixel shuffle {shape:?} by {scale}"), |device| {
+            read(kernels::pixel_shuffle(tensor(&x, shape, device), scale))
+        });
+    }
+}
+
+#[test]
 fn calibration_measures_and_leaves_a_tuning() {
     let Some(gpu) = gpu() else { return };
     let _turn = TUNING.lock().unwrap_or_else(PoisonError::into_inner);

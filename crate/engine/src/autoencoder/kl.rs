@@ -144,8 +144,8 @@ impl SpatialAttention {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [batch, channels, height, width] = x.dims();
         let y = kernels::group_norm(x.clone(), &self.norm, false);
-        let y = y.reshape([batch, channels, height * width]).swap_dims(1, 2); // [B, H·W, C]
-        let y = self.attention.forward(y.clone(), y).swap_dims(1, 2); // [B, C, H·W]
+        let y = kernels::transpose(y.reshape([batch, channels, height * width])); // [B, H·W, C]
+        let y = kernels::transpose(self.attention.forward(y.clone(), y)); // [B, C, H·W]
         x + y.reshape([batch, channels, height, width])
     }
 }

@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use crate::{
     Error, Result,
-    kernels::{Border, Conv2dShape},
-    layers::{Activation, Conv2d, Linear, pixel_shuffle},
+    kernels::{Border, Conv2dShape, pixel_shuffle},
+    layers::{Activation, Conv2d, Linear},
     weights::Scope,
 };
 
