@@ -18,7 +18,7 @@ const MODULES = { text_encoder: "text encoder", unet: "UNet step", vae_decoder: 
 /** Side of the latents: what fits the patience of a software adapter, or 512 pixels. */
 const LATENT_SIDES = { default: { software: 16, real: 16 }, half: { software: 16, real: 64 }, sd15: { software: 16, real: 64 } };
 
-/** Firefox reports finished work every 100 ms; Node runs where the GPU is lent for minutes. */
+/** Firefox reports finished work every 100 ms; Node runs where time on a GPU is short. */
 const LEAST_SAMPLE_MS = { chromium: 500, firefox: 500, node: 200 };
 const MOST_REPEATS = 64;
 const ROUNDS = 5;
