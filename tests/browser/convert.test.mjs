@@ -65,10 +65,10 @@ function stored(studio) {
     });
     const ask = (request) => new Promise((resolve) => (request.onsuccess = () => resolve(request.result)));
     const pieces = await ask(database.transaction("pieces").objectStore("pieces").getAllKeys());
-    const store = () => database.transaction("packs").objectStore("packs");
+    const store = database.transaction("packs").objectStore("packs"); // one transaction: a removal comes before or after it
     const packs = {};
-    for (const key of await ask(store().getAllKeys())) {
-      const record = await ask(store().get(key));
+    for (const key of await ask(store.getAllKeys())) {
+      const record = await ask(store.get(key));
       packs[key] = JSON.parse(typeof record === "string" ? record : new TextDecoder().decode(record.manifest));
     }
     database.close();
