@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from names import choose, plural
 from places import Rng
 from scenes import Scene
-from words import CATEGORIES, CATEGORY, COLOUR, COLOURS, MANNER, MANNERS, PLACE, PLACES, SHOWN, THING, THINGS
+from words import CATEGORIES, CATEGORY, COLOURS, MANNERS, PLACE, PLACES, SHOWN, THING, THINGS
 
 _ENGLISH_JUNK = (
     "blurry", "text", "watermark", "low quality", "bad anatomy", "ugly", "noise", "worst quality", "signature", "deformed", "frame",

@@ -1,7 +1,6 @@
 // ./build.sh bench: what a visitor waits for, and Fraise against onnxruntime-web on the same weights, in one run. The README
 // says what the columns mean. Writes results/latest.json (results/real.json on a real GPU), its chart and the README's tables.
 import { mkdir, writeFile } from "node:fs/promises";
-import { cpus, loadavg } from "node:os";
 import { launchChromium, launchFirefox } from "../browser/browsers.mjs";
 import { openSite } from "../browser/site.mjs";
 import { measureAdapter } from "./adapter.mjs";
@@ -9,9 +8,9 @@ import { chart } from "./chart.mjs";
 import { compare } from "./compare.mjs";
 import { measureGrowth } from "./growth.mjs";
 import { peerName, prepare, serveBench } from "./models.mjs";
-import { rounded } from "./numbers.mjs";
 import { readOptions } from "./options.mjs";
 import { updateReadme } from "./readme.mjs";
+import { noResults, roundedRow } from "./results.mjs";
 import { measureVisits } from "./visits.mjs";
 
 const RESULTS = new URL("results/", import.meta.url);
@@ -19,15 +18,7 @@ const UNKEPT = new URL("../../target/bench/", import.meta.url);
 const LAUNCH = { chromium: launchChromium, firefox: launchFirefox };
 
 const options = readOptions(process.argv.slice(2));
-const results = {
-  machine: { processors: cpus().length, processor: cpus()[0]?.model ?? "unknown", load_average: rounded(loadavg()[0], 2) },
-  adapters: [],
-  visits: [],
-  rows: [],
-  memory: [],
-  growth: [],
-  skipped: [],
-};
+const results = noResults();
 
 function skip(name, why) {
   results.skipped.push({ name, why });
@@ -60,7 +51,7 @@ async function measureIn(name, site, models, peer) {
     if (adapter.why_not && options.gpu === "real") throw new Error(adapter.why_not);
     if (name === "chromium") results.visits = await measureVisits({ browser, site, adapter, options });
     const { rows, memory, skipped } = await compare({ browser, site, models, peer, adapter, options });
-    for (const row of rows) results.rows.push(Object.fromEntries(Object.entries(row).map(([key, value]) => [key, rounded(value)])));
+    results.rows.push(...rows.map(roundedRow));
     results.memory.push(...memory);
     results.skipped.push(...skipped);
     if (name === "chromium") results.growth = await measureGrowth({ browser, site, models, adapter });

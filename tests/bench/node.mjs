@@ -8,7 +8,6 @@
 // onnxruntime-web in tests/bench/node_modules, a Vulkan driver, and what models.mjs needs where a model is not made yet.
 // DAWN_NODE names another dawn.node, DAWN_OPTIONS what it is created with, BENCH_MODELS another folder of models.
 import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { cpus, loadavg } from "node:os";
 import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 import { measureAdapter } from "./adapter.mjs";
@@ -17,8 +16,8 @@ import { compare } from "./compare.mjs";
 import { measureGrowth } from "./growth.mjs";
 import { FOLDER, peerName, prepare } from "./models.mjs";
 import { launchNode, openStage } from "./node/browser.mjs";
-import { rounded } from "./numbers.mjs";
 import { measurePictures } from "./pictures.mjs";
+import { noResults, roundedRow } from "./results.mjs";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -33,21 +32,11 @@ const [out] = positionals;
 if (!out) throw new Error("no OUT.json is given; the head of this file says what may be");
 const options = { gpu: values.gpu, devices: ["gpu"], isQuick: values.quick };
 
-const started = {
-  machine: { processors: cpus().length, processor: cpus()[0]?.model ?? "unknown", load_average: rounded(loadavg()[0], 2) },
-  adapters: [],
-  visits: [],
-  rows: [],
-  memory: [],
-  growth: [],
-  skipped: [],
-};
-const results = await readFile(out, "utf8").then(JSON.parse, () => started);
+const results = await readFile(out, "utf8").then(JSON.parse, noResults);
 
 async function keep() {
-  const rounding = (row) => Object.fromEntries(Object.entries(row).map(([key, value]) => [key, rounded(value)]));
   await mkdir(dirname(out), { recursive: true });
-  const written = { ...results, rows: results.rows.map(rounding) };
+  const written = { ...results, rows: results.rows.map(roundedRow) };
   await writeFile(out, `${JSON.stringify(written, null, 2)}\n`);
   await writeFile(out.replace(/\.json$/, ".svg"), chart(written));
 }
