@@ -11,8 +11,8 @@ const noAnswer = () => new Promise((_resolve, reject) => {
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|basic render/i;
 
 /**
- * `{browser, gpu, name, fma_gflops, fma_f16_gflops, bandwidth_gb_s}`; with `why_not` where it is not the adapter
- * that was asked for.
+ * `{browser, gpu, name, fma_gflops, fma_f16_gflops, dot_i8_gops, bandwidth_gb_s}`; with `why_not` where it is not the
+ * adapter that was asked for.
  */
 export async function measureAdapter({ browser, site, options }) {
   const adapter = { browser: browser.name, gpu: options.gpu, name: "none" };

@@ -43,10 +43,11 @@ function section({ machine, adapters, visits, rows, memory, growth, skipped }, s
   return blocks.filter(Boolean).join("\n\n");
 }
 
-function adapterLine({ browser, name, why_not, fma_gflops, fma_f16_gflops, bandwidth_gb_s }) {
+function adapterLine({ browser, name, why_not, fma_gflops, fma_f16_gflops, dot_i8_gops, bandwidth_gb_s }) {
   if (fma_gflops === undefined) return `- ${browser}: ${[name, why_not].filter(Boolean).join("; ")}`;
   const f16 = fma_f16_gflops === null ? "no shader-f16" : `${fma_f16_gflops} in f16`;
-  return `- ${browser}: ${name}; FMA peak ${fma_gflops} GFLOP/s (${f16}), copies ${bandwidth_gb_s} GB/s`;
+  const dot = dot_i8_gops ? `; \`dot4I8Packed\` ${dot_i8_gops} GOP/s` : "";
+  return `- ${browser}: ${name}; FMA peak ${fma_gflops} GFLOP/s (${f16}${dot}), copies ${bandwidth_gb_s} GB/s`;
 }
 
 const mebibytes = (bytes) => (bytes === null ? "" : (bytes / 2 ** 20).toFixed(1));

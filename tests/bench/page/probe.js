@@ -1,4 +1,5 @@
-// The adapter's own peaks, by small shaders: multiply-adds in registers, and a copy between two buffers.
+// The adapter's own peaks, by small shaders: multiply-adds in registers, of floats and of packed integers, and a copy between
+// two buffers.
 import { serve } from "./serve.js";
 
 const WORKGROUP = 64;
@@ -11,15 +12,30 @@ const INVOCATIONS = 2 ** 19;
 const COPIED_BYTES = 128 * 2 ** 20; // beyond caches, within the default binding limit
 const COPIES = 4; // per invocation
 
+const listed = (chains, line) => Array.from({ length: chains }, (_, i) => line(i));
+
 const fma = (type, chains) => {
-  const each = (line) => Array.from({ length: chains }, (_, i) => line(i)).join(" ");
+  const each = (line) => listed(chains, line).join(" ");
   return `${type === "f16" ? "enable f16;" : ""}
     @group(0) @binding(0) var<storage, read_write> sums: array<vec4<${type}>>;
     @compute @workgroup_size(${WORKGROUP}) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
       let a = vec4<${type}>(sums[id.x & 63u]);
       ${each((i) => `var s${i} = a + ${type}(${i});`)}
       for (var round = 0u; round < ${ROUNDS}u; round++) { ${each((i) => `s${i} = fma(s${i}, a, a);`)} }
-      sums[id.x & 63u] = ${Array.from({ length: chains }, (_, i) => `s${i}`).join(" + ")};
+      sums[id.x & 63u] = ${listed(chains, (i) => `s${i}`).join(" + ")};
+    }`;
+};
+
+/** Four multiply-adds of 8-bit integers at once, where WGSL has them. */
+const dot = (chains) => {
+  const each = (line) => listed(chains, line).join(" ");
+  return `
+    @group(0) @binding(0) var<storage, read_write> sums: array<i32>;
+    @compute @workgroup_size(${WORKGROUP}) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+      let a = u32(sums[id.x & 63u]);
+      ${each((i) => `var s${i} = i32(a) + ${i};`)}
+      for (var round = 0u; round < ${ROUNDS}u; round++) { ${each((i) => `s${i} += dot4I8Packed(u32(s${i}), a);`)} }
+      sums[id.x & 63u] = ${listed(chains, (i) => `s${i}`).join(" + ")};
     }`;
 };
 
@@ -44,21 +60,27 @@ serve({
       isFallback: Boolean(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter),
     };
   },
-  /** `{fma_gflops, fma_f16_gflops, bandwidth_gb_s}`; f16's is null without shader-f16. */
+  /**
+   * `{fma_gflops, fma_f16_gflops, dot_i8_gops, bandwidth_gb_s}`; null what the adapter or the browser lacks: f16's without
+   * shader-f16, the integers' without WGSL's packed dot product.
+   */
   async peaks() {
     const [to, from] = [buffer(COPIED_BYTES), buffer(COPIED_BYTES)];
-    const multiply = async (type) => {
+    // Both shaders do four multiply-adds for each chain in a round.
+    const multiply = async (shader) => {
       let best = 0;
       for (const chains of CHAINS) {
-        const ms = await time(fma(type, chains), [to], INVOCATIONS / WORKGROUP);
+        const ms = await time(shader(chains), [to], INVOCATIONS / WORKGROUP);
         best = Math.max(best, (INVOCATIONS * ROUNDS * chains * 4 * 2) / ms / 1e6);
       }
       return best;
     };
+    const hasDot = navigator.gpu.wgslLanguageFeatures?.has("packed_4x8_integer_dot_product");
     const copyMs = await time(COPY, [to, from], COPIED_BYTES / 16 / COPIES / WORKGROUP);
     return {
-      fma_gflops: await multiply("f32"),
-      fma_f16_gflops: device.features.has("shader-f16") ? await multiply("f16") : null,
+      fma_gflops: await multiply((chains) => fma("f32", chains)),
+      fma_f16_gflops: device.features.has("shader-f16") ? await multiply((chains) => fma("f16", chains)) : null,
+      dot_i8_gops: hasDot ? await multiply(dot) : null,
       bandwidth_gb_s: (2 * COPIED_BYTES) / copyMs / 1e6, // read and written
     };
   },

@@ -26,7 +26,7 @@ pub use tiles::{Stage, Tile};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Variant {
-    /// Each invocation reads its own 8x8 tile's inputs: no barriers, which cost software adapters most.
+    /// Each invocation reads the inputs of its own tile of 8 or 16 outputs at 8 positions: no barriers, which cost software adapters most.
     Registers,
     /// A workgroup of 64 computes 32x32 from inputs in shared memory.
     Tiles32,
@@ -237,9 +237,9 @@ impl Problem<'_> {
         let (n, k) = (part.rows, self.weight.columns);
         let reads = self.reads_key(has_f16(input));
         let Some((tile, wanted)) = Tuning::of(&input.device).variant(n * self.p).tile() else {
-            let side = registers::SIDE as usize;
-            let kernel = self.kernel(("gemm", reads), registers_text, Unit::Invocation, [n, k]);
-            return Some(launch(kernel, self.p.div_ceil(side) * n.div_ceil(side), &inputs, shape));
+            let key = ("gemm", [&[registers::width(n)], &reads[..]].concat());
+            let kernel = self.kernel(key, registers_text, Unit::Invocation, [n, k]);
+            return Some(launch(kernel, registers::invocations(n, self.p), &inputs, shape));
         };
         let tiles = self.p.div_ceil(tile.p as usize) * n.div_ceil(tile.n as usize);
         let span = split::span(tiles * tile.invocations() as usize, wanted as usize, k);
@@ -283,7 +283,7 @@ impl Problem<'_> {
 }
 
 fn registers_text(key: &[u32]) -> String {
-    registers::text(&Reads::new(key))
+    registers::text(key[0], &Reads::new(&key[1..]))
 }
 
 fn tiles_text(key: &[u32]) -> String {
