@@ -4,7 +4,7 @@ import { after, before, beforeEach, test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
 import { goldenPack, requiredPieces } from "./packs.mjs";
 import { changedWorker, openSite, piecesIn } from "./site.mjs";
-import { storedIn } from "./store.mjs";
+import { storedIn, untilStored } from "./store.mjs";
 
 const TIMEOUT = { timeout: 120_000 };
 const MODEL = "models/tiny/manifest.json";
@@ -126,6 +126,7 @@ test("offline in the middle of a load: a message, and back online only the rest 
   });
   const loading = load(page);
   await hanging;
+  await untilStored(page);
   await setOffline(true);
   const error = await loading;
   assert.deepEqual([error.code, error.details?.status], ["Network", 0], JSON.stringify(error));
