@@ -36,8 +36,13 @@ async function open(answer, path = "") {
   const fast = await changedWorker(FAST_CLOCK);
   site.answer = async (asked) => fast(asked) ?? (await answer(asked)) ?? pack.answer(asked);
   const opened = await browser.newPage({ serviceWorkers: "block" });
-  await opened.page.goto(site.url + path);
-  await opened.page.evaluate(async (script) => {
+  await startEngine(opened.page, path);
+  return opened;
+}
+
+async function startEngine(page, path = "") {
+  await page.goto(site.url + path);
+  await page.evaluate(async (script) => {
     const { Engine } = window.fraise ?? (await import(script));
     window.engine = await Engine.create({ device: "cpu" });
     window.load = (model) =>
@@ -50,7 +55,6 @@ async function open(answer, path = "") {
       return (await window.engine.last()).blob.size;
     };
   }, `${site.url}fraise.js`);
-  return opened;
 }
 
 const load = (page, url = MODEL) => page.evaluate((given) => window.load(given), url);
@@ -150,13 +154,13 @@ const spoil = (page, how) =>
     const done = new Promise((resolve) => (store.transaction.oncomplete = resolve));
     if (kind === "one") store.delete(names[2]);
     else if (kind === "all") store.clear();
-    else store.put(new Uint8Array([1, 2, 3]), names[2]);
+    else store.put(kind === "damaged" ? new Uint8Array([1, 2, 3]) : "text", names[2]);
     await done;
     database.close();
     return kind === "all" ? names.length : 1;
   }, how);
 
-for (const how of ["one", "all", "damaged"]) {
+for (const how of ["one", "all", "damaged", "of another kind"]) {
   test(`stored pieces evicted while the engine runs (${how}): it paints on, and the next load mends the store`, TIMEOUT, async () => {
     const { page, problems, close } = await open(() => null);
     await load(page);
@@ -173,6 +177,24 @@ for (const how of ["one", "all", "damaged"]) {
     await close();
   });
 }
+
+test("two tabs find the same stored piece damaged: one fetches it again, for both", TIMEOUT, async () => {
+  let isSlow = false;
+  const { page, problems, close } = await open((path) => (isSlow && isPiece(path) ? new Promise((resolve) => setTimeout(resolve, 400, null)) : null));
+  await load(page);
+  const other = await page.context().newPage();
+  await startEngine(other);
+  await spoil(page, "damaged");
+  site.log.length = 0;
+  isSlow = true;
+  const kept = { code: "loaded", isKept: true };
+  assert.deepEqual(await Promise.all([load(page), load(other)]), [kept, kept]);
+  assert.equal(piecesIn(site.log).length, 1, "once for both");
+  const { pieces } = await storedIn(page);
+  assert.ok(pieces.every(({ sha256, hash }) => sha256 === hash));
+  assert.deepEqual(problems, []);
+  await close();
+});
 
 test("the browser clears the origin and closes the connection: the engine opens a new one", TIMEOUT, async () => {
   const { page, close } = await open(() => null);
