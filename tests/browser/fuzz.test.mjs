@@ -203,7 +203,7 @@ test("fuzz: links", (context) =>
   }));
 
 test("fuzz: AUTOMATIC1111's parameters", (context) =>
-  fuzz(context, ["", "Steps: ", 'x\nSteps: 4, a: "\\', "Negative prompt:\nSteps: 1, Size: 99999x0, Seed: -1"], parameters, (words) => {
+  fuzz(context, ["", "Steps: ", 'x\nSteps: 4, a: "\\', "Negative prompt:\nSteps: 1, Size: 99999x0, Seed: -1", "\ud800\ud800"], parameters, (words) => {
     const found = readParameters(words);
     checkFound(found);
     assert.ok((found.prompt.length + (found.negative?.length ?? 0)) <= words.length);
@@ -212,7 +212,8 @@ test("fuzz: AUTOMATIC1111's parameters", (context) =>
 
 test("fuzz: ComfyUI's graphs", (context) => {
   const circular = '{"1":{"class_type":"KSampler","inputs":{"positive":["1",0],"latent_image":["1",0],"model":["1",0]}}}';
-  return fuzz(context, ["", "[".repeat(50_000), circular, '{"1":{"class_type":"KSampler","inputs":{"positive":[{},0]}}}'], graph, (json) => {
+  const halves = '{"1":{"class_type":"KSampler","inputs":{"positive":"\\ud800\\ud800"}}}';
+  return fuzz(context, ["", "[".repeat(50_000), circular, '{"1":{"class_type":"KSampler","inputs":{"positive":[{},0]}}}', halves], graph, (json) => {
     const found = readComfyPrompt(json);
     if (found) checkFound(found);
     return found !== null;

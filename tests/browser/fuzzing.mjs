@@ -88,8 +88,8 @@ export async function fuzz(context, corpus, next, check) {
       if (answer instanceof Promise ? await answer : answer) accepted += 1;
       for (const name in Object.prototype) assert.fail(`the prototype of all objects has ${name}`);
     } catch (error) {
-      error.message += `\ninput ${index} breaks a rule: ${inspect(await smallest(input, check), { maxStringLength: null, maxArrayLength: null })}`;
-      throw error;
+      const shown = inspect(await smallest(input, check), { maxStringLength: null, maxArrayLength: null });
+      throw new Error(`input ${index} breaks a rule: ${shown}`, { cause: error });
     }
     assert.ok(performance.now() - startMs < HANG_MS, `input ${index} hangs: ${inspect(input)}`);
   }
