@@ -122,6 +122,42 @@ test("two painters on a page: one engine, one download, each as its attributes s
   await close();
 });
 
+test("a page's rules: a refused prompt fetches nothing, and no step of an unchecked picture is seen", TIMEOUT, async () => {
+  const { page, problems, close } = await open("widget.html");
+  const paint = (filter, check) =>
+    page.evaluate(
+      async ([filterSource, checkSource]) => {
+        const painter = document.querySelector("fraise-painter");
+        const rule = (source) => source && new Function(`return ${source}`)();
+        Object.assign(painter, { promptFilter: rule(filterSource), pictureCheck: rule(checkSource), steps: 2 });
+        const isSeen = () => getComputedStyle(painter.shadowRoot.querySelector("canvas")).visibility === "visible";
+        const steps = [];
+        const look = () => steps.push(painter.updateComplete.then(isSeen));
+        painter.addEventListener("fraise-step", look);
+        const end = await painter.paint().then(({ request }) => request.prompt, ({ code, details }) => `${code} ${details.field}`);
+        painter.removeEventListener("fraise-step", look);
+        await painter.updateComplete;
+        return { end, steps: await Promise.all(steps), isSeen: isSeen(), status: painter.shadowRoot.querySelector("[part=status]").textContent };
+      },
+      [filter && String(filter), check && String(check)],
+    );
+  assert.deepEqual(await paint((prompt) => (prompt.includes("strawberry") ? null : prompt), null), {
+    end: "Request prompt",
+    steps: [],
+    isSeen: false,
+    status: "This page does not paint that.",
+  });
+  assert.deepEqual(site.log.filter(isOfEngine), [], "before anything is fetched");
+
+  const rose = async (prompt) => prompt.replace("strawberry", "rose");
+  assert.deepEqual(await paint(rose, null), { end: "a rose on a beach", steps: [true, true], isSeen: true, status: "" });
+  const refused = await paint(null, async ({ blob, width }) => blob.size < 1000 || width !== 256);
+  assert.deepEqual(refused, { end: "Request picture", steps: [false, false], isSeen: false, status: "This page does not show what came of that." });
+  assert.deepEqual(await paint(null, () => true), { end: "a strawberry on a beach", steps: [false, false], isSeen: true, status: "" });
+  assert.deepEqual(problems, []);
+  await close();
+});
+
 for (const name of ["react", "vue"]) {
   test(`a painter in ${name}: properties in, events out`, TIMEOUT, async () => {
     await bundle(name);
