@@ -93,6 +93,27 @@ for (const [what, fault, expected] of [
     failsThenResumes(fault, expected));
 }
 
+test("the engine's own files: what the host does wrong with them is said by name", TIMEOUT, async () => {
+  const { page, close } = await browser.newPage({ serviceWorkers: "block" });
+  const as = (type, body = "<!doctype html>") => ({ headers: { "content-type": type }, body });
+  const isWasm = (path) => path.endsWith(".wasm");
+  const isWorker = (path) => /\/worker-[^/]*\.js$/.test(path);
+  for (const [isHit, answer, code, pattern] of [
+    [isWasm, { status: 404 }, "Network", /\.wasm \(status 404\)/],
+    [isWasm, as("text/html"), "Network", /\.wasm as text\/html, not as application\/wasm/],
+    [isWorker, { status: 404 }, "Internal", /worker's script .* own origin/],
+    [isWorker, as("text/plain", "postMessage(1)"), "Internal", /worker's script .* as text\/javascript/],
+  ]) {
+    site.answer = (path) => (isHit(path) ? answer : null);
+    await page.goto(site.url);
+    const error = await page.evaluate(() =>
+      window.fraise.Engine.create({ device: "cpu" }).then(() => "created", ({ code, message }) => ({ code, message })));
+    assert.equal(error.code, code, JSON.stringify(error));
+    assert.match(error.message, pattern);
+  }
+  await close();
+});
+
 test("a host in trouble for a moment is asked again, after a pause that grows", TIMEOUT, async () => {
   const times = [];
   const { page, close } = await open((path) => (firstOf(path) && times.push(performance.now()) < 4 ? { status: 503 } : null));
