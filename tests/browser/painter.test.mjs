@@ -158,6 +158,26 @@ test("a page's rules: a refused prompt fetches nothing, and no step of an unchec
   await close();
 });
 
+test("scripts other than those that integrity.json names do not run", TIMEOUT, async () => {
+  const { integrity } = JSON.parse(await readFile(new URL("integrity.json", DIST)));
+  const chunks = Object.keys(integrity).filter((name) => name.startsWith("./assets/"));
+  assert.ok(["./painter.js", "./fraise.js", "./frame.js"].every((name) => name in integrity) && chunks.length > 0);
+  const isDefined = async (changed) => {
+    const hashes = { ...integrity, ...(changed && { [changed]: integrity[changed].replace(/.{4}$/, "AAAA") }) };
+    site.answer = (path) =>
+      path === "/integrity.html"
+        ? { headers: { "content-type": "text/html" }, body: `<script type="importmap">${JSON.stringify({ integrity: hashes })}</script><script type="module" src="./painter.js"></script>` }
+        : null;
+    const { page, close } = await open("integrity.html"); // whose load waits for the script, or its refusal
+    const isThere = await page.evaluate(() => customElements.get("fraise-painter") !== undefined);
+    site.answer = null;
+    await close();
+    return isThere;
+  };
+  assert.equal(await isDefined(null), true);
+  for (const name of ["./painter.js", ...chunks]) assert.equal(await isDefined(name), false, name);
+});
+
 for (const name of ["react", "vue"]) {
   test(`a painter in ${name}: properties in, events out`, TIMEOUT, async () => {
     await bundle(name);
