@@ -262,7 +262,10 @@ fn additions() {
         file.metadata = one_in(random, 6).then(|| pick(random, &metadata).to_string());
         (kind, File { way: random.between(0, 5), ..file })
     };
-    fuzz("additions", seeds.clone(), next, |(kind, file)| check_addition(*kind, file, &models[file.way % 2]));
+    // Empty, and wider than any number.
+    let wide = File::new(vec![Listed::new("1.weight", &[0, 4, 3, u64::MAX, 4097])]);
+    let corpus = [seeds.clone(), vec![(Kind::Preview, wide)]].concat();
+    fuzz("additions", corpus, next, |(kind, file)| check_addition(*kind, file, &models[file.way % 2]));
 }
 
 fn additions_corpus() -> Vec<(Kind, File)> {
