@@ -121,6 +121,7 @@ build_parity() {
 build_page() {
   ensure_node_modules
   (cd www && npx --no-install vite build && npx --no-install cem analyze)
+  node www/scripts/integrity.mjs dist
 }
 
 build() {

@@ -166,7 +166,7 @@ test("variations are like the picture, subtle ones more so", TIMEOUT, async () =
     await studio.find(button).click();
     await studio.until(() => {
       const { pictures, queue } = window.tools.find("fraise-batch").state;
-      return queue.length === 0 && pictures.length === 4;
+      return queue.length === 0 && pictures.length === 4 && pictures[0] !== window.first;
     }, null, 4 * PICTURE_MS);
     const differences = [];
     for (let index = 0; index < 4; index += 1) {

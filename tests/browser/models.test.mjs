@@ -7,6 +7,7 @@ import { after, before, test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
 import { TINY, writeCheckpoint } from "./checkpoints.mjs";
 import { modelFile, openSite, piecesIn } from "./site.mjs";
+import { storedNames } from "./store.mjs";
 import { StudioDriver } from "./studio.mjs";
 
 const TIMEOUT = { timeout: 300_000 };
@@ -29,15 +30,6 @@ after(async () => {
 /** The drawer's rows as text, by address. */
 const rows = (studio) =>
   studio.page.evaluate(() => Object.fromEntries([...(window.tools.find("#models")?.children ?? [])].map((row) => [row.dataset.address, row.textContent.replace(/\s+/g, " ")])));
-/** How many pieces are stored. */
-const countStored = (studio) =>
-  studio.page.evaluate(async () => {
-    const database = await new Promise((resolve) => (indexedDB.open("fraise").onsuccess = (event) => resolve(event.target.result)));
-    const counting = database.transaction("pieces").objectStore("pieces").count();
-    await new Promise((resolve) => (counting.onsuccess = resolve));
-    database.close();
-    return counting.result;
-  });
 /** Megabytes used and free, as the drawer says. */
 const room = async (studio) => {
   const [, used, free] = /take ([\d.]+ \w+);.*keep ([\d.]+ \w+) more/.exec(await studio.text("#room"));
@@ -76,20 +68,20 @@ test("sizes, licences and room are shown, and a model is removed on a second wor
   await studio.until((address) => /in this browser, chosen/.test(window.tools.text(`li[data-address="${address}"]`) ?? ""), standard);
   const size = Number(/([\d.]+) MB in this browser/.exec((await rows(studio))[standard])[1]);
   assert.ok(size > 5 && size < 24, `${size} MB of what painting needs, or with what else was fetched`);
-  const stored = await countStored(studio);
+  const stored = (await storedNames(studio.page)).length;
 
   // One word is not enough, and Cancel gives the focus back.
   await studio.find(`li[data-address="${standard}"] .remove`).click();
   await studio.find("#remove-model-cancel").click();
   const focused = () => studio.page.evaluate(() => window.tools.find("fraise-models").shadowRoot.activeElement?.getAttribute("aria-label"));
   assert.match(await focused(), /Remove from this browser: fraise-1/);
-  assert.equal(await countStored(studio), stored);
+  assert.equal((await storedNames(studio.page)).length, stored);
   await studio.find(`li[data-address="${standard}"] .remove`).click();
   assert.match(await studio.text("#doom"), /Remove fraise-1 and free .* MB\? It is downloaded again/);
   await studio.page.keyboard.press("Shift+Tab");
   await studio.page.keyboard.press("Enter");
   await studio.until((address) => /to download/.test(window.tools.text(`li[data-address="${address}"]`) ?? ""), standard);
-  const left = await countStored(studio);
+  const left = (await storedNames(studio.page)).length;
   assert.ok(left > 0 && left < stored, "the other model's pieces stay");
 
   // What was removed is fetched again when it is needed again.
@@ -102,7 +94,7 @@ test("sizes, licences and room are shown, and a model is removed on a second wor
   assert.match(await studio.text("#doom"), /converted again/);
   await studio.find("#remove-model-confirm").click();
   await studio.until((address) => !window.tools.has(`li[data-address="${address}"]`), local);
-  assert.equal(await countStored(studio), stored - left);
+  assert.equal((await storedNames(studio.page)).length, stored - left);
   assert.equal(await studio.page.evaluate(() => window.tools.has("#model-choice")), false);
   assert.deepEqual(studio.problems, []);
   await studio.close();

@@ -4,7 +4,7 @@ import { after, before, beforeEach, test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
 import { goldenPack, requiredPieces } from "./packs.mjs";
 import { changedWorker, openSite, piecesIn } from "./site.mjs";
-import { storedIn } from "./store.mjs";
+import { storedIn, untilStored } from "./store.mjs";
 
 const TIMEOUT = { timeout: 120_000 };
 const MODEL = "models/tiny/manifest.json";
@@ -36,8 +36,13 @@ async function open(answer, path = "") {
   const fast = await changedWorker(FAST_CLOCK);
   site.answer = async (asked) => fast(asked) ?? (await answer(asked)) ?? pack.answer(asked);
   const opened = await browser.newPage({ serviceWorkers: "block" });
-  await opened.page.goto(site.url + path);
-  await opened.page.evaluate(async (script) => {
+  await startEngine(opened.page, path);
+  return opened;
+}
+
+async function startEngine(page, path = "") {
+  await page.goto(site.url + path);
+  await page.evaluate(async (script) => {
     const { Engine } = window.fraise ?? (await import(script));
     window.engine = await Engine.create({ device: "cpu" });
     window.load = (model) =>
@@ -50,7 +55,6 @@ async function open(answer, path = "") {
       return (await window.engine.last()).blob.size;
     };
   }, `${site.url}fraise.js`);
-  return opened;
 }
 
 const load = (page, url = MODEL) => page.evaluate((given) => window.load(given), url);
@@ -89,6 +93,27 @@ for (const [what, fault, expected] of [
     failsThenResumes(fault, expected));
 }
 
+test("the engine's own files: what the host does wrong with them is said by name", TIMEOUT, async () => {
+  const { page, close } = await browser.newPage({ serviceWorkers: "block" });
+  const as = (type, body = "<!doctype html>") => ({ headers: { "content-type": type }, body });
+  const isWasm = (path) => path.endsWith(".wasm");
+  const isWorker = (path) => /\/worker-[^/]*\.js$/.test(path);
+  for (const [isHit, answer, code, pattern] of [
+    [isWasm, { status: 404 }, "Network", /\.wasm \(status 404\)/],
+    [isWasm, as("text/html"), "Network", /\.wasm as text\/html, not as application\/wasm/],
+    [isWorker, { status: 404 }, "Internal", /worker's script .* own origin/],
+    [isWorker, as("text/plain", "postMessage(1)"), "Internal", /worker's script .* as text\/javascript/],
+  ]) {
+    site.answer = (path) => (isHit(path) ? answer : null);
+    await page.goto(site.url);
+    const error = await page.evaluate(() =>
+      window.fraise.Engine.create({ device: "cpu" }).then(() => "created", ({ code, message }) => ({ code, message })));
+    assert.equal(error.code, code, JSON.stringify(error));
+    assert.match(error.message, pattern);
+  }
+  await close();
+});
+
 test("a host in trouble for a moment is asked again, after a pause that grows", TIMEOUT, async () => {
   const times = [];
   const { page, close } = await open((path) => (firstOf(path) && times.push(performance.now()) < 4 ? { status: 503 } : null));
@@ -126,6 +151,7 @@ test("offline in the middle of a load: a message, and back online only the rest 
   });
   const loading = load(page);
   await hanging;
+  await untilStored(page);
   await setOffline(true);
   const error = await loading;
   assert.deepEqual([error.code, error.details?.status], ["Network", 0], JSON.stringify(error));
@@ -149,13 +175,13 @@ const spoil = (page, how) =>
     const done = new Promise((resolve) => (store.transaction.oncomplete = resolve));
     if (kind === "one") store.delete(names[2]);
     else if (kind === "all") store.clear();
-    else store.put(new Uint8Array([1, 2, 3]), names[2]);
+    else store.put(kind === "damaged" ? new Uint8Array([1, 2, 3]) : "text", names[2]);
     await done;
     database.close();
     return kind === "all" ? names.length : 1;
   }, how);
 
-for (const how of ["one", "all", "damaged"]) {
+for (const how of ["one", "all", "damaged", "of another kind"]) {
   test(`stored pieces evicted while the engine runs (${how}): it paints on, and the next load mends the store`, TIMEOUT, async () => {
     const { page, problems, close } = await open(() => null);
     await load(page);
@@ -172,6 +198,24 @@ for (const how of ["one", "all", "damaged"]) {
     await close();
   });
 }
+
+test("two tabs find the same stored piece damaged: one fetches it again, for both", TIMEOUT, async () => {
+  let isSlow = false;
+  const { page, problems, close } = await open((path) => (isSlow && isPiece(path) ? new Promise((resolve) => setTimeout(resolve, 400, null)) : null));
+  await load(page);
+  const other = await page.context().newPage();
+  await startEngine(other);
+  await spoil(page, "damaged");
+  site.log.length = 0;
+  isSlow = true;
+  const kept = { code: "loaded", isKept: true };
+  assert.deepEqual(await Promise.all([load(page), load(other)]), [kept, kept]);
+  assert.equal(piecesIn(site.log).length, 1, "once for both");
+  const { pieces } = await storedIn(page);
+  assert.ok(pieces.every(({ sha256, hash }) => sha256 === hash));
+  assert.deepEqual(problems, []);
+  await close();
+});
 
 test("the browser clears the origin and closes the connection: the engine opens a new one", TIMEOUT, async () => {
   const { page, close } = await open(() => null);

@@ -122,6 +122,62 @@ test("two painters on a page: one engine, one download, each as its attributes s
   await close();
 });
 
+test("a page's rules: a refused prompt fetches nothing, and no step of an unchecked picture is seen", TIMEOUT, async () => {
+  const { page, problems, close } = await open("widget.html");
+  const paint = (filter, check) =>
+    page.evaluate(
+      async ([filterSource, checkSource]) => {
+        const painter = document.querySelector("fraise-painter");
+        const rule = (source) => source && new Function(`return ${source}`)();
+        Object.assign(painter, { promptFilter: rule(filterSource), pictureCheck: rule(checkSource), steps: 2 });
+        const isSeen = () => getComputedStyle(painter.shadowRoot.querySelector("canvas")).visibility === "visible";
+        const steps = [];
+        const look = () => steps.push(painter.updateComplete.then(isSeen));
+        painter.addEventListener("fraise-step", look);
+        const end = await painter.paint().then(({ request }) => request.prompt, ({ code, details }) => `${code} ${details.field}`);
+        painter.removeEventListener("fraise-step", look);
+        await painter.updateComplete;
+        return { end, steps: await Promise.all(steps), isSeen: isSeen(), status: painter.shadowRoot.querySelector("[part=status]").textContent };
+      },
+      [filter && String(filter), check && String(check)],
+    );
+  assert.deepEqual(await paint((prompt) => (prompt.includes("strawberry") ? null : prompt), null), {
+    end: "Request prompt",
+    steps: [],
+    isSeen: false,
+    status: "This page does not paint that.",
+  });
+  assert.deepEqual(site.log.filter(isOfEngine), [], "before anything is fetched");
+
+  const rose = async (prompt) => prompt.replace("strawberry", "rose");
+  assert.deepEqual(await paint(rose, null), { end: "a rose on a beach", steps: [true, true], isSeen: true, status: "" });
+  const refused = await paint(null, async ({ blob, width }) => blob.size < 1000 || width !== 256);
+  assert.deepEqual(refused, { end: "Request picture", steps: [false, false], isSeen: false, status: "This page does not show what came of that." });
+  assert.deepEqual(await paint(null, () => true), { end: "a strawberry on a beach", steps: [false, false], isSeen: true, status: "" });
+  assert.deepEqual(problems, []);
+  await close();
+});
+
+test("scripts other than those that integrity.json names do not run", TIMEOUT, async () => {
+  const { integrity } = JSON.parse(await readFile(new URL("integrity.json", DIST)));
+  const chunks = Object.keys(integrity).filter((name) => name.startsWith("./assets/"));
+  assert.ok(["./painter.js", "./fraise.js", "./frame.js"].every((name) => name in integrity) && chunks.length > 0);
+  const isDefined = async (changed) => {
+    const hashes = { ...integrity, ...(changed && { [changed]: integrity[changed].replace(/.{4}$/, "AAAA") }) };
+    site.answer = (path) =>
+      path === "/integrity.html"
+        ? { headers: { "content-type": "text/html" }, body: `<script type="importmap">${JSON.stringify({ integrity: hashes })}</script><script type="module" src="./painter.js"></script>` }
+        : null;
+    const { page, close } = await open("integrity.html"); // whose load waits for the script, or its refusal
+    const isThere = await page.evaluate(() => customElements.get("fraise-painter") !== undefined);
+    site.answer = null;
+    await close();
+    return isThere;
+  };
+  assert.equal(await isDefined(null), true);
+  for (const name of ["./painter.js", ...chunks]) assert.equal(await isDefined(name), false, name);
+});
+
 for (const name of ["react", "vue"]) {
   test(`a painter in ${name}: properties in, events out`, TIMEOUT, async () => {
     await bundle(name);

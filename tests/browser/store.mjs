@@ -1,4 +1,26 @@
 // What the browser keeps of packs, read past the engine; and random numbers that are the same on every run.
+import assert from "node:assert/strict";
+
+/** The names of the stored pieces; none where the engine has not made its database yet (and it is not made here). */
+export const storedNames = (page) =>
+  page.evaluate(async () => {
+    if (!(await indexedDB.databases()).some(({ name }) => name === "fraise")) return [];
+    const database = await new Promise((resolve) => (indexedDB.open("fraise").onsuccess = ({ target }) => resolve(target.result)));
+    const reading = database.transaction("pieces").objectStore("pieces").getAllKeys();
+    await new Promise((resolve) => (reading.onsuccess = resolve));
+    database.close();
+    return reading.result;
+  });
+
+/** Waits until pieces are stored, and gives their names. */
+export async function untilStored(page) {
+  for (const deadline = Date.now() + 60_000; Date.now() < deadline; ) {
+    const names = await storedNames(page);
+    if (names.length > 0) return names;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  return assert.fail("waited in vain for a stored piece");
+}
 
 /** `{pieces: [{sha256, hash, bytes}], packs: [{address, isPartial}]}`: every record, each piece with its true hash. */
 export const storedIn = (page) =>

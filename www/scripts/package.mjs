@@ -12,6 +12,7 @@ const out = path("../../target/package/");
 /** Addresses of files beside a source module, and where they are in the package. */
 const ADDRESSES = {
   "./worker.ts": "./worker.js",
+  "../wasm/fraise_web_bg.wasm": "./fraise_web_bg.wasm",
   "../../../models/clip-vocabulary/merges.txt": "./merges.txt",
 };
 

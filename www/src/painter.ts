@@ -9,6 +9,7 @@ import { fetchModelCard, type ModelCard } from "./app/model";
 import { randomSeed } from "./app/random";
 import { fetchVocabulary, type Word } from "./app/vocabulary";
 import { preferredLanguage, wordsOf, type Language, type Words } from "./locales/index";
+import { checked, filtered, refusedIn, type PictureCheck, type PromptFilter } from "./painter/rules";
 import { sharedEngine } from "./painter/shared-engine";
 import { styles } from "./painter/styles";
 
@@ -18,6 +19,8 @@ import { styles } from "./painter/styles";
  * It shows a poster, a button and the size of the download first; nothing but the pack's small description is fetched, and
  * no engine is started, before the visitor presses the button or the page calls `paint`. All painters of a page share one
  * engine and one copy of the model, and paint one after the other.
+ *
+ * A page may set `promptFilter` and `pictureCheck`, functions that refuse prompts and pictures.
  *
  * @tag fraise-painter
  *
@@ -75,6 +78,8 @@ export class FraisePainter extends LitElement {
     height: { type: Number },
     upscale: { type: Boolean },
     device: {},
+    promptFilter: { attribute: false },
+    pictureCheck: { attribute: false },
     status: { state: true },
     card: { state: true },
     offered: { state: true },
@@ -106,6 +111,10 @@ export class FraisePainter extends LitElement {
   declare height: number | undefined;
   declare upscale: boolean;
   declare device: DeviceChoice;
+  /** Gives what is painted in place of a prompt, or null, which ends in `Request` before anything is fetched. */
+  declare promptFilter: PromptFilter | null;
+  /** Says whether a finished picture may be seen. While it is set, nothing of a picture is shown before it has. */
+  declare pictureCheck: PictureCheck | null;
 
   private declare status: string;
   private declare card: ModelCard | null;
@@ -133,6 +142,8 @@ export class FraisePainter extends LitElement {
     this.negative = "";
     this.upscale = false;
     this.device = "auto";
+    this.promptFilter = null;
+    this.pictureCheck = null;
     this.status = "";
     this.card = null;
     this.offered = [];
@@ -211,7 +222,7 @@ export class FraisePainter extends LitElement {
     const size = this.card && !this.isBusy ? html` (${this.card.name}, ${formatBytes(this.card.totalBytes)})` : nothing;
     return html`
       <div part="frame">
-        ${keyed(this.canvasNumber, html`<canvas role="img" aria-label=${this.prompt || words.canvas}></canvas>`)}
+        ${keyed(this.canvasNumber, html`<canvas role="img" ?hidden=${!this.hasPaint} aria-label=${this.prompt || words.canvas}></canvas>`)}
         <div class="poster" ?hidden=${this.hasPaint}><slot name="poster"></slot></div>
       </div>
       ${this.editable ? this.#field(words) : nothing} ${this.offered.length > 0 ? this.#choices(words) : nothing}
@@ -291,6 +302,8 @@ export class FraisePainter extends LitElement {
     const words = this.#words;
     this.#runsOn = null;
     this.status = words.starting;
+    const { pictureCheck } = this;
+    const prompt = await filtered(this.#fullPrompt, this.promptFilter);
     const shared = sharedEngine(this.device);
     return shared.use(signal, async (engine) => {
       if (this.#canvasOwner !== engine) {
@@ -305,20 +318,23 @@ export class FraisePainter extends LitElement {
       this.#runsOn = engine.device.kind;
       await this.updateComplete;
       const canvas = this.renderRoot.querySelector("canvas") ?? undefined;
-      for await (const step of engine.generate(this.#request(seed), { signal, canvas, onProgress })) {
-        this.hasPaint = true;
+      if (pictureCheck) this.hasPaint = false;
+      for await (const step of engine.generate(this.#request(prompt, seed), { signal, canvas, onProgress })) {
+        if (!pictureCheck) this.hasPaint = true;
         this.status = words.stepOf(step.index + 1, step.total);
         this.#emit("fraise-step", step);
       }
-      return engine.last();
+      const picture = await checked(await engine.last(), pictureCheck);
+      this.hasPaint = true;
+      return picture;
     });
   }
 
-  #request(seed: number): GenerateRequest {
+  #request(prompt: string, seed: number): GenerateRequest {
     const { negative, steps, guidance, upscale } = this;
     const [width, height] = this.#sides;
     const canUpscale = (this.card?.upscaleFactor ?? null) !== null;
-    return { prompt: this.#fullPrompt, negative: negative || undefined, seed, steps, guidance, width, height, upscale: upscale && canUpscale };
+    return { prompt, negative: negative || undefined, seed, steps, guidance, width, height, upscale: upscale && canUpscale };
   }
 
   get #fullPrompt(): string {
@@ -334,10 +350,11 @@ export class FraisePainter extends LitElement {
       return;
     }
     const code = error instanceof FraiseError ? error.code : "Internal";
+    const refused = refusedIn(error);
     this.#losses += isLoss(code) ? 1 : 0;
     this.smaller = isLoss(code) ? this.#smallerOffer() : null;
     const offer = this.smaller ? ` ${words.smallerOffer(`${this.smaller.width} × ${this.smaller.height}`, this.smaller.toProcessor)}` : "";
-    this.status = `${words.failedTitle}: ${words.failures[code] ?? ""} (${code})${offer}`;
+    this.status = refused ? words.refusedByPage[refused] : `${words.failedTitle}: ${words.failures[code] ?? ""} (${code})${offer}`;
     this.#emit("fraise-error", error);
   }
 

@@ -98,7 +98,7 @@ impl Store for FolderStore {
     }
 
     /// Keeps the file: the folder is its owner's copy, and nothing here can fetch another.
-    async fn remove(&self, _sha256: &str) -> Result<()> {
+    async fn discard(&self, _sha256: &str, _damaged: &[u8]) -> Result<()> {
         Ok(())
     }
 

@@ -318,7 +318,7 @@ async fn stored_piece(piece: &Piece, store: &impl Store, digest: &impl Digest) -
         return Err(corrupt(piece, "store, where it is missing,"));
     };
     if !is_intact(piece, &bytes, digest).await? {
-        store.remove(&piece.sha256).await?;
+        store.discard(&piece.sha256, &bytes).await?;
         return Err(corrupt(piece, "store"));
     }
     Ok(bytes)

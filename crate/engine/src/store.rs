@@ -64,11 +64,12 @@ pub trait Store {
     /// [`crate::Error::Storage`] where the store fails.
     async fn present(&self) -> Result<BTreeSet<String>>;
 
-    /// Removes a piece; no error where it is not there.
+    /// Removes a piece where its bytes are still these, which are not what its name says; another tab or program may have
+    /// stored it anew since they were read. No error where it is not there.
     ///
     /// # Errors
     /// [`crate::Error::Storage`] where the store fails.
-    async fn remove(&self, sha256: &str) -> Result<()>;
+    async fn discard(&self, sha256: &str, damaged: &[u8]) -> Result<()>;
 
     /// The completion record filed under a manifest's address, or `None`.
     ///
@@ -142,8 +143,8 @@ impl Store for MemoryStore {
         Ok(self.pieces.borrow().keys().cloned().collect())
     }
 
-    async fn remove(&self, sha256: &str) -> Result<()> {
-        self.pieces.borrow_mut().remove(sha256);
+    async fn discard(&self, sha256: &str, damaged: &[u8]) -> Result<()> {
+        self.pieces.borrow_mut().retain(|name, bytes| name != sha256 || bytes != damaged);
         Ok(())
     }
 

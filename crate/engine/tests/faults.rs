@@ -131,7 +131,7 @@ fn damaged_store(pack: &SmallPack, store: &MemoryStore, source: &TestSource, ind
     let sha256 = piece(pack, "unet", index);
     match bytes {
         Some(bytes) => block_on(store.put(&sha256, bytes)).unwrap(),
-        None => block_on(store.remove(&sha256)).unwrap(),
+        None => block_on(store.discard(&sha256, &pack.pieces[&sha256])).unwrap(),
     }
     match block_on(load_component(&pack.manifest, "unet", store, &Sha2Digest, &Device::flex())).map(|_| ()) {
         Err(Error::CorruptPiece { sha256: found, origin }) => {

@@ -160,6 +160,10 @@ impl Gpu {
             ..wgpu::RequestAdapterOptions::default()
         };
         let adapter = instance.request_adapter(&options).await.map_err(|error| error.to_string())?;
+        // CubeCL takes times by them, and on WebAssembly ends the program where it cannot.
+        if !adapter.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+            return Err("this GPU offers pages no timestamp queries, without which the engine cannot use it".to_owned());
+        }
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("fraise"),

@@ -160,6 +160,19 @@ impl IndexedDbStore {
         self.write(PIECES, sha256, bytes, bytes.length() as usize).await
     }
 
+    /// Removes a piece; no error where it is not there.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] where the store fails.
+    pub(crate) async fn remove(&self, sha256: &str) -> Result<()> {
+        self.with_database("removing a piece from the store", 0, async |database| {
+            let transaction = database.transaction(PIECES).with_mode(TransactionMode::Readwrite).build()?;
+            transaction.object_store(PIECES)?.delete(sha256.to_owned()).await?;
+            commit(transaction).await
+        })
+        .await
+    }
+
     pub(crate) async fn write(&self, store: &str, key: &str, value: &JsValue, bytes: usize) -> Result<()> {
         self.with_database(&format!("writing to the store of {store}"), bytes, async |database| {
             let transaction = database.transaction(store).with_mode(TransactionMode::Readwrite).build()?;
@@ -172,8 +185,7 @@ impl IndexedDbStore {
 
 impl Store for IndexedDbStore {
     async fn get(&self, sha256: &str) -> Result<Option<Vec<u8>>> {
-        let value = self.read(PIECES, sha256).await?;
-        Ok(value.and_then(|value| value.dyn_into::<Uint8Array>().ok()).map(|bytes| bytes.to_vec()))
+        Ok(self.read(PIECES, sha256).await?.map(bytes_of))
     }
 
     async fn put(&self, sha256: &str, bytes: Vec<u8>) -> Result<()> {
@@ -191,10 +203,14 @@ impl Store for IndexedDbStore {
         .await
     }
 
-    async fn remove(&self, sha256: &str) -> Result<()> {
-        self.with_database("removing a piece from the store", 0, async |database| {
+    async fn discard(&self, sha256: &str, damaged: &[u8]) -> Result<()> {
+        self.with_database("removing a damaged piece from the store", 0, async |database| {
             let transaction = database.transaction(PIECES).with_mode(TransactionMode::Readwrite).build()?;
-            transaction.object_store(PIECES)?.delete(sha256.to_owned()).await?;
+            let pieces = transaction.object_store(PIECES)?;
+            let stored: Option<JsValue> = pieces.get(sha256.to_owned()).await?;
+            if stored.map(bytes_of).as_deref() == Some(damaged) {
+                pieces.delete(sha256.to_owned()).await?;
+            }
             commit(transaction).await
         })
         .await
@@ -217,6 +233,11 @@ impl Store for IndexedDbStore {
     async fn complete(&self, address: &str, completion: Completion) -> Result<()> {
         self.write(PACKS, address, &completion_record(&completion), completion.manifest.len()).await
     }
+}
+
+/// A stored piece's bytes; what is no bytes, and so not ours, counts as an empty piece.
+fn bytes_of(value: JsValue) -> Vec<u8> {
+    value.dyn_into::<Uint8Array>().map(|bytes| bytes.to_vec()).unwrap_or_default()
 }
 
 /// Commits. A write that does not fit may fail only here, and says why only in a property that the crate does not read.

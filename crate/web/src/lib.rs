@@ -315,14 +315,6 @@ impl FraiseEngine {
     }
 }
 
-/// Does `work`, and once more where it found a stored piece damaged or gone: that piece is then fetched again.
-pub(crate) async fn mending<T>(mut work: impl AsyncFnMut() -> Result<T>) -> Result<T> {
-    match work().await {
-        Err(Error::CorruptPiece { origin, .. }) if origin.starts_with("store") => work().await,
-        outcome => outcome,
-    }
-}
-
 fn no_picture() -> Error {
     Error::request("picture", "none is finished yet; generate one first")
 }

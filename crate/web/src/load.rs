@@ -17,7 +17,7 @@ use js_sys::Function;
 use crate::calibration::{now_ms, tune};
 use crate::device::ComputeDevice;
 use crate::report::progress_to;
-use crate::{FraiseEngine, Loaded, mending};
+use crate::{FraiseEngine, Loaded};
 
 impl FraiseEngine {
     pub(crate) async fn load_pack(&self, url: String, on_progress: Function) -> Result<Rc<Manifest>> {
@@ -30,13 +30,10 @@ impl FraiseEngine {
         }
         self.compute().device.memory_cleanup();
         let mut report = progress_to(&on_progress);
-        let (manifest, pipeline, compute) = mending(async || {
-            let manifest = self.download_and_tune(url.clone(), &mut report).await?;
-            let compute = self.compute(); // after the tuning, which may have changed it
-            let pipeline = Pipeline::load(&manifest, &self.packs, &self.digest, &compute.device, &mut report).await?;
-            Ok((manifest, Rc::new(pipeline), compute))
-        })
-        .await?;
+        let manifest = self.download_and_tune(url.clone(), &mut report).await?;
+        let compute = self.compute(); // after the tuning, which may have changed it
+        let pipeline = Pipeline::load(&manifest, &self.packs, &self.digest, &compute.device, &mut report).await?;
+        let pipeline = Rc::new(pipeline);
         compute.finish().await?;
         if compute.gpu.is_some() {
             pipeline.warm_up(async || compute.finish().await, &mut report).await?;

@@ -14,7 +14,7 @@ use crate::cancel::until_aborted;
 use crate::error::to_js;
 use crate::presenter::{read_picture, read_to_the_end};
 use crate::report::progress_to;
-use crate::{FraiseEngine, Loaded, mending};
+use crate::{FraiseEngine, Loaded};
 
 #[wasm_bindgen]
 impl FraiseEngine {
@@ -156,14 +156,11 @@ impl FraiseEngine {
         let sizes = lacking.iter().map(|name| manifest.component(name).map(|component| component.bytes));
         let total_bytes = sizes.sum::<Result<u64>>()?;
         let mut report = progress_to(on_progress);
-        mending(async || {
-            download_components(&lacking, manifest, (&source, &self.packs, &self.digest), &mut report).await?;
-            report(Progress { phase: Phase::Upload, loaded_bytes: 0, total_bytes });
-            place().await?;
-            report(Progress { phase: Phase::Upload, loaded_bytes: total_bytes, total_bytes });
-            Ok(())
-        })
-        .await
+        download_components(&lacking, manifest, (&source, &self.packs, &self.digest), &mut report).await?;
+        report(Progress { phase: Phase::Upload, loaded_bytes: 0, total_bytes });
+        place().await?;
+        report(Progress { phase: Phase::Upload, loaded_bytes: total_bytes, total_bytes });
+        Ok(())
     }
 }
 

@@ -108,9 +108,9 @@ impl Store for PackStore {
         Ok(present)
     }
 
-    async fn remove(&self, sha256: &str) -> Result<()> {
+    async fn discard(&self, sha256: &str, damaged: &[u8]) -> Result<()> {
         self.pieces.borrow_mut().remove(sha256);
-        self.or_memory(self.kept.remove(sha256).await)
+        self.or_memory(self.kept.discard(sha256, damaged).await)
     }
 
     async fn completion(&self, address: &str) -> Result<Option<Completion>> {

@@ -25,7 +25,8 @@ export class Connection {
     this.#worker.onerror = (event) => {
       event.preventDefault();
       // Without a message the script itself did not load.
-      const fault = internalError(event.message || "the worker's script could not be loaded");
+      const unloaded = "its worker's script could not be loaded; the host must have it on the page's own origin, and send it as text/javascript";
+      const fault = internalError(event.message || unloaded);
       // A panic ends in a trap that says nothing; the worker's own account of it may be still on its way.
       setTimeout(() => this.#die(fault), LAST_WORDS_MS);
     };

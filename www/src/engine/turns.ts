@@ -1,7 +1,9 @@
 /**
  * One download per origin, however many tabs: whoever brings a pack, or a part of it, into the store first holds its lock,
- * the others wait, hear how far it is, and then find it there; nor is a pack removed meanwhile. A tab that is closed lets go of its locks, so the next one takes over.
+ * the others wait, hear how far it is, and then find it there; nor is a pack removed meanwhile. A tab that is closed lets go
+ * of its locks, so the next one takes over.
  */
+import { isErrorShape } from "./errors";
 import { ByteMeter } from "./pace";
 import type { Progress } from "./protocol";
 
@@ -19,8 +21,20 @@ export interface Turn<T> {
   readonly work: (report: Report) => Promise<T>;
 }
 
-/** Does the work when it is this tab's turn. Where there are no locks (plain http, opaque origins) it does it at once. */
-export async function inTurn<T>({ address, phase, signal, report, work }: Turn<T>): Promise<T> {
+/**
+ * Does the work when it is this tab's turn. Where there are no locks (plain http, opaque origins) it does it at once.
+ *
+ * Work that finds a stored piece damaged or gone is done once more, in another turn: whoever comes first fetches it again.
+ */
+export function inTurn<T>(turn: Turn<T>): Promise<T> {
+  return oneTurn(turn).catch((error: unknown) => (isDamaged(error) ? oneTurn(turn) : Promise.reject(error as Error)));
+}
+
+function isDamaged(error: unknown): boolean {
+  return isErrorShape(error) && error.code === "CorruptPiece" && String(error.details.origin).startsWith("store");
+}
+
+async function oneTurn<T>({ address, phase, signal, report, work }: Turn<T>): Promise<T> {
   const name = `fraise ${address}`;
   const channel = new BroadcastChannel(name);
   const meter = new ByteMeter();

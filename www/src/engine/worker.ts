@@ -6,6 +6,7 @@
  */
 import init, { FraiseEngine, type Run } from "../wasm/fraise_web.js";
 import { internalError, isErrorShape, networkError, requestError, type ErrorShape } from "./errors";
+import { hostFault } from "./host";
 import { ByteMeter, StepMeter } from "./pace";
 import { canPaintFromGpu, nextFrame } from "./painting";
 import { croppedPixelsOf, MAX_PICTURE_BYTES, pixelsOf } from "./pictures";
@@ -37,6 +38,7 @@ interface Job {
   readonly meter: StepMeter;
 }
 
+const WASM_URL = new URL("../wasm/fraise_web_bg.wasm", import.meta.url).href;
 const scope = self as unknown as WorkerScope;
 let engine: FraiseEngine | null = null;
 let job: Job | null = null;
@@ -105,7 +107,9 @@ function perform(message: CallMessage): Promise<Calls[CallName]["result"]> {
 }
 
 async function create({ device }: Calls["create"]["params"]): Promise<Calls["create"]["result"]> {
-  await init();
+  await init({ module_or_path: WASM_URL }).catch(async (error: unknown) => {
+    throw (await hostFault(WASM_URL, "application/wasm")) ?? error;
+  });
   engine = await FraiseEngine.create(device, die, device !== "cpu" && (await canPaintFromGpu()));
   return deviceInfo();
 }

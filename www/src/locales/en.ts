@@ -319,6 +319,7 @@ export const en = {
   noGpuCpu: "You can also paint on the processor. It needs nothing more, but takes longer.",
   useCpu: "Paint on the processor",
 
+  refusedByPage: { prompt: "This page does not paint that.", picture: "This page does not show what came of that." },
   failedTitle: "That did not work",
   tryAgain: "Try again",
   paintSmaller: (toProcessor: boolean): string => (toProcessor ? "Paint it smaller, on the processor" : "Paint it smaller"),

@@ -316,6 +316,7 @@ export const zh: Words = {
   noGpuCpu: "也可以用处理器来画，不需要别的东西，只是慢一些。",
   useCpu: "用处理器画",
 
+  refusedByPage: { prompt: "本页面不画这样的内容。", picture: "画出来的内容，本页面不予显示。" },
   failedTitle: "这次没有成功",
   tryAgain: "再试一次",
   paintSmaller: (toProcessor) => (toProcessor ? "用处理器画小一些" : "画小一些"),

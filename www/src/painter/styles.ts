@@ -31,6 +31,9 @@ export const styles = css`
     height: 100%;
     object-fit: contain;
   }
+  canvas[hidden] {
+    visibility: hidden;
+  }
   .poster {
     position: absolute;
     inset: 0;

@@ -256,8 +256,11 @@ fn check_places(tensors: &[(String, FileTensorInfo)]) -> Result<(), String> {
         if start != end || stop < start {
             return Err(format!("`{name}` lies at {start} to {stop}, the tensor before it ends at {end}"));
         }
-        // A host with 32 bits reads files of any length, but no tensor beyond its own addresses.
-        if bytes != Some(stop - start) || usize::try_from(stop - start).is_err() {
+        // A host with 32 bits reads files of any length, but no tensor beyond its own addresses; nor one that is empty by one
+        // length, and whose others cannot be multiplied.
+        let others =
+            info.shape.iter().filter(|&&length| length > 0).try_fold(1usize, |product, &n| product.checked_mul(n));
+        if bytes != Some(stop - start) || usize::try_from(stop - start).is_err() || others.is_none() {
             return Err(format!(
                 "`{name}` of shape {:?} and type {} fills no {} bytes",
                 info.shape,
@@ -413,6 +416,7 @@ mod tests {
             ("longer than the file", a(r#""dtype":"U8","shape":[9],"data_offsets":[0,9]"#)),
             ("shorter than the file", a(r#""dtype":"U8","shape":[7],"data_offsets":[0,7]"#)),
             ("twice", r#"{"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"a":{"dtype":"U8","shape":[0],"data_offsets":[8,8]}}"#.into()),
+            ("empty, and wider than any number", r#"{"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[0,4294967296,4294967296],"data_offsets":[8,8]}}"#.into()),
             ("an array", "[]".into()),
             ("not JSON", "{".into()),
             ("deep", "[".repeat(100_000)),

@@ -103,6 +103,7 @@ fn keeps_the_rules(header: &Header, file_bytes: u64) {
     assert_eq!(header.data_start + data_bytes, file_bytes);
     for tensor in &header.tensors {
         assert!((1..=512).contains(&tensor.name.len()) && tensor.shape.len() <= 8);
+        assert!(tensor.shape.iter().map(|&length| length.max(1)).try_fold(1, usize::checked_mul).is_some());
         let bits = tensor.shape.iter().map(|&length| length as u128).product::<u128>() * tensor.dtype.bitsize() as u128;
         assert_eq!(bits, tensor.bytes as u128 * 8);
     }

@@ -7,8 +7,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod assembly;
+#[path = "../checkpoints/mod.rs"]
+mod checkpoints;
 #[path = "../common/mod.rs"]
 mod common;
+mod convert;
 #[path = "../counting/mod.rs"]
 mod counting;
 mod harness;

@@ -118,9 +118,10 @@ export function shortened(others: readonly string[]): string[] {
   return [...new Set(others)].slice(0, MAX_OTHERS).map((other) => [...other].slice(0, MAX_OTHER_CHARACTERS).join(""));
 }
 
-/** Text without control characters, of a bounded length. */
+/** Text without control characters and halves of characters, of a bounded length. */
 function prompt(text: string): { value: string; isChanged: boolean } {
-  const clean = text.replace(/\r\n?/g, "\n").replace(/[\u0000-\u0009\u000b-\u001f\u007f]/g, " ").trim();
+  const whole = text.replace(/\p{Surrogate}/gu, "\ufffd");
+  const clean = whole.replace(/\r\n?/g, "\n").replace(/[\u0000-\u0009\u000b-\u001f\u007f]/g, " ").trim();
   const value = clean.slice(0, MAX_PROMPT_CHARACTERS).replace(/[\ud800-\udbff]$/, ""); // no half of a character
   return { value, isChanged: value.length < clean.length };
 }
