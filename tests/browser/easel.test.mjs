@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
+import { seamsOf } from "./seams.mjs";
 import { openSite } from "./site.mjs";
 import { StudioDriver } from "./studio.mjs";
 
@@ -188,30 +189,12 @@ test("variations are like the picture, subtle ones more so", TIMEOUT, async () =
 test("a seamless picture joins itself, and is shown so", TIMEOUT, async () => {
   await studio.set("#prompt", "flowers in a meadow");
   await studio.set("#seed", 45);
-  /** Mean steps from each line of pixels to the next one: over the edge, and the largest inside; of rows and of columns. */
-  const gradients = async () => {
-    const { width, height, rgba } = await picture();
-    const pixel = (line, place, isRow) => 4 * (isRow ? line * width + place : place * width + line);
-    const step = (from, to, isRow) => {
-      let sum = 0;
-      const length = isRow ? width : height;
-      for (let place = 0; place < length; place += 1) {
-        const [a, b] = [pixel(from, place, isRow), pixel(to, place, isRow)];
-        for (const channel of [0, 1, 2]) sum += Math.abs(rgba[a + channel] - rgba[b + channel]);
-      }
-      return sum / length / 3;
-    };
-    return [true, false].map((isRow) => {
-      const last = (isRow ? height : width) - 1;
-      return { edge: step(last, 0, isRow), inner: Math.max(...Array.from({ length: last }, (_, line) => step(line, line + 1, isRow))) };
-    });
-  };
   await studio.generate();
-  const [rows] = await gradients();
+  const [rows] = seamsOf(await picture());
   assert.ok(rows.edge > 3 * rows.inner, `sky above a meadow does not join: ${JSON.stringify(rows)}`);
   await studio.page.evaluate(() => window.tools.find("#tiling").click());
   await studio.generate();
-  for (const { edge, inner } of await gradients()) assert.ok(edge <= inner, `${edge} over the edge, inside up to ${inner}`);
+  for (const { edge, inner } of seamsOf(await picture())) assert.ok(edge <= inner, `${edge} over the edge, inside up to ${inner}`);
   await studio.find("#tiled").click();
   const { width } = await picture();
   await studio.until((side) => window.tools.find("#look").width === 3 * side, width);
