@@ -205,7 +205,7 @@ test("live: the picture follows the typing, without flicker, and starts by itsel
     window.gaps = 0;
     const look = () => {
       const canvas = window.tools.find("#canvas");
-      if (!canvas || canvas.hidden || window.tools.has("fraise-stage img") || !window.tools.has("#made-with")) window.gaps += 1;
+      if (!canvas || canvas.hidden || window.tools.find("fraise-stage").shadowRoot.querySelector("img") || !window.tools.has("#made-with")) window.gaps += 1;
       window.watching = requestAnimationFrame(look);
     };
     look();
