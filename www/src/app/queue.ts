@@ -187,7 +187,7 @@ function rememberQueue(queue: readonly QueueEntry[]): void {
 
 function toEntry(value: unknown): QueueEntry[] {
   const { batch, request } = (value ?? {}) as Record<string, unknown>;
-  const { prompt, negative, seed, steps, guidance, width, height, sampler, upscale, tiling } = (request ?? {}) as Record<string, unknown>;
+  const { prompt, negative, seed, steps, guidance, width, height, sampler, upscale, tiling, variation } = (request ?? {}) as Record<string, unknown>;
   if (typeof prompt !== "string" || !isWhole(seed)) return [];
   return [
     {
@@ -205,12 +205,19 @@ function toEntry(value: unknown): QueueEntry[] {
         promptSyntax: "a1111",
         upscale: upscale === true,
         tiling: tiling === true,
+        variation: toVariation(variation),
       },
       parents: [],
       status: "paused",
       failure: "",
     },
   ];
+}
+
+function toVariation(value: unknown): GenerateRequest["variation"] {
+  const { seed, strength } = (value ?? {}) as Record<string, unknown>;
+  const isOne = isWhole(seed) && typeof strength === "number" && strength >= 0 && strength <= 1;
+  return isOne ? { seed, strength } : undefined;
 }
 
 function isWhole(value: unknown): value is number {

@@ -148,6 +148,7 @@ export class StudioPage extends StudioElement {
           <fraise-progress></fraise-progress>
           <fraise-result></fraise-result>
           <fraise-steps></fraise-steps>
+          <fraise-animation></fraise-animation>
           <fraise-batch></fraise-batch>
           <fraise-queue></fraise-queue>
         </div>
