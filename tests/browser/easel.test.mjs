@@ -123,6 +123,44 @@ test("a picture moved in its frame is continued where it ends", TIMEOUT, async (
   await studio.find("#start-drop").click();
 });
 
+test("an edge pulled inwards: the picture stays whole, smaller, and is continued beyond it", TIMEOUT, async () => {
+  const { rgba: whole, width } = await picture();
+  await studio.find("#start-result").click();
+  await studio.until(() => window.tools.has("#easel"));
+  await studio.find("[data-tool=move]").click();
+  await drag([0.03, 0.5], [0.25, 0.5]); // the left edge, by a quarter of the side
+  const { picture: pulled, mask } = await easel();
+  /** Where a place of the whole picture, in shares of its sides, lies now: three quarters as large, at the right. */
+  const now = (x, y) => 4 * (Math.round((0.125 + 0.75 * y) * width) * width + Math.round((0.25 + 0.75 * x) * width));
+  const levels = { was: [], is: [] };
+  for (let y = 0.1; y < 0.9; y += 0.02) {
+    for (let x = 0.1; x < 0.9; x += 0.02) {
+      const before = 4 * (Math.round(y * width) * width + Math.round(x * width));
+      levels.was.push(...whole.slice(before, before + 3));
+      levels.is.push(...pulled.slice(now(x, y), now(x, y) + 3));
+    }
+  }
+  assert.ok(difference(levels.was, levels.is) < 12, `all of it is still there: ${difference(levels.was, levels.is)}`);
+  const strip = 4 * ((width / 2) * width + Math.round(0.1 * width));
+  assert.ok(mask[strip] > 250 && mask[now(0.5, 0.5)] === 0, "what came into view is marked, the picture is not");
+  await studio.generate();
+  const { rgba } = await picture();
+  assert.deepEqual(rgba.slice(now(0.5, 0.5), now(0.5, 0.5) + 3), pulled.slice(now(0.5, 0.5), now(0.5, 0.5) + 3));
+  let painted = 0;
+  for (let y = 0; y < width; y += 1) for (let x = 0; x < 0.2 * width; x += 1) painted += Math.abs(rgba[4 * (y * width + x)] - pulled[4 * (y * width + x)]);
+  assert.ok(painted / (0.2 * width * width) > 2, "beyond the edge it was painted");
+
+  // The same by the keyboard.
+  await studio.find("#easel-undo").click();
+  await studio.find("#easel").focus();
+  await studio.page.keyboard.press("Shift+ArrowRight");
+  await studio.page.keyboard.press("Shift+ArrowUp");
+  const { mask: marked } = await easel();
+  const at = (x, y) => marked[4 * (Math.round(y * width) * width + Math.round(x * width))];
+  assert.ok(at(0.04, 0.5) > 200 && at(0.5, 0.96) > 200 && at(0.6, 0.4) === 0, "left and bottom");
+  await studio.find("#start-drop").click();
+});
+
 test("a photo that is dropped becomes the start; whether it was made here is told from its pixels", TIMEOUT, async () => {
   const drop = (name, type, quality) => studio.page.evaluate(async ([file, format, share]) => {
     const bitmap = await createImageBitmap(window.tools.find("fraise-result").state.result.png);

@@ -3,6 +3,7 @@ import { css, html, type PropertyValues, type TemplateResult } from "lit";
 import { segments } from "../segments";
 import { StudioElement } from "../studio-element";
 import type { Easel, Point } from "./easel";
+import { edgeAt, EDGES, pulledTo, type Edge } from "./edges";
 
 /** What the pointer does on the easel. */
 const TOOLS = ["mark", "colour", "move"] as const;
@@ -61,6 +62,44 @@ export class StartPanel extends StudioElement {
       canvas.move {
         cursor: grab;
       }
+      canvas.move:is([data-edge="left"], [data-edge="right"]) {
+        cursor: ew-resize;
+      }
+      canvas.move:is([data-edge="top"], [data-edge="bottom"]) {
+        cursor: ns-resize;
+      }
+      .sheet {
+        position: relative;
+      }
+      .grip {
+        position: absolute;
+        width: 2.5rem;
+        height: 0.35rem;
+        border: 1px solid rgb(12 11 35 / 70%);
+        border-radius: 999px;
+        background: #fff;
+        pointer-events: none;
+      }
+      .grip:is(.left, .right) {
+        top: calc(50% - 1.25rem);
+        width: 0.35rem;
+        height: 2.5rem;
+      }
+      .grip:is(.top, .bottom) {
+        left: calc(50% - 1.25rem);
+      }
+      .grip.left {
+        left: 0.4rem;
+      }
+      .grip.right {
+        right: 0.4rem;
+      }
+      .grip.top {
+        top: 0.4rem;
+      }
+      .grip.bottom {
+        bottom: 0.4rem;
+      }
       .segments {
         justify-self: start;
       }
@@ -95,9 +134,10 @@ export class StartPanel extends StudioElement {
   #tool: Tool = "mark";
   #colour = COLOURS[0] ?? "#000000";
   #brush: keyof typeof BRUSHES = "middle";
-  /** Where the pointer was last, and where it went down. */
+  /** Where the pointer was last, where it went down, and the edge that it took hold of there. */
   #last: Point | null = null;
   #down: Point | null = null;
+  #edge: Edge | null = null;
 
   protected override render(): TemplateResult {
     const { words, state } = this;
@@ -139,6 +179,7 @@ export class StartPanel extends StudioElement {
     const { isCamera, rate } = state.start;
     return html`<div class="board">
       ${isCamera ? html`<p id="camera-rate" class="hint">${rate === null ? words.cameraOn : words.cameraRate(rate.toFixed(1))}</p>` : ""}
+      <div class="sheet">
       <canvas
         id="easel"
         class=${this.#tool}
@@ -152,6 +193,8 @@ export class StartPanel extends StudioElement {
         @pointercancel=${() => this.#onUp()}
         @keydown=${(event: KeyboardEvent) => this.#onKey(event, easel)}
       ></canvas>
+      ${this.#tool === "move" ? EDGES.map((edge) => html`<span class="grip ${edge}"></span>`) : ""}
+      </div>
       <p id="easel-hint" class="hint">${words.easelHints[this.#tool]}</p>
       <div class="segments" role="group" aria-label=${words.easelTools}>
         ${TOOLS.map(
@@ -269,13 +312,20 @@ export class StartPanel extends StudioElement {
     (event.target as HTMLCanvasElement).setPointerCapture(event.pointerId);
     easel.begin();
     this.#down = this.#last = pointOf(event, easel);
+    this.#edge = this.#tool === "move" ? edgeAt(this.#down, easel) : null;
     this.#onMove(event, easel);
   }
 
   #onMove(event: PointerEvent, easel: Easel): void {
-    if (!this.#last || !this.#down) return;
     const to = pointOf(event, easel);
-    if (this.#tool === "move") {
+    if (!this.#last || !this.#down) {
+      (event.target as HTMLCanvasElement).dataset["edge"] = edgeAt(to, easel) ?? "";
+      return;
+    }
+    if (this.#edge) {
+      const { by, scale } = pulledTo(this.#edge, to, easel);
+      easel.place(by, scale);
+    } else if (this.#tool === "move") {
       easel.place({ x: to.x - this.#down.x, y: to.y - this.#down.y });
     } else {
       const stroke = this.#tool === "mark" ? ({ kind: "mark" } as const) : ({ kind: "colour", colour: this.#colour } as const);
@@ -287,26 +337,33 @@ export class StartPanel extends StudioElement {
 
   #onUp(): void {
     if (!this.#down) return;
-    this.#down = this.#last = null;
+    this.#down = this.#last = this.#edge = null;
     this.studio.start.touched();
   }
 
   #onKey(event: KeyboardEvent, easel: Easel): void {
-    const direction = ARROWS[event.key];
-    if (!direction) return;
+    const arrow = ARROWS[event.key];
+    if (!arrow) return;
     event.preventDefault();
+    const by = { x: arrow.x * easel.width * KEY_STEP, y: arrow.y * easel.height * KEY_STEP };
     this.#change(() => {
       easel.begin();
-      easel.place({ x: direction.x * easel.width * KEY_STEP, y: direction.y * easel.height * KEY_STEP });
+      if (!event.shiftKey) easel.place(by);
+      else {
+        const edge = { x: arrow.x < 0 ? easel.width + by.x : by.x, y: arrow.y < 0 ? easel.height + by.y : by.y };
+        const { by: moved, scale } = pulledTo(arrow.pulls, edge, easel);
+        easel.place(moved, scale);
+      }
     });
   }
 }
 
-const ARROWS: Readonly<Record<string, Point>> = {
-  ArrowLeft: { x: -1, y: 0 },
-  ArrowRight: { x: 1, y: 0 },
-  ArrowUp: { x: 0, y: -1 },
-  ArrowDown: { x: 0, y: 1 },
+/** Where each arrow key moves the picture, and which edge it pulls with Shift. */
+const ARROWS: Readonly<Record<string, Point & { readonly pulls: Edge }>> = {
+  ArrowLeft: { x: -1, y: 0, pulls: "right" },
+  ArrowRight: { x: 1, y: 0, pulls: "left" },
+  ArrowUp: { x: 0, y: -1, pulls: "bottom" },
+  ArrowDown: { x: 0, y: 1, pulls: "top" },
 };
 
 function pressed(is: boolean): "true" | "false" {
