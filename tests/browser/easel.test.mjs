@@ -161,6 +161,37 @@ test("an edge pulled inwards: the picture stays whole, smaller, and is continued
   await studio.find("#start-drop").click();
 });
 
+test("by keyboard: arrows move the brush, Space dabs, and Shift draws on the way", TIMEOUT, async () => {
+  await studio.find("#start-draw").click();
+  await studio.find("[data-tool=colour]").click();
+  await studio.find("[data-brush=middle]").click();
+  await studio.find("#easel").focus();
+  const press = async (...keys) => {
+    for (const key of keys) await studio.page.keyboard.press(key);
+  };
+  /** Whether there is colour at a place, in shares of the sides. */
+  const isDrawn = async (x, y) => {
+    const { picture: drawn } = await easel();
+    const side = Math.sqrt(drawn.length / 4);
+    return drawn[4 * (Math.floor(y * side) * side + Math.floor(x * side)) + 1] < 100;
+  };
+  await press("ArrowLeft", "ArrowLeft");
+  assert.equal(await isDrawn(0.375, 0.5), false, "moving draws nothing");
+  await press("Space");
+  assert.deepEqual([await isDrawn(0.375, 0.5), await isDrawn(0.5, 0.5)], [true, false]);
+  await press("Shift+ArrowDown", "Shift+ArrowDown", "Shift+ArrowDown");
+  assert.deepEqual([await isDrawn(0.375, 0.6), await isDrawn(0.375, 0.68)], [true, true], "on the way");
+  await studio.find("#easel").click({ position: { x: 40, y: 40 } }); // a tap with the pointer is a dab, too
+  const { width } = await studio.find("#easel").boundingBox();
+  assert.equal(await isDrawn(40 / width, 40 / width), true);
+  await studio.find("[data-tool=mark]").click();
+  await studio.find("#easel").focus();
+  await press("Enter");
+  const { mask } = await easel();
+  assert.ok(mask[4 * (Math.floor(0.6875 * Math.sqrt(mask.length / 4)) * Math.sqrt(mask.length / 4) + Math.floor(0.375 * Math.sqrt(mask.length / 4)))] > 128, "marked");
+  await studio.find("#start-drop").click();
+});
+
 test("a photo that is dropped becomes the start; whether it was made here is told from its pixels", TIMEOUT, async () => {
   const drop = (name, type, quality) => studio.page.evaluate(async ([file, format, share]) => {
     const bitmap = await createImageBitmap(window.tools.find("fraise-result").state.result.png);
@@ -175,6 +206,18 @@ test("a photo that is dropped becomes the start; whether it was made here is tol
   await studio.until(() => window.tools.has("#check-mark"));
   await studio.find("#check-mark").click();
   await studio.until(() => window.tools.find("#note")?.dataset.kind === "marked", null, 60_000);
+  // Variations of it: like it, each in its own way.
+  const photo = (await easel()).picture;
+  await studio.set("#strength", 40);
+  const variations = [];
+  for (const seed of [7, 8]) {
+    await studio.set("#seed", seed);
+    await studio.generate();
+    variations.push((await picture()).rgba);
+  }
+  const likeness = variations.map((rgba) => difference(rgba, photo));
+  assert.ok(likeness.every((apart) => apart > 1 && apart < 25), `like the photo: ${likeness}`);
+  assert.ok(difference(...variations) > 0.5, "but not like each other");
   const version = await studio.page.evaluate(() => window.tools.find("fraise-start").state.start.version);
   // A picture that nobody here has made.
   await studio.page.evaluate(async () => {

@@ -73,7 +73,11 @@ export const en = {
   easelHints: {
     mark: "Paint over what shall become new; the rest stays as it is. Nothing marked: all of it is repainted.",
     colour: "Draw roughly what you mean; it becomes a picture of your words.",
-    move: "Drag the picture, or pull one of its edges inwards: what comes into view is painted. The arrow keys move it, with Shift they pull.",
+    move: "Drag the picture, or pull one of its edges inwards: what comes into view is painted.",
+  },
+  easelKeys: {
+    brush: "By keyboard: arrows move the brush, Space dabs, Shift and arrows draw.",
+    move: "By keyboard: arrows move it, Shift and arrows pull.",
   },
   easelColour: "Colour",
   easelColours: ["red", "orange", "yellow", "green", "blue", "purple", "brown", "white", "black"],

@@ -39,6 +39,12 @@ export function pulledTo(edge: Edge, point: Point, frame: Frame): Placing {
   return { by: isUpright(edge) ? { x: by, y: 0 } : { x: 0, y: by }, scale: 1 - depth / side };
 }
 
+/** As {@link pulledTo}, the edge that lies behind a movement, by so many pixels. */
+export function pulledBy({ x, y }: Point, frame: Frame): Placing {
+  const edge = x > 0 ? "left" : x < 0 ? "right" : y > 0 ? "top" : "bottom";
+  return pulledTo(edge, { x: x < 0 ? frame.width + x : x, y: y < 0 ? frame.height + y : y }, frame);
+}
+
 /** How far inside of an edge a point lies, in pixels. */
 function depthOf(edge: Edge, { x, y }: Point, { width, height }: Frame): number {
   return { left: x, right: width - x, top: y, bottom: height - y }[edge];

@@ -1,9 +1,11 @@
 /** Where a picture to start from is chosen, drawn on, marked for repainting, and moved in its frame. */
-import { css, html, type PropertyValues, type TemplateResult } from "lit";
+import { html, type PropertyValues, type TemplateResult } from "lit";
 import { segments } from "../segments";
 import { StudioElement } from "../studio-element";
+import { ARROWS, BrushCursor } from "./brush-cursor";
 import type { Easel, Point } from "./easel";
-import { edgeAt, EDGES, pulledTo, type Edge } from "./edges";
+import { edgeAt, EDGES, pulledBy, pulledTo, type Edge } from "./edges";
+import { boardStyles } from "./styles";
 
 /** What the pointer does on the easel. */
 const TOOLS = ["mark", "colour", "move"] as const;
@@ -21,114 +23,7 @@ export class StartPanel extends StudioElement {
   static override styles = [
     StudioElement.styles,
     segments,
-    css`
-      :host {
-        margin-top: 0.7rem;
-      }
-      .choices,
-      .tools {
-        display: flex;
-        flex-wrap: wrap;
-        gap: 0.45rem;
-        align-items: center;
-      }
-      .choices {
-        margin-top: 0.4rem;
-      }
-      .choices button,
-      .tools > button {
-        min-height: 2.25rem;
-        padding: 0.3rem 0.85rem;
-        border-radius: 999px;
-        font-size: 0.9rem;
-      }
-      .board {
-        display: grid;
-        gap: 0.6rem;
-        margin-top: 0.4rem;
-        padding: 0.75rem;
-        border: 1px solid var(--line);
-        border-radius: var(--round);
-        background: var(--surface);
-      }
-      canvas {
-        display: block;
-        width: 100%;
-        border: 1px solid var(--line);
-        border-radius: calc(var(--round) * 0.7);
-        cursor: crosshair;
-        touch-action: none;
-      }
-      canvas.move {
-        cursor: grab;
-      }
-      canvas.move:is([data-edge="left"], [data-edge="right"]) {
-        cursor: ew-resize;
-      }
-      canvas.move:is([data-edge="top"], [data-edge="bottom"]) {
-        cursor: ns-resize;
-      }
-      .sheet {
-        position: relative;
-      }
-      .grip {
-        position: absolute;
-        width: 2.5rem;
-        height: 0.35rem;
-        border: 1px solid rgb(12 11 35 / 70%);
-        border-radius: 999px;
-        background: #fff;
-        pointer-events: none;
-      }
-      .grip:is(.left, .right) {
-        top: calc(50% - 1.25rem);
-        width: 0.35rem;
-        height: 2.5rem;
-      }
-      .grip:is(.top, .bottom) {
-        left: calc(50% - 1.25rem);
-      }
-      .grip.left {
-        left: 0.4rem;
-      }
-      .grip.right {
-        right: 0.4rem;
-      }
-      .grip.top {
-        top: 0.4rem;
-      }
-      .grip.bottom {
-        bottom: 0.4rem;
-      }
-      .segments {
-        justify-self: start;
-      }
-      .colours {
-        display: flex;
-        flex-wrap: wrap;
-        gap: 0.3rem;
-      }
-      .colours button {
-        width: 2rem;
-        min-height: 2rem;
-        padding: 0;
-        border: 2px solid var(--line-strong);
-        border-radius: 50%;
-      }
-      .colours button[aria-pressed="true"] {
-        outline: 3px solid var(--focus);
-        outline-offset: 1px;
-      }
-      .value {
-        float: inline-end;
-        color: var(--berry);
-        font-weight: 600;
-        font-variant-numeric: tabular-nums;
-      }
-      p {
-        margin: 0;
-      }
-    `,
+    boardStyles,
   ];
 
   #tool: Tool = "mark";
@@ -138,6 +33,7 @@ export class StartPanel extends StudioElement {
   #last: Point | null = null;
   #down: Point | null = null;
   #edge: Edge | null = null;
+  readonly #cursor = new BrushCursor();
 
   protected override render(): TemplateResult {
     const { words, state } = this;
@@ -180,22 +76,23 @@ export class StartPanel extends StudioElement {
     return html`<div class="board">
       ${isCamera ? html`<p id="camera-rate" class="hint">${rate === null ? words.cameraOn : words.cameraRate(rate.toFixed(1))}</p>` : ""}
       <div class="sheet">
-      <canvas
-        id="easel"
-        class=${this.#tool}
-        tabindex="0"
-        role="img"
-        aria-label=${words.easel}
-        aria-describedby="easel-hint"
-        @pointerdown=${(event: PointerEvent) => this.#onDown(event, easel)}
-        @pointermove=${(event: PointerEvent) => this.#onMove(event, easel)}
-        @pointerup=${() => this.#onUp()}
-        @pointercancel=${() => this.#onUp()}
-        @keydown=${(event: KeyboardEvent) => this.#onKey(event, easel)}
-      ></canvas>
-      ${this.#tool === "move" ? EDGES.map((edge) => html`<span class="grip ${edge}"></span>`) : ""}
+        <canvas
+          id="easel"
+          class=${this.#tool}
+          tabindex="0"
+          role="img"
+          aria-label=${words.easel}
+          aria-describedby="easel-hint easel-keys"
+          @pointerdown=${(event: PointerEvent) => this.#onDown(event, easel)}
+          @pointermove=${(event: PointerEvent) => this.#onMove(event, easel)}
+          @pointerup=${() => this.#onUp()}
+          @pointercancel=${() => this.#onUp()}
+          @keydown=${(event: KeyboardEvent) => this.#onKey(event, easel)}
+        ></canvas>
+        ${this.#tool === "move" ? EDGES.map((edge) => html`<span class="grip ${edge}"></span>`) : html`<span class="cursor"></span>`}
       </div>
       <p id="easel-hint" class="hint">${words.easelHints[this.#tool]}</p>
+      <p id="easel-keys" class="hint">${words.easelKeys[this.#tool === "move" ? "move" : "brush"]}</p>
       <div class="segments" role="group" aria-label=${words.easelTools}>
         ${TOOLS.map(
           (tool) =>
@@ -277,6 +174,8 @@ export class StartPanel extends StudioElement {
     const colour = getComputedStyle(this).getPropertyValue("--berry") || "#c00";
     if (canvas) this.state.start.easel?.show(canvas, colour.trim());
     // By the object model: the security policy allows no style attributes.
+    const cursor = this.renderRoot.querySelector<HTMLElement>(".cursor");
+    if (cursor) Object.assign(cursor.style, { left: `${100 * this.#cursor.at.x}%`, top: `${100 * this.#cursor.at.y}%` });
     for (const button of this.renderRoot.querySelectorAll<HTMLElement>("[data-colour]")) {
       button.style.background = button.dataset["colour"] ?? "";
     }
@@ -328,8 +227,7 @@ export class StartPanel extends StudioElement {
     } else if (this.#tool === "move") {
       easel.place({ x: to.x - this.#down.x, y: to.y - this.#down.y });
     } else {
-      const stroke = this.#tool === "mark" ? ({ kind: "mark" } as const) : ({ kind: "colour", colour: this.#colour } as const);
-      easel.stroke(stroke, this.#last, to, BRUSHES[this.#brush] * Math.min(easel.width, easel.height));
+      this.#stroke(easel, this.#last, to);
     }
     this.#last = to;
     this.requestUpdate();
@@ -342,29 +240,41 @@ export class StartPanel extends StudioElement {
   }
 
   #onKey(event: KeyboardEvent, easel: Easel): void {
+    if (event.ctrlKey || event.metaKey || event.altKey) return; // the page's own
+    if (this.#tool === "move") this.#moveByKey(event, easel);
+    else this.#brushByKey(event, easel);
+  }
+
+  /** Arrows move the picture, with Shift they pull at its edge. */
+  #moveByKey(event: KeyboardEvent, easel: Easel): void {
     const arrow = ARROWS[event.key];
     if (!arrow) return;
     event.preventDefault();
     const by = { x: arrow.x * easel.width * KEY_STEP, y: arrow.y * easel.height * KEY_STEP };
+    const { by: moved, scale } = event.shiftKey ? pulledBy(by, easel) : { by, scale: 1 };
     this.#change(() => {
       easel.begin();
-      if (!event.shiftKey) easel.place(by);
-      else {
-        const edge = { x: arrow.x < 0 ? easel.width + by.x : by.x, y: arrow.y < 0 ? easel.height + by.y : by.y };
-        const { by: moved, scale } = pulledTo(arrow.pulls, edge, easel);
-        easel.place(moved, scale);
-      }
+      easel.place(moved, scale);
     });
   }
-}
 
-/** Where each arrow key moves the picture, and which edge it pulls with Shift. */
-const ARROWS: Readonly<Record<string, Point & { readonly pulls: Edge }>> = {
-  ArrowLeft: { x: -1, y: 0, pulls: "right" },
-  ArrowRight: { x: 1, y: 0, pulls: "left" },
-  ArrowUp: { x: 0, y: -1, pulls: "bottom" },
-  ArrowDown: { x: 0, y: 1, pulls: "top" },
-};
+  #brushByKey(event: KeyboardEvent, easel: Easel): void {
+    const piece = this.#cursor.press(event, easel);
+    if (piece === null) return;
+    event.preventDefault();
+    this.requestUpdate();
+    if (piece === "moved") return;
+    this.#change(() => {
+      easel.begin();
+      this.#stroke(easel, piece.from, piece.to);
+    });
+  }
+
+  #stroke(easel: Easel, from: Point, to: Point): void {
+    const stroke = this.#tool === "mark" ? ({ kind: "mark" } as const) : ({ kind: "colour", colour: this.#colour } as const);
+    easel.stroke(stroke, from, to, BRUSHES[this.#brush] * Math.min(easel.width, easel.height));
+  }
+}
 
 function pressed(is: boolean): "true" | "false" {
   return is ? "true" : "false";
