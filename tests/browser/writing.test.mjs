@@ -153,6 +153,10 @@ test("manners: two taps to a first picture on a phone", TIMEOUT, async () => {
   await studio.find('[data-manner="watercolour"]').tap();
   await studio.find("#generate").tap();
   await studio.finish();
+  await studio.until(() => {
+    const { top, bottom } = window.tools.find("#canvas").getBoundingClientRect();
+    return top >= 0 && bottom <= innerHeight;
+  });
   assert.match(await prompt(studio), /, watercolor$/);
   const { rgba } = await studio.pixels(await studio.savedPng());
   assert.ok(new Set(rgba).size > 8, "a picture, not a plain colour");

@@ -32,7 +32,7 @@ export class BatchGrid extends StudioElement {
         overflow: hidden;
         border: 2px solid transparent;
         border-radius: var(--round);
-        background: var(--night);
+        background: var(--night) padding-box;
       }
       .awaited {
         border: 2px dashed var(--line-strong);

@@ -16,6 +16,7 @@ export class PictureViewer extends GalleryDialog {
       }
       .lineage {
         overflow-x: auto;
+        margin-top: 0.8rem;
         padding: 0.2rem;
       }
       .lineage ul {
@@ -73,7 +74,6 @@ export class PictureViewer extends GalleryDialog {
       <p class="prompt" id="viewed-prompt" aria-live="polite">${prompt || words.noPrompt}</p>
       ${negative ? html`<p>${words.negative}: ${negative}</p>` : html``}
       <p class="fact">${this.#facts(picture)}</p>
-      ${this.#lineage(picture)}
       <div class="row">
         <button id="previous" ?disabled=${at <= 0} aria-label=${words.previous} title=${words.previous} @click=${() => void gallery.step(-1)}>←</button>
         <button id="next" ?disabled=${at >= shown.length - 1} aria-label=${words.next} title=${words.next} @click=${() => void gallery.step(1)}>→</button>
@@ -85,7 +85,8 @@ export class PictureViewer extends GalleryDialog {
         <button id="copy-kept-link" @click=${() => void this.studio.exchange.copyLink(picture.settings)}>${words.copyLink}</button>
         <button id="save-kept" @click=${() => void this.studio.saver.savePng(png, { id: picture.id, seed: picture.settings.seed })}>${words.savePng}</button>
         <button id="remove" @click=${() => void gallery.remove(picture)}>${words.removePicture}</button>
-      </div>`;
+      </div>
+      ${this.#lineage(picture)}`;
   }
 
   /** Where it comes from and what came of it; nothing where it stands alone. */
