@@ -61,6 +61,9 @@ test("finer detail: larger, repainted in tiles whose edges are not seen, marked,
   await studio.find("#enlarge").click();
   await studio.until(isDone, null, 120_000);
   const plain = await studio.pixels(await save());
+  const beyondScaling = apart(plain.rgba, await scaled(studio, small));
+  const likeness = apart(halved(plain), (await studio.pixels(small)).rgba);
+  assert.ok(likeness < 8 && beyondScaling > 2.5, `the same picture (${likeness}), sharper than scaled (${beyondScaling})`);
   await studio.find("#batch li:nth-child(1) button").click();
   await studio.find("#detail").click();
   await studio.until(() => window.tools.find("#batch")?.querySelectorAll("button").length === 3 && !window.tools.has("#cancel"), null, 120_000);
