@@ -135,8 +135,12 @@ export class StudioPage extends StudioElement {
     const is = { isPainting: isBusy(this.state) && !isLive, isCamera: start.isCamera };
     const begins = (is.isPainting && !this.#was.isPainting) || (is.isCamera && !this.#was.isCamera);
     this.#was = is;
+    if (begins) requestAnimationFrame(() => this.#showStage()); // once what stands above it has its new size
+  }
+
+  #showStage(): void {
     const stage = this.renderRoot.querySelector("fraise-stage");
-    if (!begins || !stage) return;
+    if (!stage) return;
     const { top, bottom, height } = stage.getBoundingClientRect();
     if (Math.min(bottom, innerHeight) - Math.max(top, 0) > height / 2) return;
     const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
