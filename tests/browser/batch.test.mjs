@@ -54,8 +54,13 @@ for (const [device, model] of [["gpu"], ["cpu"], ["gpu", "tiny/manifest.json"]])
     }
     const { page, problems, close } = await openEngine(device, model);
     const found = await page.evaluate(async (guidance) => {
-      const request = { steps: 2, guidance };
-      const batch = [{ seed: 7 }, { seed: 7, variation: { seed: 1, strength: 0.5 } }, { seed: 8 }, { seed: 2n ** 64n - 1n }];
+      const request = { steps: 2, guidance, promptSyntax: "a1111" };
+      const batch = [
+        { seed: 7 },
+        { seed: 7, variation: { seed: 1, strength: 0.5 } },
+        { seed: 8, prompt: "a red car on a beach" },
+        { seed: 2n ** 64n - 1n, prompt: "a fox in the snow BREAK a dog" }, // twice as long as the others
+      ];
       await window.paint({ ...request, seed: 1 }); // compiles
       let startMs = performance.now();
       const together = await window.paint({ ...request, batch });
@@ -112,7 +117,7 @@ test("a batch shows all pictures on one canvas, ends within a step, and is check
     }
     const after = (await window.paint({ steps: 1, seed: 1 }))[0];
     const refused = [];
-    for (const request of [{ batch: [] }, { batch: Array(5).fill({ seed: 1 }) }, { batch: [{}] }, { batch: [{ seed: 1 }], seed: 2 }, { batch: [{ seed: 1, variation: { seed: 2, strength: 3 } }] }]) {
+    for (const request of [{ batch: [] }, { batch: Array(5).fill({ seed: 1 }) }, { batch: [{}] }, { batch: [{ seed: 1, prompt: 5 }] }, { batch: [{ seed: 1 }], seed: 2 }, { batch: [{ seed: 1, variation: { seed: 2, strength: 3 } }] }]) {
       await window.paint(request).catch(({ code, details }) => refused.push(`${code} ${details.field}`));
     }
     return { size: [bitmap.width, bitmap.height], shown, isEmpty, steps, name, again: window.apart(after[0], pictures[0]), count: after.length, refused };
@@ -122,7 +127,7 @@ test("a batch shows all pictures on one canvas, ends within a step, and is check
   assert.equal(found.isEmpty, true);
   assert.deepEqual([found.name, found.steps], ["AbortError", 1]);
   assert.deepEqual([found.count, found.again <= TOLERANCE], [1, true]);
-  assert.deepEqual(found.refused, ["Request batch", "Request batch", "Request batch.seed", "Request batch", "Request batch.variation.strength"]);
+  assert.deepEqual(found.refused, ["Request batch", "Request batch", "Request batch.seed", "Request batch.prompt", "Request batch", "Request batch.variation.strength"]);
   assert.deepEqual(problems, []);
   await close();
 });
@@ -160,6 +165,92 @@ test("the studio paints four at once on a GPU, as if each were alone, and variat
   await studio.until(() => (window.tools.text("#made-with") ?? "") !== "" && !window.tools.has("#cancel") && window.tools.text("#gallery-count") === "9 pictures", null, 120_000);
   const variations = (await studio.seen()).lines.filter((line) => line === "Step 2 of 2").length;
   assert.equal(variations, 2, "one more run");
+  assert.deepEqual(studio.problems, []);
+  await studio.close();
+});
+
+/** The pictures of a GIF. */
+const framesOfGif = (studio, bytes) => studio.page.evaluate(async (base64) => {
+  const data = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  const decoder = new ImageDecoder({ type: "image/gif", data });
+  await Promise.all([decoder.tracks.ready, decoder.completed]);
+  const found = [];
+  for (let frameIndex = 0; frameIndex < decoder.tracks.selectedTrack.frameCount; frameIndex += 1) {
+    const { image } = await decoder.decode({ frameIndex });
+    const context = new OffscreenCanvas(image.displayWidth, image.displayHeight).getContext("2d");
+    context.drawImage(image, 0, 0);
+    found.push([...context.getImageData(0, 0, image.displayWidth, image.displayHeight).data]);
+  }
+  return found;
+}, bytes.toString("base64"));
+
+/** The pictures of a video of nine, on a page of its own: the studio's policy lets it play nothing. */
+async function framesOfVideo(bytes) {
+  const { page, close } = await browser.newPage();
+  const type = bytes.toString("latin1", 4, 8) === "ftyp" ? "mp4" : "webm";
+  const frames = await page.evaluate(async (url) => {
+    const video = Object.assign(document.createElement("video"), { muted: true, src: url });
+    await new Promise((resolve, reject) => Object.assign(video, { onloadeddata: resolve, onerror: () => reject(video.error) }));
+    const each = 2.4 / 9; // the last one stays longer
+    const found = [];
+    for (let at = 0; at < 9; at += 1) {
+      video.currentTime = (at + 0.5) * each;
+      await new Promise((resolve) => (video.onseeked = resolve));
+      const context = new OffscreenCanvas(video.videoWidth, video.videoHeight).getContext("2d");
+      context.drawImage(video, 0, 0);
+      found.push([...context.getImageData(0, 0, video.videoWidth, video.videoHeight).data]);
+    }
+    return found;
+  }, `data:video/${type};base64,${bytes.toString("base64")}`);
+  await close();
+  return frames;
+}
+
+test("a series from one kept picture to another of other words is painted together, each as if alone", TIMEOUT, async () => {
+  const studio = await StudioDriver.open(browser, site.url, { serviceWorkers: "block" });
+  for (const [prompt, seed] of [["a fox in the snow", 42], ["a red car on a beach", 43]]) {
+    await studio.settings({ prompt, seed, steps: 2, device: "gpu" });
+    for (const side of ["#width", "#height"]) await studio.set(side, 128); // for the sake of time
+    await studio.generate();
+  }
+  await studio.until(() => window.tools.text("#gallery-count") === "2 pictures");
+  const compare = async () => {
+    await studio.find('button[data-id][aria-label="a fox in the snow"]').last().click();
+    await studio.find("#compare").click();
+    await studio.find('button[data-id][aria-label="a red car on a beach"]').last().click();
+    await studio.until(() => window.tools.has("#cut"));
+  };
+  const untilCount = (count) => studio.until((wanted) => window.tools.text("#gallery-count") === `${wanted} pictures` && !window.tools.has("#cancel"), count, 300_000);
+  const pixels = async () => studio.pixels(await studio.savedPng());
+  await compare();
+  await studio.watchSteps();
+  await studio.find("#sweep").click();
+  await untilCount(11);
+  const runs = (await studio.seen()).lines.filter((line) => line === "Step 2 of 2").length;
+  assert.equal(runs, 3, "nine pictures in three runs");
+  assert.equal(await studio.page.evaluate(() => window.tools.has("#rank")), false, "of other words, they are not ranked");
+  const select = (at) => studio.find(`#batch li:nth-child(${at}) button`).click();
+  const series = [];
+  for (let at = 1; at <= 9; at += 1) {
+    await select(at);
+    series.push((await pixels()).rgba);
+  }
+  const apart = (a, b) => a.reduce((sum, value, at) => sum + Math.abs(value - b[at]), 0) / a.length;
+  assert.ok(apart(series[0], series[8]) > 10, "from one picture to another");
+  for (let at = 1; at < 9; at += 1) assert.ok(apart(series[at], series[at - 1]) > 0.5, `picture ${at + 1} is no other than the one before it`);
+
+  const animations = { gif: await framesOfGif(studio, await studio.savedPng("#batch-gif")), video: await framesOfVideo(await studio.savedPng("#batch-video")) };
+  for (const [kind, frames] of Object.entries(animations)) {
+    assert.equal(frames.length, 9);
+    for (const [at, frame] of frames.entries()) assert.ok(apart(frame, series[at]) < 8, `${kind}, frame ${at}: ${apart(frame, series[at])}`);
+  }
+
+  await compare();
+  await studio.find("#cross").click(); // half of each, as the fifth of the series
+  await untilCount(12);
+  const { rgba } = await pixels();
+  const largest = rgba.reduce((most, value, at) => Math.max(most, Math.abs(value - series[4][at])), 0);
+  assert.ok(largest <= TOLERANCE, `levels differ by ${largest}`);
   assert.deepEqual(studio.problems, []);
   await studio.close();
 });

@@ -52,6 +52,29 @@ test("a first visit: introduced, downloaded with progress, painted step by step,
   assert.deepEqual([...studio.hosts], [new URL(site.url).host], "no request leaves the origin");
 });
 
+test("a newcomer presses one button and has a picture within a minute of opening the page", TIMEOUT, async (t) => {
+  const startMs = performance.now();
+  const studio = await StudioDriver.open(browser, site.url); // a fresh profile on a software adapter
+  await studio.page.evaluate(() => {
+    window.said = [];
+    const status = window.tools.find("fraise-progress").shadowRoot.querySelector("[role=status]");
+    const note = () => status.textContent.trim() && window.said.at(-1) !== status.textContent.trim() && window.said.push(status.textContent.trim());
+    new MutationObserver(note).observe(status, { subtree: true, childList: true, characterData: true });
+  });
+  await studio.generate();
+  const tookMs = performance.now() - startMs;
+  t.diagnostic(`${(tookMs / 1000).toFixed(1)} s, ${await studio.text("#made-with")}`);
+  assert.ok(tookMs <= 60_000, `${tookMs} ms`);
+  const { rgba } = await studio.pixels(await studio.savedPng());
+  assert.ok(new Set(rgba).size > 64, "a picture, not a plain colour");
+  const said = await studio.page.evaluate(() => window.said);
+  for (const [what, words] of [["the download", /^Downloading/], ["a step", /^Step \d of \d/], ["the end", /^Finished in/]]) {
+    assert.ok(said.some((line) => words.test(line)), `a screen reader hears of ${what}: ${said}`);
+  }
+  assert.ok(said.length < 16, `and is not flooded: ${said.length}`);
+  await studio.close();
+});
+
 test("what a pack needs is known before it is fetched", TIMEOUT, async () => {
   const { page, problems, close } = await browser.newPage({ serviceWorkers: "block" });
   await page.goto(site.url);

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
+import { seamsOf } from "./seams.mjs";
 import { openSite } from "./site.mjs";
 import { StudioDriver } from "./studio.mjs";
 
@@ -122,6 +123,75 @@ test("a picture moved in its frame is continued where it ends", TIMEOUT, async (
   await studio.find("#start-drop").click();
 });
 
+test("an edge pulled inwards: the picture stays whole, smaller, and is continued beyond it", TIMEOUT, async () => {
+  const { rgba: whole, width } = await picture();
+  await studio.find("#start-result").click();
+  await studio.until(() => window.tools.has("#easel"));
+  await studio.find("[data-tool=move]").click();
+  await drag([0.03, 0.5], [0.25, 0.5]); // the left edge, by a quarter of the side
+  const { picture: pulled, mask } = await easel();
+  /** Where a place of the whole picture, in shares of its sides, lies now: three quarters as large, at the right. */
+  const now = (x, y) => 4 * (Math.round((0.125 + 0.75 * y) * width) * width + Math.round((0.25 + 0.75 * x) * width));
+  const levels = { was: [], is: [] };
+  for (let y = 0.1; y < 0.9; y += 0.02) {
+    for (let x = 0.1; x < 0.9; x += 0.02) {
+      const before = 4 * (Math.round(y * width) * width + Math.round(x * width));
+      levels.was.push(...whole.slice(before, before + 3));
+      levels.is.push(...pulled.slice(now(x, y), now(x, y) + 3));
+    }
+  }
+  assert.ok(difference(levels.was, levels.is) < 12, `all of it is still there: ${difference(levels.was, levels.is)}`);
+  const strip = 4 * ((width / 2) * width + Math.round(0.1 * width));
+  assert.ok(mask[strip] > 250 && mask[now(0.5, 0.5)] === 0, "what came into view is marked, the picture is not");
+  await studio.generate();
+  const { rgba } = await picture();
+  assert.deepEqual(rgba.slice(now(0.5, 0.5), now(0.5, 0.5) + 3), pulled.slice(now(0.5, 0.5), now(0.5, 0.5) + 3));
+  let painted = 0;
+  for (let y = 0; y < width; y += 1) for (let x = 0; x < 0.2 * width; x += 1) painted += Math.abs(rgba[4 * (y * width + x)] - pulled[4 * (y * width + x)]);
+  assert.ok(painted / (0.2 * width * width) > 2, "beyond the edge it was painted");
+
+  // The same by the keyboard.
+  await studio.find("#easel-undo").click();
+  await studio.find("#easel").focus();
+  await studio.page.keyboard.press("Shift+ArrowRight");
+  await studio.page.keyboard.press("Shift+ArrowUp");
+  const { mask: marked } = await easel();
+  const at = (x, y) => marked[4 * (Math.round(y * width) * width + Math.round(x * width))];
+  assert.ok(at(0.04, 0.5) > 200 && at(0.5, 0.96) > 200 && at(0.6, 0.4) === 0, "left and bottom");
+  await studio.find("#start-drop").click();
+});
+
+test("by keyboard: arrows move the brush, Space dabs, and Shift draws on the way", TIMEOUT, async () => {
+  await studio.find("#start-draw").click();
+  await studio.find("[data-tool=colour]").click();
+  await studio.find("[data-brush=middle]").click();
+  await studio.find("#easel").focus();
+  const press = async (...keys) => {
+    for (const key of keys) await studio.page.keyboard.press(key);
+  };
+  /** Whether there is colour at a place, in shares of the sides. */
+  const isDrawn = async (x, y) => {
+    const { picture: drawn } = await easel();
+    const side = Math.sqrt(drawn.length / 4);
+    return drawn[4 * (Math.floor(y * side) * side + Math.floor(x * side)) + 1] < 100;
+  };
+  await press("ArrowLeft", "ArrowLeft");
+  assert.equal(await isDrawn(0.375, 0.5), false, "moving draws nothing");
+  await press("Space");
+  assert.deepEqual([await isDrawn(0.375, 0.5), await isDrawn(0.5, 0.5)], [true, false]);
+  await press("Shift+ArrowDown", "Shift+ArrowDown", "Shift+ArrowDown");
+  assert.deepEqual([await isDrawn(0.375, 0.6), await isDrawn(0.375, 0.68)], [true, true], "on the way");
+  await studio.find("#easel").click({ position: { x: 40, y: 40 } }); // a tap with the pointer is a dab, too
+  const { width } = await studio.find("#easel").boundingBox();
+  assert.equal(await isDrawn(40 / width, 40 / width), true);
+  await studio.find("[data-tool=mark]").click();
+  await studio.find("#easel").focus();
+  await press("Enter");
+  const { mask } = await easel();
+  assert.ok(mask[4 * (Math.floor(0.6875 * Math.sqrt(mask.length / 4)) * Math.sqrt(mask.length / 4) + Math.floor(0.375 * Math.sqrt(mask.length / 4)))] > 128, "marked");
+  await studio.find("#start-drop").click();
+});
+
 test("a photo that is dropped becomes the start; whether it was made here is told from its pixels", TIMEOUT, async () => {
   const drop = (name, type, quality) => studio.page.evaluate(async ([file, format, share]) => {
     const bitmap = await createImageBitmap(window.tools.find("fraise-result").state.result.png);
@@ -136,6 +206,18 @@ test("a photo that is dropped becomes the start; whether it was made here is tol
   await studio.until(() => window.tools.has("#check-mark"));
   await studio.find("#check-mark").click();
   await studio.until(() => window.tools.find("#note")?.dataset.kind === "marked", null, 60_000);
+  // Variations of it: like it, each in its own way.
+  const photo = (await easel()).picture;
+  await studio.set("#strength", 40);
+  const variations = [];
+  for (const seed of [7, 8]) {
+    await studio.set("#seed", seed);
+    await studio.generate();
+    variations.push((await picture()).rgba);
+  }
+  const likeness = variations.map((rgba) => difference(rgba, photo));
+  assert.ok(likeness.every((apart) => apart > 1 && apart < 25), `like the photo: ${likeness}`);
+  assert.ok(difference(...variations) > 0.5, "but not like each other");
   const version = await studio.page.evaluate(() => window.tools.find("fraise-start").state.start.version);
   // A picture that nobody here has made.
   await studio.page.evaluate(async () => {
@@ -188,30 +270,12 @@ test("variations are like the picture, subtle ones more so", TIMEOUT, async () =
 test("a seamless picture joins itself, and is shown so", TIMEOUT, async () => {
   await studio.set("#prompt", "flowers in a meadow");
   await studio.set("#seed", 45);
-  /** Mean steps from each line of pixels to the next one: over the edge, and the largest inside; of rows and of columns. */
-  const gradients = async () => {
-    const { width, height, rgba } = await picture();
-    const pixel = (line, place, isRow) => 4 * (isRow ? line * width + place : place * width + line);
-    const step = (from, to, isRow) => {
-      let sum = 0;
-      const length = isRow ? width : height;
-      for (let place = 0; place < length; place += 1) {
-        const [a, b] = [pixel(from, place, isRow), pixel(to, place, isRow)];
-        for (const channel of [0, 1, 2]) sum += Math.abs(rgba[a + channel] - rgba[b + channel]);
-      }
-      return sum / length / 3;
-    };
-    return [true, false].map((isRow) => {
-      const last = (isRow ? height : width) - 1;
-      return { edge: step(last, 0, isRow), inner: Math.max(...Array.from({ length: last }, (_, line) => step(line, line + 1, isRow))) };
-    });
-  };
   await studio.generate();
-  const [rows] = await gradients();
+  const [rows] = seamsOf(await picture());
   assert.ok(rows.edge > 3 * rows.inner, `sky above a meadow does not join: ${JSON.stringify(rows)}`);
   await studio.page.evaluate(() => window.tools.find("#tiling").click());
   await studio.generate();
-  for (const { edge, inner } of await gradients()) assert.ok(edge <= inner, `${edge} over the edge, inside up to ${inner}`);
+  for (const { edge, inner } of seamsOf(await picture())) assert.ok(edge <= inner, `${edge} over the edge, inside up to ${inner}`);
   await studio.find("#tiled").click();
   const { width } = await picture();
   await studio.until((side) => window.tools.find("#look").width === 3 * side, width);

@@ -8,6 +8,7 @@ import { launchChromium } from "./browsers.mjs";
 import { itxt, makePng, text, writeZip } from "./files.mjs";
 import { readPng } from "./png.mjs";
 import { modelFile, openSite } from "./site.mjs";
+import { importSource } from "./source.mjs";
 import { StudioDriver } from "./studio.mjs";
 
 const TIMEOUT = { timeout: 400_000 };
@@ -112,7 +113,7 @@ test("finished pictures are kept as they were saved, and survive a reload", TIME
   assert.match(await studio.text("#gallery-count"), /^2 pictures$/);
 
   // The thumbnail shows the picture.
-  const small = await colourOf(studio, "fraise-grid fraise-image, fraise-image");
+  const small = await colourOf(studio, "button[data-id] fraise-image");
   const { rgba } = await studio.pixels(Buffer.from(pictures[0].png, "base64"));
   const mean = [0, 1, 2].map((channel) => rgba.reduce((sum, level, at) => sum + (at % 4 === channel ? level : 0), 0) / (rgba.length / 4));
   assert.ok(isNear(small, mean, 25), `thumbnail ${small}, picture ${mean}`);
@@ -251,6 +252,52 @@ test("two pictures are compared, the slider moving the edge", TIMEOUT, async () 
   await own.page.keyboard.press("Escape");
   await own.until(() => !window.tools.has("#cut"));
   await own.close();
+});
+
+test("the lineage: what a picture came from and what came of it, to any depth, each a press away", TIMEOUT, async () => {
+  const own = await open();
+  await own.settings({ ...FAST, prompt: "a red car on a beach" });
+  await own.generate();
+  for (const count of [5, 9]) {
+    await own.find("#vary-strong").click();
+    await untilCount(own, count);
+    await own.until(() => !window.tools.has("#cancel"));
+  }
+  const parents = Object.fromEntries((await kept(own)).map(({ id, parents: of = [] }) => [id, of]));
+  const [root] = Object.keys(parents).filter((id) => parents[id].length === 0);
+  const children = (of) => Object.keys(parents).filter((id) => parents[id].includes(of));
+  const [middle] = children(root).filter((id) => children(id).length > 0);
+  assert.deepEqual([children(root).length, children(middle).length], [4, 4]);
+  /** The lineage as shown: each picture's name and those beneath it. */
+  const tree = () => own.page.evaluate(() => {
+    const read = (list) => [...list.children].map((row) => {
+      const beneath = row.querySelector(":scope > ul");
+      const button = row.querySelector(":scope > button");
+      return { id: button.dataset.relative, isViewed: button.ariaCurrent === "true", beneath: beneath ? read(beneath) : [] };
+    });
+    const list = window.tools.find("#lineage");
+    return list ? read(list) : null;
+  });
+  const leaf = children(middle)[0];
+  await own.find(`button[data-id="${leaf}"]`).click();
+  await own.until(() => window.tools.has("#lineage"));
+  const of = (id, isViewed, beneath) => ({ id, isViewed, beneath });
+  assert.deepEqual(await tree(), [of(root, false, [of(middle, false, [of(leaf, true, [])])])], "from the first one to this one");
+  await own.find(`[data-relative="${root}"]`).click();
+  await own.until((id) => window.tools.find(`[data-relative="${id}"]`)?.ariaCurrent === "true", root);
+  const [all] = await tree();
+  assert.deepEqual([all.beneath.length, all.beneath.flatMap(({ beneath }) => beneath).length], [4, 4], "all that came of it");
+  assert.ok(all.beneath.some(({ id, beneath }) => id === middle && beneath.some((other) => other.id === leaf)));
+  await own.page.keyboard.press("Escape");
+  await own.close();
+
+  const { lineageOf } = await importSource("app/gallery/lineage.ts");
+  const picture = (id, ...from) => ({ id, timeMs: 0, parents: from });
+  const names = (branches) => branches.map(({ picture: { id }, branches: beneath }) => (beneath.length > 0 ? [id, ...names(beneath)] : id));
+  const crossed = picture("c", "a", "b");
+  assert.deepEqual(names(lineageOf(crossed, [picture("a"), picture("b"), crossed, picture("d", "c"), picture("e")])), [["a", ["c", "d"]], ["b", "c"]]);
+  const loop = [picture("a", "b"), picture("b", "a")];
+  assert.ok(names(lineageOf(loop[0], loop)).length === 1, "pictures that name each other as parents end");
 });
 
 test("full storage is said, and the picture stays on the canvas", TIMEOUT, async () => {

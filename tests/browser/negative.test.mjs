@@ -94,6 +94,25 @@ for (const [prompt, negative] of [
   });
 }
 
+test("guidance and the weights of words change the picture, and a weight of one changes nothing", TIMEOUT, async (t) => {
+  const { page, problems, close } = await openEngine("cpu", DEFAULT_MODEL);
+  const apart = await page.evaluate(async () => {
+    const paint = async (prompt, guidance) => (await window.paint({ prompt, guidance, seed: 5, steps: 4, promptSyntax: "a1111" })).data;
+    const plain = await paint("a fox in the snow", 1);
+    const difference = (other) => other.reduce((sum, value, at) => sum + Math.abs(value - plain[at]), 0) / plain.length;
+    return {
+      guided: difference(await paint("a fox in the snow", 3)),
+      weighed: difference(await paint("a fox in the (snow:1.6)", 1)),
+      unweighed: difference(await paint("a fox in the (snow:1)", 1)),
+    };
+  });
+  t.diagnostic(JSON.stringify(apart));
+  assert.ok(apart.guided > 2 && apart.weighed > 2, JSON.stringify(apart));
+  assert.equal(apart.unweighed, 0);
+  assert.deepEqual(problems, []);
+  await close();
+});
+
 for (const device of ["gpu", "cpu"]) {
   test(`with a phrase it is the picture of the prompt that says so, without it changes nothing, on the ${device}`, TIMEOUT, async () => {
     const [speaking, silent] = await Promise.all([

@@ -290,6 +290,32 @@ test("a pack is not removed while another tab brings it in; then it is removed a
   await close();
 });
 
+test("the studio puts the picture first that fits its words best, as the scorer says", TIMEOUT, async (t) => {
+  site.answer = null;
+  const studio = await StudioDriver.open(browser, site.url, { serviceWorkers: "block" });
+  await studio.settings({ prompt: "a fox in the snow", seed: 42, steps: 1, device: "cpu" });
+  await studio.find('[data-count="4"]').click();
+  await studio.generate();
+  await studio.until(() => window.tools.find("fraise-batch").state.pictures.length === 4 && !window.tools.has("#cancel"), null, 60_000);
+  const scores = await studio.page.evaluate(async () => {
+    const { pictures } = window.tools.find("fraise-batch").state;
+    const engine = await window.fraise.Engine.create({ device: "cpu" });
+    await engine.load("models/fraise-1/manifest.json");
+    const found = await engine.score("a fox in the snow", pictures.map(({ png }) => png));
+    engine.close();
+    return found.map((score, at) => ({ score, seed: pictures[at].request.seed }));
+  });
+  t.diagnostic(JSON.stringify(scores));
+  const best = scores.toSorted((a, b) => b.score - a.score).map(({ seed }) => seed);
+  await studio.find("#rank").click();
+  await studio.until(() => window.tools.text("#progress-text")?.startsWith("Finished") && !window.tools.has("#cancel"), null, 60_000);
+  const labels = await studio.page.evaluate(() => [...window.tools.find("#batch").querySelectorAll("button")].map((button) => button.ariaLabel));
+  assert.deepEqual(labels, best.map((seed, at) => `Picture ${at + 1} of 4, seed ${seed}`));
+  assert.match(await studio.text("#made-with"), new RegExp(`seed ${best[0]} `), "and looks at it");
+  assert.ok(new Set(scores.map(({ score }) => score)).size === 4, "four scores");
+  await studio.close();
+});
+
 test("the studio shows the download of what is first used", TIMEOUT, async () => {
   const { manifest, answer } = await goldenPack("tiny_flow");
   let free = () => undefined;

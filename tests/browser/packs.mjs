@@ -71,6 +71,16 @@ export async function editedManifest(edit) {
   return (path) => (path.endsWith("/manifest.json") ? json(manifest) : null);
 }
 
+/** The default model without some of its components. */
+export function lackingPack(...names) {
+  return editedManifest((manifest) => {
+    for (const name of names) {
+      manifest.total_bytes -= manifest.components[name].bytes;
+      delete manifest.components[name];
+    }
+  });
+}
+
 /** Every piece changed by `edit(bytes) -> bytes` on its way. */
 export function editedPieces(edit) {
   return async (path) => {

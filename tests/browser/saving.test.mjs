@@ -38,6 +38,34 @@ const isMarked = (studio, png) =>
     return found;
   }, png.toString("base64"));
 
+/** From now on the page remembers what stands behind the addresses that it makes, which its policy lets nobody fetch. */
+const rememberBlobs = (studio) => studio.page.evaluate(() => {
+  const create = URL.createObjectURL.bind(URL);
+  window.blobs = new Map();
+  URL.createObjectURL = (blob) => {
+    const url = create(blob);
+    window.blobs.set(url, blob);
+    return url;
+  };
+});
+
+/** The file that an image shows: what the browser's own "Save image as" gives. */
+async function shown(studio, selector) {
+  const base64 = await studio.until(async (wanted) => {
+    const blob = window.blobs.get(window.tools.find(wanted)?.shadowRoot.querySelector("img")?.src);
+    if (!blob) return null;
+    return btoa(Array.from(new Uint8Array(await blob.arrayBuffer()), (byte) => String.fromCharCode(byte)).join(""));
+  }, selector);
+  return Buffer.from(base64, "base64");
+}
+
+/** Fails where an image's file holds what was asked for, or lacks the mark of AI. */
+async function assertShownBare(studio, selector) {
+  const bytes = await shown(studio, selector);
+  assertBare({ name: selector, bytes });
+  assert.match(readPng(bytes).texts["XML:com.adobe.xmp"], /trainedAlgorithmicMedia/);
+}
+
 /** Fails where a file holds what was asked for, in its name or in its bytes. */
 function assertBare({ name, bytes }) {
   for (const word of [PROMPT, "rain and fog", String(SEED), "Steps:"]) {
@@ -47,12 +75,14 @@ function assertBare({ name, bytes }) {
 
 test("words and settings are left out of saved files, the marks of AI are not", TIMEOUT, async () => {
   const studio = await StudioDriver.open(browser, site.url, { serviceWorkers: "block" });
+  await rememberBlobs(studio);
   await studio.settings({ prompt: PROMPT, seed: SEED, steps: 2, device: "cpu" });
   await studio.set("#negative", "rain and fog");
   await studio.generate();
   const whole = await saved(studio, "#save");
   assert.match(readPng(whole.bytes).texts.parameters, /a strawberry on a beach/);
   assert.equal(whole.name, `fraise-${SEED}.png`);
+  assert.deepEqual(await shown(studio, "#finished"), whole.bytes, "what the browser itself saves of the picture");
 
   await studio.find("fraise-settings summary").click();
   await studio.find("#bare-files").click();
@@ -61,6 +91,7 @@ test("words and settings are left out of saved files, the marks of AI are not", 
   assertBare(bare);
   const { texts } = readPng(bare.bytes);
   assert.deepEqual(Object.keys(texts), ["XML:com.adobe.xmp"]);
+  assert.deepEqual(await shown(studio, "#finished"), bare.bytes);
   assert.match(texts["XML:com.adobe.xmp"], /trainedAlgorithmicMedia/);
   assert.deepEqual(await studio.pixels(bare.bytes), await studio.pixels(whole.bytes));
   assert.equal(await isMarked(studio, bare.bytes), true);
@@ -68,9 +99,11 @@ test("words and settings are left out of saved files, the marks of AI are not", 
   await studio.find("#enlarge").click();
   await studio.until(() => / 512/.test(window.tools.text("#made-with") ?? "") && !window.tools.has("#cancel"), null, 120_000);
   assert.equal(await isMarked(studio, (await saved(studio, "#save")).bytes), true, "larger, and marked anew");
+  for (const at of [1, 2]) await assertShownBare(studio, `#batch li:nth-child(${at}) fraise-image`);
 
   await studio.page.reload();
   await studio.installTools();
+  await rememberBlobs(studio);
   await studio.until(() => window.tools.has("button[data-id]"));
   assert.equal(await studio.page.evaluate(() => window.tools.find("#bare-files").checked), true, "kept");
   const zip = await saved(studio, "#export");
@@ -79,11 +112,17 @@ test("words and settings are left out of saved files, the marks of AI are not", 
   await studio.find("button[data-id] >> nth=0").click();
   await studio.until((prompt) => window.tools.text("#viewed-prompt") === prompt, PROMPT); // the gallery still knows
   assertBare(await saved(studio, "#save-kept"));
+  await assertShownBare(studio, "#viewed");
+  await studio.find("#compare").click();
+  await studio.find("button[data-id] >> nth=1").click();
+  for (const side of ["#below", "#above"]) await assertShownBare(studio, side);
   await studio.page.keyboard.press("Escape");
 
   await studio.find("fraise-settings summary").click();
   await studio.find("#bare-files").click();
   assert.ok((await saved(studio, "#export")).bytes.includes(PROMPT));
+  await studio.find("button[data-id] >> nth=0").click();
+  assert.ok((await shown(studio, "#viewed")).includes(PROMPT));
   assert.deepEqual(studio.problems, []);
   await studio.close();
 });

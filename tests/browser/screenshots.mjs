@@ -22,9 +22,9 @@ const SHOTS = [
 async function mark(studio) {
   await studio.find("#start-result").click();
   const canvas = studio.find("#easel");
+  await studio.find("[data-brush=broad]").click(); // which may scroll
   await canvas.scrollIntoViewIfNeeded();
   const { x, y, width, height } = await canvas.boundingBox();
-  await studio.find("[data-brush=broad]").click();
   for (const [step, [across, down]] of [[0.3, 0.3], [0.7, 0.3], [0.7, 0.5], [0.35, 0.5]].entries()) {
     await studio.page.mouse.move(x + across * width, y + down * height, { steps: 6 });
     if (step === 0) await studio.page.mouse.down();

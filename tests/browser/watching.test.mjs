@@ -142,10 +142,10 @@ test("an animation tells how far it is, and can be cancelled", TIMEOUT, async ()
     };
   });
   await studio.find("#save-gif").click();
-  await studio.until(() => window.tools.find("fraise-steps").shadowRoot.querySelector("progress")?.value === 2);
-  assert.equal(await studio.page.evaluate(() => window.tools.find("fraise-steps").shadowRoot.querySelector("progress").max), 4);
+  await studio.until(() => window.tools.find("fraise-animation").shadowRoot.querySelector("progress")?.value === 2);
+  assert.equal(await studio.page.evaluate(() => window.tools.find("fraise-animation").shadowRoot.querySelector("progress").max), 4);
   await studio.find("#cancel-animation").click();
-  await studio.until(() => window.tools.has("#save-gif"));
+  await studio.until(() => window.tools.has("#save-gif:enabled"));
   assert.deepEqual(await studio.page.evaluate(() => [window.terminated, window.downloads]), [true, 0]);
   assert.deepEqual(studio.problems, []);
   await studio.close();
@@ -234,13 +234,16 @@ test("one picture that fails does not stop the queue; what an earlier visit left
   await studio.until(() => window.tools.has("#prompt"));
   await studio.page.evaluate(() => {
     const good = { prompt: "a cat", seed: 5, steps: 1 };
-    const entries = [{ request: { ...good, steps: 100_000, seed: 4 } }, { request: good }, null, 7, { request: { prompt: 1 } }];
+    const varied = { ...good, variation: { seed: 9, strength: 0.5 } };
+    const entries = [{ request: { ...good, steps: 100_000, seed: 4, variation: { seed: 9, strength: 3 } } }, { request: varied }, null, 7, { request: { prompt: 1 } }];
     localStorage.setItem("fraise.queue", JSON.stringify(entries));
   });
   await studio.page.reload();
   await studio.installTools();
   await studio.until(() => window.tools.has("#start-queue:enabled"));
   assert.deepEqual(await queued(), [4, 5]);
+  const variations = await studio.page.evaluate(() => window.tools.find("fraise-queue").state.queue.map(({ request }) => request.variation ?? null));
+  assert.deepEqual(variations, [null, { seed: 9, strength: 0.5 }], "variations wait as such, within their bounds");
   await studio.set("#device", "cpu");
   await studio.find("#start-queue").click();
   await studio.until(() => window.tools.has("#made-with") && !window.tools.has("#cancel"), null, 120_000);

@@ -153,6 +153,10 @@ test("manners: two taps to a first picture on a phone", TIMEOUT, async () => {
   await studio.find('[data-manner="watercolour"]').tap();
   await studio.find("#generate").tap();
   await studio.finish();
+  await studio.until(() => {
+    const { top, bottom } = window.tools.find("#canvas").getBoundingClientRect();
+    return top >= 0 && bottom <= innerHeight;
+  });
   assert.match(await prompt(studio), /, watercolor$/);
   const { rgba } = await studio.pixels(await studio.savedPng());
   assert.ok(new Set(rgba).size > 8, "a picture, not a plain colour");
@@ -205,7 +209,7 @@ test("live: the picture follows the typing, without flicker, and starts by itsel
     window.gaps = 0;
     const look = () => {
       const canvas = window.tools.find("#canvas");
-      if (!canvas || canvas.hidden || window.tools.has("fraise-stage img") || !window.tools.has("#made-with")) window.gaps += 1;
+      if (!canvas || canvas.hidden || window.tools.find("fraise-stage").shadowRoot.querySelector("img") || !window.tools.has("#made-with")) window.gaps += 1;
       window.watching = requestAnimationFrame(look);
     };
     look();

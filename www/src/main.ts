@@ -2,6 +2,7 @@
 import "./trusted-types";
 import "./app/theme.css";
 import * as fraise from "./engine/index";
+import { AnimationView } from "./app/animation-view";
 import { BatchGrid } from "./app/batch-grid";
 import { CanvasStage } from "./app/canvas-stage";
 import { ConvertPanel } from "./app/convert-panel";
@@ -52,6 +53,7 @@ customElements.define("fraise-stage", CanvasStage);
 customElements.define("fraise-progress", ProgressView);
 customElements.define("fraise-result", ResultBar);
 customElements.define("fraise-steps", StepScrubber);
+customElements.define("fraise-animation", AnimationView);
 customElements.define("fraise-batch", BatchGrid);
 customElements.define("fraise-queue", QueueList);
 customElements.define("fraise-sampling", SamplingFields);

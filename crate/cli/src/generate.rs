@@ -147,8 +147,7 @@ pub async fn run(arguments: &GenerateArguments) -> Result<()> {
     let latents = arguments.init_latents.as_deref().map(|path| init_latents(path, &device)).transpose()?;
     let loaded = started.elapsed();
 
-    let painted =
-        paint(&pipeline, &request, Origin { latents, start, ..Origin::default() }, arguments.save.is_some()).await?;
+    let painted = paint(&pipeline, &request, Origin { latents, start }, arguments.save.is_some()).await?;
     let picture = Picture::read(painted.image.clone()).await?;
     let painting = started.elapsed() - loaded;
     let mut written = Vec::new();
@@ -211,7 +210,7 @@ async fn paint(
 ) -> Result<Painted> {
     let bar = output::steps_bar(u64::from(request.steps), "painting");
     let start = origin.start.clone();
-    let mut stream = pin!(pipeline.generate_from(request.clone(), origin));
+    let mut stream = pin!(pipeline.generate_from(vec![request.clone()], origin));
     let mut steps = Vec::new();
     let mut last = None;
     while let Some(step) = stream.next().await {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
+use fraise_engine::kernels::Border;
 use fraise_engine::limits::DeviceLimits;
 use fraise_engine::picture::{MAX_PNG_BYTES, Picture, PictureInfo, read_info};
 use fraise_engine::request::EffectiveRequest;
@@ -48,10 +49,10 @@ pub async fn run(arguments: &UpscaleArguments) -> Result<()> {
     let limits = DeviceLimits::of(&device);
     ModelShape::of(&manifest)?.requirements(picture.width, picture.height, &limits).check_upscaling()?;
     let (upscaler, _) = Upscaler::load(&manifest, &store, &Sha2Digest, &device).await?;
-    let larger = Picture::read(upscaler.forward(picture.to_tensor(&device))).await?;
-    let info = read_info(&png)
-        .ok()
-        .map(|info| PictureInfo { request: EffectiveRequest { upscale: true, ..info.request }, ..info });
+    let info = read_info(&png).ok();
+    let border = info.as_ref().map_or(Border::Zeros, |info| info.request.border());
+    let larger = Picture::read(upscaler.forward_beyond(picture.to_tensor(&device), border)).await?;
+    let info = info.map(|info| PictureInfo { request: EffectiveRequest { upscale: true, ..info.request }, ..info });
     write_whole(&arguments.out, &larger.to_png(info.as_ref())?)?;
     output::print(&format!(
         "{}: {}x{} from {}x{} in {:.2} s\n",

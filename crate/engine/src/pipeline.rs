@@ -34,7 +34,7 @@ use crate::{
     limits::DeviceLimits,
     loader::Progress,
     pack::{Manifest, Recommended},
-    request::{EffectiveRequest, Noise, Request, RequestLimits},
+    request::{EffectiveRequest, Request, RequestLimits},
     requirements::{ModelShape, Requirements},
     sampler::{self, Sampler, SchedulerConfig},
     scorer::Scorer,
@@ -164,42 +164,54 @@ impl Pipeline {
         self.shape.requirements(width_px, height_px, &self.device_limits)
     }
 
-    /// Decides every value of a request.
+    /// Decides every value of a request. Of a batch, gives its first picture's.
     ///
     /// # Errors
     /// [`Error::Request`] naming the field; [`Error::DeviceLimit`] for a size that the device cannot paint.
     pub fn resolve(&self, request: &Request) -> Result<EffectiveRequest> {
-        let mut effective = request.resolve(&self.limits)?;
-        self.sampler(&effective)?;
-        let needs = self.requirements(effective.width, effective.height);
+        self.resolve_batch(request).map(|mut pictures| pictures.swap_remove(0))
+    }
+
+    /// As [`Pipeline::resolve`], of each picture: one or more.
+    ///
+    /// # Errors
+    /// As [`Pipeline::resolve`].
+    pub fn resolve_batch(&self, request: &Request) -> Result<Vec<EffectiveRequest>> {
+        let mut pictures = request.resolve_batch(&self.limits)?;
+        let first = &pictures[0]; // of whose size and sampler all are
+        self.sampler(first)?;
+        let needs = self.requirements(first.width, first.height);
         needs.check()?;
-        if effective.upscale {
+        if first.upscale {
             needs.check_upscaling()?;
         }
-        if effective.strength.is_some() {
+        if first.strength.is_some() {
             if !self.can_encode {
                 return Err(encoder::missing());
             }
             needs.check_encoding()?;
         }
-        let (negative, words) = self.words(&effective);
-        effective.truncated = self.conditioner.truncation(negative, words, effective.prompt_syntax)?;
-        Ok(effective)
+        for picture in &mut pictures {
+            let (negative, words) = self.words(picture);
+            picture.truncated = self.conditioner.truncation(negative, words, picture.prompt_syntax)?;
+        }
+        Ok(pictures)
     }
 
     /// Paints: a stream of steps, each computed when it is asked for. Dropping the stream cancels the run and frees
     /// what it holds on the device.
     pub fn generate(self: &Rc<Self>, request: EffectiveRequest) -> impl Stream<Item = Result<Step>> + 'static {
-        self.generate_from(request, Origin::default())
+        self.generate_from(vec![request], Origin::default())
     }
 
-    /// As [`Pipeline::generate`], from more than the seed's noise, or several pictures together.
+    /// As [`Pipeline::generate`], from more than the seed's noise, or several pictures together, which differ in their noise
+    /// and their prompts alone, as those of [`Pipeline::resolve_batch`] do.
     pub fn generate_from(
         self: &Rc<Self>,
-        request: EffectiveRequest,
+        pictures: Vec<EffectiveRequest>,
         origin: Origin,
     ) -> impl Stream<Item = Result<Step>> + 'static {
-        let start = (Rc::clone(self), request, origin);
+        let start = (Rc::clone(self), pictures, origin);
         stream::try_unfold(Progression::Start(Box::new(start)), |progression| async move {
             let mut run = match progression {
                 Progression::Start(start) => Box::new(Run::new(start.0, &start.1, start.2)?),
@@ -236,13 +248,6 @@ impl Pipeline {
         request.guidance > 1.0 && self.unet_config.time_cond_proj_dim.is_none()
     }
 
-    /// The pictures of a run, with the noise that each begins with.
-    fn batch(&self, request: &EffectiveRequest, noises: Vec<Noise>) -> Batch {
-        let noises = if noises.is_empty() { vec![request.noise()] } else { noises };
-        let [height, width] = [request.height, request.width].map(|side| (side / self.limits.scale_px) as usize);
-        Batch::new(noises, [self.unet_config.in_channels, height, width], &self.device)
-    }
-
     /// What a run is guided away from, and what it is told, which has the negative prompt in it where the pack says it so.
     fn words<'a>(&'a self, request: &'a EffectiveRequest) -> (Negative<'a>, Words<'a>) {
         let words = self.conditioner.words(&request.prompt, request.negative.as_deref());
@@ -273,15 +278,13 @@ impl Pipeline {
 pub struct Origin {
     /// Noise ~ N(0, 1), [N, C, h, w], instead of the seeds' and their variations'.
     pub latents: Option<Tensor<4>>,
-    /// The noise of each picture where the run paints several; none: the request's own.
-    pub batch: Vec<Noise>,
     /// The start picture, where the request has a strength.
     pub start: Option<Start>,
 }
 
 /// Where a run is between two polls of its stream.
 enum Progression {
-    Start(Box<(Rc<Pipeline>, EffectiveRequest, Origin)>),
+    Start(Box<(Rc<Pipeline>, Vec<EffectiveRequest>, Origin)>),
     Running(Box<Run>),
 }
 
@@ -289,12 +292,11 @@ enum Progression {
 struct Run {
     pipeline: Rc<Pipeline>,
     sampler: Box<dyn Sampler>,
-    /// Of a row for each picture, where guided without and then with the prompt.
-    conditions: Conditions,
+    /// What the UNet is told of a row for each picture, where guided without and then with the prompt; in as many passes as
+    /// it takes.
+    passes: Vec<Conditions>,
     /// Guidance scale where two predictions are to be combined.
     guidance: Option<f64>,
-    /// How many rows the device has room for at once.
-    rows_at_once: usize,
     batch: Batch,
     /// What the run began with, and the noise that it was given.
     start: Option<(Start, Tensor<4>)>,
@@ -305,11 +307,12 @@ struct Run {
 }
 
 impl Run {
-    fn new(pipeline: Rc<Pipeline>, request: &EffectiveRequest, origin: Origin) -> Result<Self> {
+    fn new(pipeline: Rc<Pipeline>, pictures: &[EffectiveRequest], origin: Origin) -> Result<Self> {
+        let request = pictures.first().ok_or_else(|| Error::request("batch", "has no pictures"))?;
         let mut sampler = pipeline.sampler(request)?;
         let guidance = pipeline.is_guided(request).then_some(request.guidance);
-        let mut batch = pipeline.batch(request, origin.batch);
-        let conditions = pipeline.conditions(request)?.repeated(batch.len());
+        let mut batch = pipeline.batch(pictures);
+        let passes = pipeline.passes(pictures)?;
         let initial = batch.initial(origin.latents)?;
         let (begin, sample, start) = match (origin.start, request.strength) {
             (None, None) => (0, initial * sampler.init_noise_sigma(), None),
@@ -325,10 +328,7 @@ impl Run {
             }
             _ => return Err(Error::request("image", "a start picture and a strength go together")),
         };
-        let needs = pipeline.requirements(request.width, request.height);
-        let rows = conditions.context.dims()[0];
-        let rows_at_once = (2..=rows).rev().find(|&rows| needs.fits_batch(rows)).unwrap_or(1);
-        Ok(Self { pipeline, sampler, conditions, guidance, rows_at_once, batch, start, sample, begin, index: begin })
+        Ok(Self { pipeline, sampler, passes, guidance, batch, start, sample, begin, index: begin })
     }
 
     /// Computes the next step, or `None` after the last.
@@ -364,15 +364,17 @@ impl Run {
         without.clone() + (with - without) * scale
     }
 
-    /// The UNet's output for all rows, as many at once as there is room for.
+    /// The UNet's output for all rows, pass by pass.
     fn forward(&self, rows: Tensor<4>, timestep: f64) -> Tensor<4> {
-        let (unet, [count, ..]) = (&self.pipeline.unet, rows.dims());
-        if count <= self.rows_at_once {
-            return unet.forward(rows, timestep, &self.conditions);
+        let unet = &self.pipeline.unet;
+        if let [conditions] = &self.passes[..] {
+            return unet.forward(rows, timestep, conditions);
         }
-        let passes = (0..count).step_by(self.rows_at_once).map(|first| {
-            let many = self.rows_at_once.min(count - first);
-            unet.forward(rows.clone().narrow(0, first, many), timestep, &self.conditions.rows(first, many))
+        let mut first = 0;
+        let passes = self.passes.iter().map(|conditions| {
+            let many = conditions.context.dims()[0];
+            first += many;
+            unet.forward(rows.clone().narrow(0, first - many, many), timestep, conditions)
         });
         Tensor::cat(passes.collect(), 0)
     }

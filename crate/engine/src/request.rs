@@ -62,17 +62,29 @@ pub struct Variation {
 }
 
 /// Which noise a picture begins with.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Noise {
+    /// As [`Request::seed`].
+    pub seed: u64,
+    /// As [`Request::variation`].
+    pub variation: Option<Variation>,
+}
+
+/// One of several pictures painted at once: what it has for itself.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BatchPicture {
     /// As [`Request::seed`].
     pub seed: u64,
     /// As [`Request::variation`].
     #[serde(default)]
     pub variation: Option<Variation>,
+    /// What to paint, instead of [`Request::prompt`].
+    #[serde(default)]
+    pub prompt: Option<String>,
 }
 
-/// A request for one picture, or for several that differ in their noise alone. Fields left out take the pack's recommendation.
+/// A request for one picture, or for several that differ in their noise and their prompts. Fields left out take the pack's recommendation.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Request {
@@ -108,9 +120,9 @@ pub struct Request {
     pub tiling: bool,
     /// Noise on the way to another seed's.
     pub variation: Option<Variation>,
-    /// Where several pictures are painted at once, the noise of each instead of `seed` and `variation`; at most
-    /// [`MAX_BATCH`].
-    pub batch: Vec<Noise>,
+    /// Where several pictures are painted at once, what each has instead of `seed`, `variation` and, if it says one,
+    /// `prompt`; at most [`MAX_BATCH`].
+    pub batch: Vec<BatchPicture>,
 }
 
 /// What a pack recommends and requires of a request.
@@ -182,17 +194,19 @@ impl EffectiveRequest {
         Noise { seed: self.seed, variation: self.variation }
     }
 
-    /// The same picture from other noise.
-    pub fn with_noise(&self, Noise { seed, variation }: Noise) -> Self {
-        Self { seed, variation, ..self.clone() }
+    /// The same request for another picture of its batch; what of its words finds no room is not known yet.
+    pub fn of_picture(&self, picture: &BatchPicture) -> Self {
+        let BatchPicture { seed, variation, ref prompt } = *picture;
+        let prompt = prompt.clone().unwrap_or_else(|| self.prompt.clone());
+        Self { seed, variation, prompt, truncated: Vec::new(), ..self.clone() }
     }
 }
 
 impl Request {
-    /// The noise of each picture asked for; one or more.
-    pub fn noises(&self) -> Vec<Noise> {
+    /// What each picture asked for has for itself; one or more.
+    fn pictures(&self) -> Vec<BatchPicture> {
         match self.batch.is_empty() {
-            true => vec![Noise { seed: self.seed, variation: self.variation }],
+            true => vec![BatchPicture { seed: self.seed, variation: self.variation, prompt: None }],
             false => self.batch.clone(),
         }
     }
@@ -202,8 +216,19 @@ impl Request {
     /// # Errors
     /// [`Error::Request`] naming the field and the allowed range.
     pub fn resolve(&self, limits: &RequestLimits) -> Result<EffectiveRequest> {
+        self.resolve_batch(limits).map(|mut pictures| pictures.swap_remove(0))
+    }
+
+    /// As [`Request::resolve`], of each picture: one or more.
+    ///
+    /// # Errors
+    /// As [`Request::resolve`].
+    pub fn resolve_batch(&self, limits: &RequestLimits) -> Result<Vec<EffectiveRequest>> {
+        let pictures = self.pictures();
         let negative = self.negative.as_ref().map(|negative| ("negative", negative));
-        for (field, text) in negative.into_iter().chain([("prompt", &self.prompt)]) {
+        let prompts =
+            pictures.iter().filter_map(|picture| picture.prompt.as_ref()).map(|prompt| ("batch.prompt", prompt));
+        for (field, text) in negative.into_iter().chain([("prompt", &self.prompt)]).chain(prompts) {
             check_prompt(field, text)?;
         }
         let steps = self.steps.unwrap_or(limits.steps);
@@ -214,17 +239,16 @@ impl Request {
         if !(0.0..=MAX_GUIDANCE).contains(&guidance) {
             return Err(Error::request("guidance", format!("{guidance} is outside 0 to {MAX_GUIDANCE}")));
         }
-        let noises = self.noises();
-        if noises.len() > MAX_BATCH {
-            return Err(Error::request("batch", format!("{} are too many, {MAX_BATCH} are the most", noises.len())));
+        if pictures.len() > MAX_BATCH {
+            return Err(Error::request("batch", format!("{} are too many, {MAX_BATCH} are the most", pictures.len())));
         }
-        for variation in noises.iter().filter_map(|noise| noise.variation) {
+        for variation in pictures.iter().filter_map(|picture| picture.variation) {
             check_fraction("variation.strength", variation.strength)?;
         }
-        Ok(EffectiveRequest {
+        let request = EffectiveRequest {
             prompt: self.prompt.clone(),
             negative: self.negative.clone(),
-            seed: noises[0].seed,
+            seed: self.seed,
             steps,
             guidance,
             width: side("width", self.width.unwrap_or(limits.width_px), limits.scale_px)?,
@@ -235,9 +259,10 @@ impl Request {
             strength: self.strength()?,
             masked: self.start.as_ref().is_some_and(|start| start.mask.is_some()),
             tiling: self.tiling,
-            variation: noises[0].variation,
+            variation: self.variation,
             truncated: Vec::new(),
-        })
+        };
+        Ok(pictures.iter().map(|picture| request.of_picture(picture)).collect())
     }
 
     fn strength(&self) -> Result<Option<f64>> {
@@ -299,6 +324,19 @@ mod tests {
     }
 
     #[test]
+    fn the_pictures_of_a_batch_have_their_own_words_where_they_say_some() {
+        let variation = Some(Variation { seed: 9, strength: 0.5 });
+        let batch = vec![
+            BatchPicture { seed: 1, variation, prompt: None },
+            BatchPicture { seed: 2, variation: None, prompt: Some("a cat".into()) },
+        ];
+        let request = Request { prompt: "a dog".into(), seed: 7, batch, ..Request::default() };
+        let resolved = request.resolve_batch(&LIMITS).unwrap();
+        let told = resolved.iter().map(|picture| (picture.prompt.as_str(), picture.seed, picture.variation));
+        assert_eq!(told.collect::<Vec<_>>(), [("a dog", 1, variation), ("a cat", 2, None)]);
+    }
+
+    #[test]
     fn settings_from_before_start_pictures_are_read() {
         let old =
             r#"{"prompt":"p","negative":null,"seed":1,"steps":2,"guidance":1.0,"width":8,"height":8,"sampler":null}"#;
@@ -326,12 +364,25 @@ mod tests {
             ),
             (
                 Request {
-                    batch: vec![Noise { seed: 1, variation: Some(Variation { seed: 1, strength: 2.0 }) }],
+                    batch: vec![BatchPicture {
+                        variation: Some(Variation { seed: 1, strength: 2.0 }),
+                        ..BatchPicture::default()
+                    }],
                     ..Request::default()
                 },
                 "variation.strength",
             ),
-            (Request { batch: vec![Noise { seed: 1, variation: None }; MAX_BATCH + 1], ..Request::default() }, "batch"),
+            (
+                Request {
+                    batch: vec![BatchPicture {
+                        prompt: Some("x".repeat(MAX_PROMPT_BYTES + 1)),
+                        ..BatchPicture::default()
+                    }],
+                    ..Request::default()
+                },
+                "batch.prompt",
+            ),
+            (Request { batch: vec![BatchPicture::default(); MAX_BATCH + 1], ..Request::default() }, "batch"),
         ];
         for (request, expected) in cases {
             match request.resolve(&LIMITS) {

@@ -147,15 +147,15 @@ impl Conditions {
         }
     }
 
-    /// Each row `count` times, for as many pictures: [B, …] → [B·count, …], a row's copies beside each other.
-    pub fn repeated(&self, count: usize) -> Self {
-        let [batch, tokens, width] = self.context.dims();
-        let context = self.context.clone().reshape([batch, 1, tokens, width]).repeat_dim(1, count);
-        let added_embedding = self.added_embedding.clone().map(|added| {
-            let [batch, width] = added.dims();
-            added.reshape([batch, 1, width]).repeat_dim(1, count).reshape([batch * count, width])
-        });
-        Self { context: context.reshape([batch * count, tokens, width]), added_embedding, ..self.clone() }
+    /// The rows of this and then of others, which differ in their texts alone: [B₀, …], [B₁, …], … → [B₀ + B₁ + …, …].
+    pub fn followed_by(&self, others: &[Self]) -> Self {
+        let all = || std::iter::once(self).chain(others);
+        let added: Option<Vec<_>> = all().map(|conditions| conditions.added_embedding.clone()).collect();
+        Self {
+            context: Tensor::cat(all().map(|conditions| conditions.context.clone()).collect(), 0),
+            added_embedding: added.map(|added| Tensor::cat(added, 0)),
+            ..self.clone()
+        }
     }
 }
 

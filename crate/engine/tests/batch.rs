@@ -12,7 +12,7 @@ use common::{Random, difference, gpu, packed, read, small_gpu};
 use fraise_engine::parity::Packed;
 use fraise_engine::picture::Picture;
 use fraise_engine::pipeline::{Origin, Pipeline, Step};
-use fraise_engine::request::{Noise, Request, StartPicture, Variation};
+use fraise_engine::request::{BatchPicture, PromptSyntax, Request, StartPicture, Variation};
 use fraise_engine::store::Sha2Digest;
 use fraise_engine::weights::Scheme;
 use futures::TryStreamExt;
@@ -34,23 +34,26 @@ fn pipeline(run: &str, device: &Device) -> Rc<Pipeline> {
 }
 
 fn paint(pipeline: &Rc<Pipeline>, request: &Request) -> Vec<Step> {
-    let effective = pipeline.resolve(request).unwrap();
-    let start = request.start.as_ref().map(|start| pipeline.start(start, &effective).unwrap());
-    let origin = Origin { batch: request.batch.clone(), start, latents: None };
-    pollster::block_on(pipeline.generate_from(effective, origin).try_collect()).unwrap()
+    let pictures = pipeline.resolve_batch(request).unwrap();
+    let start = request.start.as_ref().map(|start| pipeline.start(start, &pictures[0]).unwrap());
+    let origin = Origin { start, latents: None };
+    pollster::block_on(pipeline.generate_from(pictures, origin).try_collect()).unwrap()
 }
 
-fn noises() -> Vec<Noise> {
+/// Pictures with noise of their own, of one prompt.
+fn noises() -> Vec<BatchPicture> {
     let variation = Some(Variation { seed: 5, strength: 0.4 });
-    vec![Noise { seed: 3, variation: None }, Noise { seed: 8, variation }, Noise { seed: u64::MAX, variation: None }]
+    let of = |seed, variation| BatchPicture { seed, variation, prompt: None };
+    vec![of(3, None), of(8, variation), of(u64::MAX, None)]
 }
 
 /// The largest difference between a batch's pictures, at any step, and the same ones painted alone.
-fn apart(pipeline: &Rc<Pipeline>, request: &Request) -> f32 {
-    let together = paint(pipeline, &Request { batch: noises(), ..request.clone() });
+fn apart(pipeline: &Rc<Pipeline>, request: &Request, batch: &[BatchPicture]) -> f32 {
+    let together = paint(pipeline, &Request { batch: batch.to_vec(), ..request.clone() });
     let mut largest = 0f32;
-    for (row, Noise { seed, variation }) in noises().into_iter().enumerate() {
-        let alone = paint(pipeline, &Request { seed, variation, ..request.clone() });
+    for (row, BatchPicture { seed, variation, prompt }) in batch.iter().cloned().enumerate() {
+        let prompt = prompt.unwrap_or_else(|| request.prompt.clone());
+        let alone = paint(pipeline, &Request { seed, variation, prompt, ..request.clone() });
         assert_eq!(alone.len(), together.len());
         for (step, expected) in together.iter().zip(alone) {
             assert_eq!((step.index, step.total), (expected.index, expected.total));
@@ -81,9 +84,27 @@ fn every_picture_of_a_batch_is_the_one_that_it_is_alone() {
             ("run_flow", None, 1.0),
         ] {
             let request = Request { sampler: sampler.map(str::to_owned), guidance: Some(guidance), ..request(3) };
-            let error = apart(&pipeline(run, &device), &request);
+            let error = apart(&pipeline(run, &device), &request, &noises());
             println!("{run}, {sampler:?} on {device:?}: {error:.1e}");
             assert!(error <= TOLERANCE, "{run}, {sampler:?} on {device:?}: {error:e}");
+        }
+    }
+}
+
+/// The third prompt is of two chunks, so that its text is twice as long as the others'.
+#[test]
+fn every_picture_of_a_batch_has_words_of_its_own() {
+    let of = |seed, prompt: &str| BatchPicture { seed, variation: None, prompt: Some(prompt.into()) };
+    let batch = [of(3, "a red cat"), of(3, "(a red cat:0.5), (a dog:1.5)"), of(4, "a BREAK b"), of(3, "a dog")];
+    for device in [Some(Device::flex()), gpu()].into_iter().flatten() {
+        for (run, guidance, negative) in
+            [("run_ddim", 4.0, Some("rain")), ("run_lcm", 1.0, None), ("run_sdxl", 3.0, None), ("run_flow", 1.0, None)]
+        {
+            let (prompt_syntax, negative) = (PromptSyntax::A1111, negative.map(str::to_owned));
+            let request = Request { prompt_syntax, negative, guidance: Some(guidance), ..request(3) };
+            let error = apart(&pipeline(run, &device), &request, &batch);
+            println!("{run} on {device:?}: {error:.1e}");
+            assert!(error <= TOLERANCE, "{run} on {device:?}: {error:e}");
         }
     }
 }
@@ -101,7 +122,7 @@ fn a_batch_starts_from_one_picture_and_keeps_what_its_mask_keeps() {
         for mask in [None, Some(mask.clone())] {
             let start = Some(StartPicture { image: picture(1), mask });
             let request = Request { start, strength: Some(0.7), guidance: Some(3.0), ..request(4) };
-            let error = apart(&pipeline, &request);
+            let error = apart(&pipeline, &request, &noises());
             assert!(error <= TOLERANCE, "{device:?}: {error:e}");
         }
     }
@@ -115,6 +136,6 @@ fn where_the_rows_do_not_fit_together_they_are_computed_in_parts() {
     let needs = pipeline.requirements(96, 64);
     let most = (1..=6).rev().find(|&rows| needs.fits_batch(rows)).unwrap();
     assert!((1..6).contains(&most), "{most} rows fit at once");
-    let error = apart(&pipeline, &request);
+    let error = apart(&pipeline, &request, &noises());
     assert!(error <= TOLERANCE, "{error:e}");
 }

@@ -61,9 +61,9 @@ fn mask(width: u32, height: u32, from: u32) -> Picture {
 fn paint(pipeline: &Rc<Pipeline>, request: &Request) -> (EffectiveRequest, Vec<Step>, Picture) {
     let effective = pipeline.resolve(request).unwrap();
     let start = request.start.as_ref().map(|start| pipeline.start(start, &effective).unwrap());
-    let origin = Origin { batch: request.batch.clone(), start: start.clone(), latents: None };
+    let origin = Origin { start: start.clone(), latents: None };
     pollster::block_on(async {
-        let steps: Vec<_> = pipeline.generate_from(effective.clone(), origin).try_collect().await.unwrap();
+        let steps: Vec<_> = pipeline.generate_from(vec![effective.clone()], origin).try_collect().await.unwrap();
         let latents = steps.last().unwrap().latents.clone();
         let image = Picture::read(pipeline.finish(latents, &effective, start.as_ref()).unwrap()).await.unwrap();
         (effective, steps, image)

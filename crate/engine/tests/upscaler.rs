@@ -95,11 +95,11 @@ fn a_pack_loads_its_upscaler_when_asked_or_brings_it_along() {
     let pipeline = load(&packed);
     let without = pipeline.memory();
     let image = || tensor(&[0.5; 3 * 16], [1, 3, 4, 4], &device);
-    assert_eq!(pipeline.upscale(image()).unwrap_err().code(), "Request", "it is not loaded yet");
+    assert_eq!(pipeline.upscale(image(), Border::Zeros).unwrap_err().code(), "Request", "it is not loaded yet");
     for _ in 0..2 {
         pollster::block_on(pipeline.load_upscaler(&packed.manifest, &packed.store, &Sha2Digest)).unwrap();
     }
-    assert_eq!(pipeline.upscale(image()).unwrap().dims(), [1, 3, 8, 8]);
+    assert_eq!(pipeline.upscale(image(), Border::Zeros).unwrap().dims(), [1, 3, 8, 8]);
     let bytes = packed.manifest.components[upscaler::COMPONENT].bytes;
     assert_eq!(pipeline.memory().pack_bytes, without.pack_bytes + bytes, "counted once");
     assert!(pipeline.memory().device_bytes > without.device_bytes);

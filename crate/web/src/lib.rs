@@ -291,7 +291,8 @@ impl FraiseEngine {
         let request: Request =
             serde_wasm_bindgen::from_value(request).map_err(|error| Error::request("request", error.to_string()))?;
         let request = Request { start, ..request };
-        let effective = loaded.pipeline.resolve(&request)?;
+        let pictures = loaded.pipeline.resolve_batch(&request)?;
+        let effective = &pictures[0];
         let presenter = match canvas {
             Some(canvas) => {
                 let presenter = self.presenters.borrow().get(&canvas).cloned();
@@ -303,13 +304,13 @@ impl FraiseEngine {
         let needed: Vec<&str> = needed.into_iter().filter_map(|(is_needed, name)| is_needed.then_some(name)).collect();
         self.bring(&needed, &loaded, on_progress).await?;
         let start = match &request.start {
-            Some(picture) => Some(loaded.pipeline.start(picture, &effective)?),
+            Some(picture) => Some(loaded.pipeline.start(picture, effective)?),
             None => None,
         };
         Ok(Run::new(
             loaded,
             compute,
-            (effective, request.noises(), start),
+            (pictures, start),
             run::Outlet { presenter, signal, finished: self.finished.clone() },
         ))
     }

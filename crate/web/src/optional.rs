@@ -1,5 +1,6 @@
 //! What a pack may bring besides what paints, fetched and loaded when it is first asked for.
 
+use fraise_engine::kernels::Border;
 use fraise_engine::limits::DeviceLimits;
 use fraise_engine::loader::{Phase, Progress, download_components};
 use fraise_engine::picture::{Picture, PictureInfo, WATERMARKED_FROM, read_info};
@@ -32,8 +33,8 @@ impl FraiseEngine {
     }
 
     /// Makes a picture larger by the loaded pack's upscaler; resolves to a PNG. `picture`: a PNG as `Uint8Array`, whose
-    /// settings go along where Fraise saved it, or `ImageData`. `on_progress`: as for [`FraiseEngine::load`], called only
-    /// where the upscaler is fetched or loaded.
+    /// settings go along where Fraise saved it, and a texture's edges fit together as before; or `ImageData`. `on_progress`:
+    /// as for [`FraiseEngine::load`], called only where the upscaler is fetched or loaded.
     ///
     /// # Errors
     /// `Request` for what is no picture, or where the pack has no upscaler; `DeviceLimit` where the device has too
@@ -106,7 +107,8 @@ impl FraiseEngine {
         let (picture, info) = picture_from_js(picture)?;
         loaded.pipeline.requirements(picture.width, picture.height).check_upscaling()?;
         self.bring(&[upscaler::COMPONENT], &loaded, on_progress).await?;
-        let mut larger = read_picture(loaded.pipeline.upscale(picture.to_tensor(&compute.device))?).await?;
+        let border = info.as_ref().map_or(Border::Zeros, |info| info.request.border());
+        let mut larger = read_picture(loaded.pipeline.upscale(picture.to_tensor(&compute.device), border)?).await?;
         compute.check()?;
         // The mark in the pixels does not outlive scaling.
         if info.is_some() || picture.watermark_score() >= WATERMARKED_FROM {

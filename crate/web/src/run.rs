@@ -7,7 +7,7 @@ use std::rc::Rc;
 use burn::tensor::Tensor;
 use fraise_engine::picture::{Picture, PictureInfo};
 use fraise_engine::pipeline::{Origin, Start, Step};
-use fraise_engine::request::{EffectiveRequest, Noise, Variation};
+use fraise_engine::request::{EffectiveRequest, Variation};
 use fraise_engine::{Error, Result};
 use futures::{Stream, StreamExt};
 use js_sys::Array;
@@ -28,7 +28,7 @@ type Steps = Pin<Box<dyn Stream<Item = Result<Step>>>>;
 pub struct Run {
     loaded: Loaded,
     compute: Rc<ComputeDevice>,
-    /// What each picture is asked for; they differ in their noise alone.
+    /// What each picture is asked for; they differ in their noise and their prompts alone.
     requests: Vec<EffectiveRequest>,
     start: Option<Start>,
     outlet: Outlet,
@@ -111,12 +111,11 @@ impl Run {
     pub(crate) fn new(
         loaded: Loaded,
         compute: Rc<ComputeDevice>,
-        (request, batch, start): (EffectiveRequest, Vec<Noise>, Option<Start>),
+        (requests, start): (Vec<EffectiveRequest>, Option<Start>),
         outlet: Outlet,
     ) -> Self {
-        let requests = batch.iter().map(|noise| request.with_noise(*noise)).collect();
-        let origin = Origin { latents: None, batch, start: start.clone() };
-        let steps: Steps = Box::pin(loaded.pipeline.generate_from(request, origin));
+        let origin = Origin { latents: None, start: start.clone() };
+        let steps: Steps = Box::pin(loaded.pipeline.generate_from(requests.clone(), origin));
         Self { loaded, compute, requests, start, outlet, steps: RefCell::new(Some(steps)), newest: RefCell::new(None) }
     }
 

@@ -1,5 +1,6 @@
 /** The pictures that were asked for at once, side by side; each can be looked at in large. */
 import { css, html, nothing, type TemplateResult } from "lit";
+import { canEncodeVideo, type AnimationKind } from "./animation";
 import { filmOf } from "./film";
 import { StudioElement } from "./studio-element";
 import { canGenerate, type Result } from "./state";
@@ -31,43 +32,36 @@ export class BatchGrid extends StudioElement {
         overflow: hidden;
         border: 2px solid transparent;
         border-radius: var(--round);
-        background: var(--night);
+        background: var(--night) padding-box;
       }
       .awaited {
         border: 2px dashed var(--line-strong);
         background: none;
       }
-      #rank,
-      #animate-batch {
+      .actions {
+        display: flex;
+        flex-wrap: wrap;
+        gap: 0.6rem;
         margin-top: 0.5rem;
       }
       ul button[aria-pressed="true"] {
         border-color: var(--berry);
       }
-      img {
-        display: block;
-        width: 100%;
+      fraise-image {
         height: 100%;
-        object-fit: cover;
+        --fit: cover;
       }
     `,
   ];
 
-  readonly #urls = new Map<Result, string>();
-
-  override disconnectedCallback(): void {
-    this.#keepUrls([]);
-    super.disconnectedCallback();
-  }
-
   protected override render(): TemplateResult | typeof nothing {
     const { words, state } = this;
-    const { pictures, queue, result } = state;
-    this.#keepUrls(pictures);
+    const { pictures, queue, result, areFilesBare } = state;
     const batch = pictures[0]?.batch;
     const awaited = queue.filter((entry) => entry.batch === batch && entry.status !== "failed");
     const total = pictures.length + awaited.length;
     if (total < 2) return nothing;
+    const isEncoding = state.animation.kind === "encoding";
     return html`<ul id="batch" aria-label=${words.pictures}>
       ${pictures.map(
         (picture, index) => html`<li>
@@ -76,40 +70,40 @@ export class BatchGrid extends StudioElement {
             aria-pressed=${picture === result ? "true" : "false"}
             @click=${() => this.studio.select(picture)}
           >
-            <img src=${this.#urls.get(picture) ?? ""} alt="" />
+            <fraise-image .blob=${picture.png} .isBare=${areFilesBare}></fraise-image>
           </button>
         </li>`,
       )}
       ${awaited.map(() => html`<li class="awaited" aria-hidden="true"></li>`)}
       </ul>
-      ${awaited.length === 0 && pictures.length > 2
-        ? html`<button id="animate-batch" @click=${() => void this.#animate(pictures)}>${words.saveBatchGif}</button>`
-        : nothing}
-      ${awaited.length === 0 && cardIn(state)?.hasScorer === true
-        ? html`<button id="rank" ?disabled=${!canGenerate(state)} @click=${() => void this.studio.refiner.rank(pictures)}>
-            ${words.rank}
-          </button>`
-        : nothing}`;
+      ${awaited.length > 0
+        ? nothing
+        : html`<div class="actions">
+            ${hasOnePrompt(pictures) && cardIn(state)?.hasScorer === true
+              ? html`<button id="rank" ?disabled=${!canGenerate(state)} @click=${() => void this.studio.refiner.rank(pictures)}>
+                  ${words.rank}
+                </button>`
+              : nothing}
+            <button id="batch-gif" ?disabled=${isEncoding} @click=${() => void this.#animate(pictures, "gif")}>${words.saveBatchGif}</button>
+            ${canEncodeVideo()
+              ? html`<button id="batch-video" ?disabled=${isEncoding} @click=${() => void this.#animate(pictures, "video")}>
+                  ${words.saveBatchVideo}
+                </button>`
+              : nothing}
+          </div>`}`;
   }
 
   /** Saves the pictures as an animation, one after the other. */
-  async #animate(pictures: readonly Result[]): Promise<void> {
+  async #animate(pictures: readonly Result[], kind: AnimationKind): Promise<void> {
     const { studio } = this;
     const [first] = pictures;
     if (!first) return;
     const film = await filmOf(pictures.map(({ png }) => png));
-    await studio.animator.save(film, "gif", studio.saver.nameOf({ id: first.id, seed: String(first.request.seed) }));
+    await studio.animator.save(film, kind, studio.saver.nameOf({ id: first.id, seed: String(first.request.seed) }));
   }
+}
 
-  /** Addresses for these pictures, and for no others any longer. */
-  #keepUrls(pictures: readonly Result[]): void {
-    for (const [picture, url] of this.#urls) {
-      if (pictures.includes(picture)) continue;
-      URL.revokeObjectURL(url);
-      this.#urls.delete(picture);
-    }
-    for (const picture of pictures) {
-      if (!this.#urls.has(picture)) this.#urls.set(picture, URL.createObjectURL(picture.png));
-    }
-  }
+/** Whether all pictures are of the same words, so that they can be held against each other. */
+function hasOnePrompt([first, ...others]: readonly Result[]): boolean {
+  return others.every(({ request }) => request.prompt === first?.request.prompt);
 }

@@ -1,6 +1,10 @@
-/** The canvas, and what stands there before the first picture. */
+/**
+ * The canvas, and what stands there before the first picture. Over a finished picture lies its file, so that what the browser
+ * itself saves or copies has the marks of AI, and its words only where the visitor wants them in files.
+ */
 import { css, html, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { keyed } from "lit/directives/keyed.js";
+import { finishedFile } from "./state";
 import { StudioElement } from "./studio-element";
 
 /** How often a texture is shown beside itself. */
@@ -28,6 +32,7 @@ export class CanvasStage extends StudioElement {
         box-shadow: var(--shadow);
       }
       canvas,
+      fraise-image,
       img {
         position: absolute;
         inset: 0;
@@ -61,8 +66,9 @@ export class CanvasStage extends StudioElement {
 
   protected override render(): TemplateResult {
     const { words } = this;
-    const { activity, engineNumber, hasPaint } = this.state;
-    const { look } = this.#look();
+    const { activity, engineNumber, hasPaint, areFilesBare } = this.state;
+    const { look, tiles } = this.#look();
+    const finished = tiles === 1 ? finishedFile(this.state) : null;
     return html`
       <div class="frame">
         ${keyed(
@@ -70,6 +76,7 @@ export class CanvasStage extends StudioElement {
           html`<canvas id="canvas" role="img" aria-label=${this.#description()} ?hidden=${!hasPaint && !look}></canvas>`,
         )}
         <canvas id="look" aria-hidden="true" ?hidden=${!look}></canvas>
+        <fraise-image id="finished" aria-hidden="true" .blob=${finished} .isBare=${areFilesBare}></fraise-image>
         ${hasPaint || look
           ? nothing
           : html`<img src="island.svg" alt="" />

@@ -50,12 +50,12 @@ export function requestOf(settings: Partial<Settings>): SeededRequest {
   };
 }
 
-/** One request for pictures whose requests differ in their noise alone. */
+/** One request for pictures whose requests differ in their noise and words alone. */
 export function togetherOf(requests: readonly [SeededRequest, ...SeededRequest[]]): GenerateRequest {
   const [first, ...others] = requests;
   if (others.length === 0) return first;
   const { seed: _seed, variation: _variation, ...shared } = first;
-  return { ...shared, batch: requests.map(({ seed, variation }) => ({ seed, variation })) };
+  return { ...shared, batch: requests.map(({ seed, variation, prompt }) => ({ seed, variation, prompt })) };
 }
 
 /** The request that the form stands for, starting from noise. */

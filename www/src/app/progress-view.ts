@@ -5,7 +5,7 @@ import type { Words } from "../locales/index";
 import { formatBytes, formatDuration } from "./format";
 import { progressBar } from "./progress-bar";
 import { StudioElement } from "./studio-element";
-import type { Activity } from "./state";
+import { isBusy, type Activity } from "./state";
 
 const TICK_MS = 500;
 
@@ -40,6 +40,15 @@ export class ProgressView extends StudioElement {
       .detail {
         color: var(--ink-soft);
       }
+      .cancel {
+        display: none;
+      }
+      @media (max-width: 56rem) {
+        .cancel {
+          display: block;
+          margin-top: 0.6rem;
+        }
+      }
     `,
   ];
 
@@ -63,7 +72,10 @@ export class ProgressView extends StudioElement {
               ? nothing
               : line.fraction === null
                 ? html`<progress aria-label=${line.text}></progress>`
-                : html`<progress aria-label=${line.text} max="1" .value=${line.fraction}></progress>`}`
+                : html`<progress aria-label=${line.text} max="1" .value=${line.fraction}></progress>`}
+            ${isBusy(this.state)
+              ? html`<button class="cancel" @click=${() => this.studio.cancel()}>${this.words.cancel}</button>`
+              : nothing}`
         : nothing}
     `;
   }

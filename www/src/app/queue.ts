@@ -50,8 +50,8 @@ export interface QueueOwner {
   /** Shows the queue as it is now. */
   show(entries: readonly QueueEntry[]): void;
   /**
-   * Paints a picture; with up to `most` - 1 others that wait and differ from it in their noise alone, those that `together`
-   * gives. Rejects with what went wrong, and with `AbortError` where `signal` ended it.
+   * Paints a picture; with up to `most` - 1 others that wait and differ from it in their noise and words alone, those that
+   * `together` gives. Rejects with what went wrong, and with `AbortError` where `signal` ended it.
    */
   paint(together: (most: number) => Together, signal: AbortSignal): Promise<void>;
   /** What to call an error. */
@@ -144,10 +144,10 @@ export class PaintingQueue {
     }
   }
 
-  /** What waits and was asked for at once with an entry, with other noise and nothing else. */
+  /** What waits and was asked for at once with an entry, with other noise or words and nothing else. */
   #alike({ batch, request }: QueueEntry): readonly QueueEntry[] {
     const waiting = this.#entries.filter(({ status }) => status === "waiting");
-    return waiting.filter((other) => other.batch === batch && differInNoiseAlone(other.request, request));
+    return waiting.filter((other) => other.batch === batch && canBeTogether(other.request, request));
   }
 
   #set(entries: readonly QueueEntry[]): void {
@@ -157,9 +157,12 @@ export class PaintingQueue {
   }
 }
 
-function differInNoiseAlone(one: GenerateRequest, other: GenerateRequest): boolean {
-  const fields = (Object.keys({ ...one, ...other }) as (keyof GenerateRequest)[]).filter((field) => field !== "seed" && field !== "variation");
-  return fields.every((field) => one[field] === other[field]);
+/** What pictures painted together may differ in. */
+const OWN_FIELDS: readonly string[] = ["seed", "variation", "prompt"] satisfies (keyof GenerateRequest)[];
+
+function canBeTogether(one: GenerateRequest, other: GenerateRequest): boolean {
+  const fields = Object.keys({ ...one, ...other }) as (keyof GenerateRequest)[];
+  return fields.every((field) => OWN_FIELDS.includes(field) || one[field] === other[field]);
 }
 
 /** The remembered queue, all of it paused; what is not of the right form is left out. */
@@ -184,7 +187,7 @@ function rememberQueue(queue: readonly QueueEntry[]): void {
 
 function toEntry(value: unknown): QueueEntry[] {
   const { batch, request } = (value ?? {}) as Record<string, unknown>;
-  const { prompt, negative, seed, steps, guidance, width, height, sampler, upscale, tiling } = (request ?? {}) as Record<string, unknown>;
+  const { prompt, negative, seed, steps, guidance, width, height, sampler, upscale, tiling, variation } = (request ?? {}) as Record<string, unknown>;
   if (typeof prompt !== "string" || !isWhole(seed)) return [];
   return [
     {
@@ -202,12 +205,19 @@ function toEntry(value: unknown): QueueEntry[] {
         promptSyntax: "a1111",
         upscale: upscale === true,
         tiling: tiling === true,
+        variation: toVariation(variation),
       },
       parents: [],
       status: "paused",
       failure: "",
     },
   ];
+}
+
+function toVariation(value: unknown): GenerateRequest["variation"] {
+  const { seed, strength } = (value ?? {}) as Record<string, unknown>;
+  const isOne = isWhole(seed) && typeof strength === "number" && strength >= 0 && strength <= 1;
+  return isOne ? { seed, strength } : undefined;
 }
 
 function isWhole(value: unknown): value is number {

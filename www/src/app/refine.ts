@@ -1,9 +1,10 @@
 /** What can be done with finished pictures: variations of one, a larger one, the one that fits its words best. */
 import type { Engine, LoadOptions } from "../engine/index";
-import { paintInTiles, type Detailing, type DetailProgress } from "./detail";
+import { doubled, FACTOR, paintInTiles, type DetailProgress } from "./detail";
 import { checkSettings } from "./exchange/found";
 import { requestOf } from "./form";
 import type { KeptPicture, Known } from "./gallery/database";
+import type { ModelCard } from "./model";
 import { batchOf, type QueueEntry } from "./queue";
 import { randomId, randomSeed } from "./random";
 import { parseSeed, type Result } from "./state";
@@ -60,30 +61,39 @@ export class Refiner {
     await this.#host.add(entries);
   }
 
-  /** Makes a picture larger by the model's upscaler and shows it beside the others. */
-  async enlarge(result: Result, pictures: readonly Result[], factor: number): Promise<void> {
+  /**
+   * Makes a picture larger and shows it beside the others: by the model's upscaler; without one twice as large, with new detail
+   * where the model can paint from pictures, else by scaling alone.
+   */
+  async enlarge(result: Result, pictures: readonly Result[], card: ModelCard): Promise<void> {
+    const { upscaleFactor: factor, canEncode } = card;
+    if (factor === null && canEncode) return this.detail(result, pictures, card);
     await this.#host.withEngine(async (engine, options) => {
-      const png = await engine.upscale(result.png, options);
-      const larger = { ...result, id: randomId(), png, width: result.width * factor, height: result.height * factor };
-      this.#host.show([...pictures, larger], larger);
-      this.#host.keep(png, { id: larger.id, parents: [result.id] });
+      const scaled = async () => engine.savedLike(await doubled(result), result.png, options);
+      const png = factor === null ? await scaled() : await engine.upscale(result.png, options);
+      this.#add(pictures, result, png, factor ?? FACTOR);
     });
   }
 
   /** Paints a picture once more, larger and in tiles, and shows it beside the others. */
-  async detail(result: Result, pictures: readonly Result[], detailing: Detailing): Promise<void> {
-    await this.#host.withEngine(async (engine, { signal }) => {
+  async detail(result: Result, pictures: readonly Result[], card: ModelCard): Promise<void> {
+    await this.#host.withEngine(async (engine, options) => {
       try {
-        const pixels = await paintInTiles(engine, result, { ...detailing, signal, onProgress: (progress) => this.#host.progress(progress) });
-        const png = await engine.savedLike(pixels, result.png, { signal });
-        const detailed = { ...result, id: randomId(), png, width: pixels.width, height: pixels.height };
-        this.#host.show([...pictures, detailed], detailed);
-        this.#host.keep(png, { id: detailed.id, parents: [result.id] });
+        const pixels = await paintInTiles(engine, result, { ...options, card, onTiles: (progress) => this.#host.progress(progress) });
+        const png = await engine.savedLike(pixels, result.png, options);
+        this.#add(pictures, result, png, pixels.width / result.width);
       } catch (error) {
         this.#host.show(pictures, result);
         throw error;
       }
     });
+  }
+
+  /** Shows and keeps what was made of a picture, so many times as large. */
+  #add(pictures: readonly Result[], result: Result, png: Blob, factor: number): void {
+    const made = { ...result, id: randomId(), png, width: result.width * factor, height: result.height * factor };
+    this.#host.show([...pictures, made], made);
+    this.#host.keep(png, { id: made.id, parents: [result.id] });
   }
 
   /** Puts the pictures that fit their words best first, by the model's scorer, and looks at the best. */

@@ -1,6 +1,6 @@
 /** What made the finished picture, and what can be done with it. */
 import { css, html, nothing, type TemplateResult } from "lit";
-import { canDetail } from "./detail";
+import { canDetail, FACTOR } from "./detail";
 import { asFoundSettings } from "./exchange/found";
 import { StudioElement } from "./studio-element";
 import { canGenerate, canQueue, type Result } from "./state";
@@ -59,28 +59,30 @@ export class ResultBar extends StudioElement {
   #refinements(result: Result): TemplateResult {
     const { words, studio, state } = this;
     const card = cardIn(state);
-    const factor = card?.upscaleFactor ?? null;
-    const isLargest = factor === null || result.request.upscale || result.width > result.request.width;
+    const isLarger = result.request.upscale || result.width > result.request.width;
+    const canEnlarge = card !== null && !isLarger && (card.upscaleFactor !== null || canDetail(result));
+    // Without an upscaler the finer detail is what makes a picture larger.
+    const hasDetail = card?.canEncode === true && canDetail(result) && (isLarger || card.upscaleFactor !== null);
     return html`<button id="vary-subtle" ?disabled=${!canQueue(state)} @click=${() => void studio.refiner.vary(result, "subtle")}>
         ${words.varySubtle}
       </button>
       <button id="vary-strong" ?disabled=${!canQueue(state)} @click=${() => void studio.refiner.vary(result, "strong")}>
         ${words.varyStrong}
       </button>
-      ${isLargest
-        ? nothing
-        : html`<button
+      ${canEnlarge
+        ? html`<button
             id="enlarge"
             ?disabled=${!canGenerate(state)}
-            @click=${() => void studio.refiner.enlarge(result, state.pictures, factor)}
+            @click=${() => void studio.refiner.enlarge(result, state.pictures, card)}
           >
-            ${words.upscale(factor)}
-          </button>`}
-      ${card?.canEncode && canDetail(result)
+            ${words.upscale(card.upscaleFactor ?? FACTOR)}
+          </button>`
+        : nothing}
+      ${hasDetail
         ? html`<button
             id="detail"
             ?disabled=${!canGenerate(state)}
-            @click=${() => void studio.refiner.detail(result, state.pictures, { size: card, canUpscale: factor === 2 })}
+            @click=${() => void studio.refiner.detail(result, state.pictures, card)}
           >
             ${words.detail(result.width === result.request.width)}
           </button>`

@@ -125,6 +125,8 @@ export interface StudioState {
   readonly isTiled: boolean;
   /** Whether the canvas holds a picture, finished or not. */
   readonly hasPaint: boolean;
+  /** The finished picture whose pixels the canvas holds. */
+  readonly onCanvas: Result | null;
   readonly animation: Animation;
   /** Whether saved files say nothing of the words and settings that made them. */
   readonly areFilesBare: boolean;
@@ -179,6 +181,7 @@ export function initialState(language: Language): StudioState {
     look: null,
     isTiled: false,
     hasPaint: false,
+    onCanvas: null,
     animation: { kind: "none" },
     areFilesBare: remembersBareFiles(),
     gallery: initialGallery(),
@@ -191,6 +194,12 @@ export function initialState(language: Language): StudioState {
 
 /** Largest seed that every other tool takes too. */
 export const MAX_SEED = 2 ** 32 - 1;
+
+/** The file of the finished picture that is looked at alone; null while it is painted, and where something else is shown. */
+export function finishedFile({ result, look, shownFrame, onCanvas }: StudioState): Blob | null {
+  if (!result || shownFrame !== null) return null;
+  return (look === null ? onCanvas === result : look === result.png) ? result.png : null;
+}
 
 /** Whether a picture is on its way. */
 export function isBusy({ activity }: StudioState): boolean {

@@ -1,7 +1,6 @@
 /** Looks back at the steps of a finished picture, and saves them as an animation. */
 import { css, html, nothing, type TemplateResult } from "lit";
 import { canEncodeVideo } from "./animation";
-import { progressBar } from "./progress-bar";
 import { StudioElement } from "./studio-element";
 import type { Result } from "./state";
 
@@ -9,7 +8,6 @@ import type { Result } from "./state";
 export class StepScrubber extends StudioElement {
   static override styles = [
     StudioElement.styles,
-    progressBar,
     css`
       :host {
         max-width: var(--stage-max, 100%);
@@ -30,9 +28,6 @@ export class StepScrubber extends StudioElement {
         font-weight: 400;
         font-size: 0.88rem;
         font-variant-numeric: tabular-nums;
-      }
-      .saving {
-        flex: 1 1 11rem;
       }
       @media (max-width: 30rem) {
         .scrubber {
@@ -73,21 +68,12 @@ export class StepScrubber extends StudioElement {
   }
 
   #saving(): TemplateResult {
-    const { words, studio } = this;
-    const { animation } = this.state;
-    if (animation.kind === "encoding") {
-      const text = words.animating(animation.done, animation.total);
-      return html`<div class="saving">
-          <span role="status">${words.makingAnimation}</span>
-          <progress aria-label=${text} max=${animation.total} .value=${animation.done}></progress>
-        </div>
-        <button id="cancel-animation" @click=${() => studio.animator.cancel()}>${words.cancel}</button>`;
-    }
-    return html`<button id="save-gif" @click=${() => this.#save("gif")}>${words.saveGif}</button>
+    const { words } = this;
+    const isEncoding = this.state.animation.kind === "encoding";
+    return html`<button id="save-gif" ?disabled=${isEncoding} @click=${() => this.#save("gif")}>${words.saveGif}</button>
       ${canEncodeVideo()
-        ? html`<button id="save-video" @click=${() => this.#save("video")}>${words.saveVideo}</button>`
-        : nothing}
-      ${animation.kind === "failed" ? html`<p class="hint" role="alert">${words.animationFailed} ${animation.message}</p>` : nothing}`;
+        ? html`<button id="save-video" ?disabled=${isEncoding} @click=${() => this.#save("video")}>${words.saveVideo}</button>`
+        : nothing}`;
   }
 
   #save(kind: "gif" | "video"): void {

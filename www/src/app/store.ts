@@ -63,8 +63,6 @@ const MAX_LIVE_STEPS = 2;
 /** Fires `change` after every change of {@link Studio.state}. */
 export class Studio extends EventTarget {
   #state = initialState(initialLanguage());
-  /** The picture whose pixels the canvas holds, finished. */
-  #onCanvas: Result | null = null;
   #liveSeed = 0;
   #refining: AbortController | null = null;
   readonly #session = new Session({
@@ -400,8 +398,7 @@ export class Studio extends EventTarget {
   /** A run's steps; the canvas shows from the first one on what it holds. */
   async *#steps(engine: Engine, request: GenerateRequest, options: LoadOptions): AsyncGenerator<Step, void, undefined> {
     for await (const step of this.#session.steps(engine, request, options)) {
-      this.#onCanvas = null;
-      if (step.index === 0) this.#set({ hasPaint: true, look: null, shownFrame: null });
+      if (step.index === 0) this.#set({ hasPaint: true, onCanvas: null, look: null, shownFrame: null });
       yield step;
     }
   }
@@ -415,20 +412,19 @@ export class Studio extends EventTarget {
   }
 
   #finish(result: Result, pictures: readonly Result[], startMs: number, isOnCanvas = true): void {
-    this.#onCanvas = isOnCanvas ? result : null;
+    this.#set({ onCanvas: isOnCanvas ? result : null });
     this.select(result);
     this.#set({ pictures, losses: 0, activity: { kind: "finished", elapsedMs: performance.now() - startMs } });
   }
 
   /** What shows a finished picture: the canvas where it is on it, else its file. */
   #lookOf(result: Result): Blob | null {
-    return result === this.#onCanvas ? null : result.png;
+    return result === this.#state.onCanvas ? null : result.png;
   }
 
   /** The canvas is gone; a picture that it held is shown from its file. */
   #clearCanvas(): void {
-    this.#onCanvas = null;
-    this.#set({ hasPaint: false, look: this.#state.look ?? this.#state.result?.png ?? null });
+    this.#set({ hasPaint: false, onCanvas: null, look: this.#state.look ?? this.#state.result?.png ?? null });
   }
 
   /** What the form asks for, and what painting starts from. */

@@ -126,6 +126,27 @@ export class StudioPage extends StudioElement {
     super.disconnectedCallback();
   }
 
+  /** What was going on at the last update. */
+  #was = { isPainting: false, isCamera: false };
+
+  /** Brings the picture into view as its painting begins, where it lies below; live, the visitor is busy with the words. */
+  #follow(): void {
+    const { isLive, start } = this.state;
+    const is = { isPainting: isBusy(this.state) && !isLive, isCamera: start.isCamera };
+    const begins = (is.isPainting && !this.#was.isPainting) || (is.isCamera && !this.#was.isCamera);
+    this.#was = is;
+    if (begins) requestAnimationFrame(() => this.#showStage()); // once what stands above it has its new size
+  }
+
+  #showStage(): void {
+    const stage = this.renderRoot.querySelector("fraise-stage");
+    if (!stage) return;
+    const { top, bottom, height } = stage.getBoundingClientRect();
+    if (Math.min(bottom, innerHeight) - Math.max(top, 0) > height / 2) return;
+    const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    stage.scrollIntoView({ block: "center", behavior: isCalm ? "instant" : "smooth" });
+  }
+
   protected override render(): TemplateResult {
     return html`
       <header>
@@ -148,6 +169,7 @@ export class StudioPage extends StudioElement {
           <fraise-progress></fraise-progress>
           <fraise-result></fraise-result>
           <fraise-steps></fraise-steps>
+          <fraise-animation></fraise-animation>
           <fraise-batch></fraise-batch>
           <fraise-queue></fraise-queue>
         </div>
@@ -168,6 +190,7 @@ export class StudioPage extends StudioElement {
 
   protected override updated(_changes: PropertyValues): void {
     const { language } = this.state;
+    this.#follow();
     document.documentElement.lang = LANGUAGES.find((known) => known.language === language)?.tag ?? "en";
     document.title = this.words.title;
   }

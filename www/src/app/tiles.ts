@@ -1,9 +1,12 @@
-/** Large pictures in overlapping tiles: where those lie, and how what was painted in them becomes one picture again. */
+/**
+ * Large pictures in overlapping tiles: where those lie, and how what was painted in them becomes one picture again. Tiles of a
+ * texture go on over its edges, at the opposite side.
+ */
 
 /** How much of a tile its neighbour covers too, at least. */
 const OVERLAP = 0.25;
 
-/** A tile's place, in pixels. */
+/** A tile's place, in pixels; what lies beyond the picture is taken from its opposite side. */
 export interface Tile {
   readonly x: number;
   readonly y: number;
@@ -17,11 +20,37 @@ export interface Size {
   readonly height: number;
 }
 
-/** Tiles of one size, row by row, that cover a picture evenly; no larger than the picture. */
-export function tilesOf(picture: Size, tile: Size): Tile[] {
+/** Tiles of one size, row by row, that cover a picture evenly; no larger than the picture, and of a texture over its edges. */
+export function tilesOf(picture: Size, tile: Size, isSeamless = false): Tile[] {
   const width = Math.min(tile.width, picture.width);
   const height = Math.min(tile.height, picture.height);
-  return startsOf(picture.height, height).flatMap((y) => startsOf(picture.width, width).map((x) => ({ x, y, width, height })));
+  const starts = isSeamless ? startsAround : startsOf;
+  return starts(picture.height, height).flatMap((y) => starts(picture.width, width).map((x) => ({ x, y, width, height })));
+}
+
+/** What a tile shows of a picture. */
+export function cut({ data, width, height }: ImageData, tile: Tile): ImageData {
+  const pixels = new ImageData(tile.width, tile.height);
+  for (let y = 0; y < tile.height; y += 1) {
+    const row = width * wrapped(tile.y + y, height);
+    for (let x = 0; x < tile.width; ) {
+      const left = wrapped(tile.x + x, width);
+      const run = Math.min(tile.width - x, width - left);
+      pixels.data.set(data.subarray(4 * (row + left), 4 * (row + left + run)), 4 * (y * tile.width + x));
+      x += run;
+    }
+  }
+  return pixels;
+}
+
+function wrapped(place: number, side: number): number {
+  return ((place % side) + side) % side;
+}
+
+/** Where tiles of a length begin around a side whose ends meet: two at least, so that each end lies within another one. */
+function startsAround(side: number, tile: number): number[] {
+  const count = Math.max(2, Math.ceil(side / (tile * (1 - OVERLAP))));
+  return Array.from({ length: count }, (_, at) => Math.round((at * side) / count));
 }
 
 /** Where tiles of a length begin along a side, from one end to the other. */
@@ -34,29 +63,40 @@ function startsOf(side: number, tile: number): number[] {
 export class Blend {
   readonly #base: ImageData;
   readonly #tiles: readonly Tile[];
+  readonly #isSeamless: boolean;
   /** Weighted red, green and blue of each pixel, and the weights' sum. */
   readonly #sums: Float32Array;
 
-  /** @param base what shows where no tile has been added yet. */
-  constructor(base: ImageData, tiles: readonly Tile[]) {
+  /**
+   * @param base what shows where no tile has been added yet.
+   * @param isSeamless as {@link tilesOf} was told.
+   */
+  constructor(base: ImageData, tiles: readonly Tile[], isSeamless = false) {
     this.#base = base;
     this.#tiles = tiles;
+    this.#isSeamless = isSeamless;
     this.#sums = new Float32Array(base.width * base.height * 4);
   }
 
   /** Adds what was painted in a tile, at its size. */
   add(tile: Tile, { data }: ImageData): void {
-    const columns = weightsOf(tile.x, tile.width, this.#tiles.map(({ x }) => x));
-    const rows = weightsOf(tile.y, tile.height, this.#tiles.map(({ y }) => y));
+    const { width, height } = this.#base;
+    const columns = weightsOf(tile.x, tile.width, this.#around(this.#tiles.map(({ x }) => x), width));
+    const rows = weightsOf(tile.y, tile.height, this.#around(this.#tiles.map(({ y }) => y), height));
     for (let y = 0; y < tile.height; y += 1) {
       for (let x = 0; x < tile.width; x += 1) {
         const weight = (columns[x] ?? 0) * (rows[y] ?? 0);
         const from = 4 * (y * tile.width + x);
-        const to = 4 * ((tile.y + y) * this.#base.width + tile.x + x);
+        const to = 4 * (wrapped(tile.y + y, height) * width + wrapped(tile.x + x, width));
         for (let channel = 0; channel < 3; channel += 1) this.#sums[to + channel]! += weight * (data[from + channel] ?? 0);
         this.#sums[to + 3]! += weight;
       }
     }
+  }
+
+  /** Where tiles begin along a side, those of a texture beyond its ends too. */
+  #around(starts: readonly number[], side: number): readonly number[] {
+    return this.#isSeamless ? starts.flatMap((start) => [start - side, start, start + side]) : starts;
   }
 
   /** The picture so far. */

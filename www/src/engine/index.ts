@@ -14,6 +14,7 @@ export type {
   GenerateRequest,
   LoadedPack,
   MemoryReport,
+  BatchPicture,
   Noise,
   PackInfo,
   PackRequirements,

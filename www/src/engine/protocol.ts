@@ -103,11 +103,11 @@ export interface GenerateRequest {
   /** Noise on the way from that of `seed` to that of another seed: a variation of the picture. */
   readonly variation?: Variation | undefined;
   /**
-   * Several pictures painted together that differ in their noise alone, at most {@link MAX_BATCH}: the seed of each, instead
-   * of `seed` and `variation`. Each is the picture that it would be alone, to within a level or two of its pixels; on a GPU with
-   * room for them they take less time together.
+   * Several pictures painted together, at most {@link MAX_BATCH}: the seed of each, instead of `seed` and `variation`, and its
+   * words where they are not `prompt`. Each is the picture that it would be alone, to within a level or two of its pixels; on a
+   * GPU with room for them they take less time together.
    */
-  readonly batch?: readonly Noise[] | undefined;
+  readonly batch?: readonly BatchPicture[] | undefined;
 }
 
 /** Most pictures that are painted together. */
@@ -117,6 +117,12 @@ export const MAX_BATCH = 4;
 export interface Noise {
   readonly seed: number | bigint;
   readonly variation?: Variation | undefined;
+}
+
+/** One of several pictures painted together. */
+export interface BatchPicture extends Noise {
+  /** What to paint; the request's `prompt` where absent. */
+  readonly prompt?: string | undefined;
 }
 
 /** Another seed, and how far to go there. */

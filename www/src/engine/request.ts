@@ -62,6 +62,7 @@ function checkBatch({ batch, seed, variation }: GenerateRequest): void {
     const noise = asFields("batch", entry);
     checkSeed("batch.seed", noise["seed"]);
     if (noise["variation"] !== undefined) checkVariation("batch.variation", noise["variation"]);
+    if (noise["prompt"] !== undefined && typeof noise["prompt"] !== "string") throw requestError("batch.prompt", "it must be text");
   }
 }
 

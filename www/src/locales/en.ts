@@ -73,7 +73,11 @@ export const en = {
   easelHints: {
     mark: "Paint over what shall become new; the rest stays as it is. Nothing marked: all of it is repainted.",
     colour: "Draw roughly what you mean; it becomes a picture of your words.",
-    move: "Drag the picture, or use the arrow keys: what comes into view is painted.",
+    move: "Drag the picture, or pull one of its edges inwards: what comes into view is painted.",
+  },
+  easelKeys: {
+    brush: "By keyboard: arrows move the brush, Space dabs, Shift and arrows draw.",
+    move: "By keyboard: arrows move it, Shift and arrows pull.",
   },
   easelColour: "Colour",
   easelColours: ["red", "orange", "yellow", "green", "blue", "purple", "brown", "white", "black"],
@@ -106,6 +110,7 @@ export const en = {
   lookBack: "Look back at the steps",
   saveGif: "Save GIF",
   saveBatchGif: "Save these as a GIF",
+  saveBatchVideo: "Save these as a video",
   saveVideo: "Save video",
   makingAnimation: "Making the animation…",
   animating: (done: number, total: number) => `${done} of ${total} pictures`,
@@ -240,7 +245,7 @@ export const en = {
   comparing: "Two pictures compared",
   cross: (percent: number) => `Cross them, ${percent} % of the second`,
   sweep: (count: number) => `${count} pictures from one to the other`,
-  relatives: { parents: "Came from", children: "Became" },
+  lineage: "Where it comes from, and what came of it",
   compareSlider: "How much of the left picture is shown",
 
   undo: "Undo",

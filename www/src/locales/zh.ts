@@ -75,7 +75,11 @@ export const zh: Words = {
   easelHints: {
     mark: "涂抹需要重画的部分，其余保持不变。不涂抹则整张重画。",
     colour: "大致画出您的意思，它会变成符合描述的图画。",
-    move: "拖动图片，或用方向键移动：新露出的部分会被画出来。",
+    move: "拖动图片，或把它的一条边向内拉：新露出的部分会被画出来。",
+  },
+  easelKeys: {
+    brush: "键盘：方向键移动画笔，空格点一下，Shift 加方向键画线。",
+    move: "键盘：方向键移动图片，Shift 加方向键拉边。",
   },
   easelColour: "颜色",
   easelColours: ["红色", "橙色", "黄色", "绿色", "蓝色", "紫色", "棕色", "白色", "黑色"],
@@ -107,6 +111,7 @@ export const zh: Words = {
   lookBack: "回看每一步",
   saveGif: "保存 GIF",
   saveBatchGif: "这些图存为 GIF",
+  saveBatchVideo: "这些图存为视频",
   saveVideo: "保存视频",
   makingAnimation: "正在制作动画…",
   animating: (done, total) => `第 ${done} 幅，共 ${total} 幅`,
@@ -240,7 +245,7 @@ export const zh: Words = {
   comparing: "两张图的对比",
   cross: (percent) => `融合两图，第二张占 ${percent}%`,
   sweep: (count) => `从一张到另一张的 ${count} 幅图`,
-  relatives: { parents: "来自", children: "衍生出" },
+  lineage: "来历与衍生",
   compareSlider: "左图显示多少",
 
   undo: "撤销",

@@ -74,8 +74,8 @@ pub(super) async fn compare(
         None => None,
     };
     let (mut latents, mut last) = (Vec::new(), None);
-    let mut steps =
-        pin!(pipeline.generate_from(effective.clone(), Origin { start: start.clone(), ..Origin::default() }));
+    let origin = Origin { start: start.clone(), latents: None };
+    let mut steps = pin!(pipeline.generate_from(vec![effective.clone()], origin));
     while let Some(step) = steps.next().await {
         let step = step?;
         latents.extend(Output::from(step.latents.clone()).read().await?);

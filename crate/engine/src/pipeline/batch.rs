@@ -1,12 +1,43 @@
-//! The noise of the pictures that one run paints together: each has its own, the same numbers as if it were alone.
+//! The pictures that one run paints together: each has noise and words of its own, the same as if it were alone.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::Pipeline;
 use crate::{
     Error, Result,
     noise::{NoiseStream, slerp},
-    request::Noise,
+    request::{EffectiveRequest, Noise},
+    unet::Conditions,
 };
+
+impl Pipeline {
+    /// The pictures of a run, with the noise that each begins with.
+    pub(super) fn batch(&self, pictures: &[EffectiveRequest]) -> Batch {
+        let noises: Vec<_> = pictures.iter().map(EffectiveRequest::noise).collect();
+        let side = |px: u32| (px / self.limits.scale_px) as usize;
+        let [height, width] = pictures.first().map_or([0; 2], |first| [side(first.height), side(first.width)]);
+        Batch::new(noises, [self.unet_config.in_channels, height, width], &self.device)
+    }
+
+    /// What the UNet is told of each row, in passes over as many at once as there is room for, whose texts are equally long:
+    /// a longer one would lengthen the others', and so change them. Rows are in the order of the pictures; where the run is
+    /// guided, all without the prompt come before all with it.
+    pub(super) fn passes(&self, pictures: &[EffectiveRequest]) -> Result<Vec<Conditions>> {
+        let mut told: Vec<Conditions> = Vec::with_capacity(pictures.len());
+        for (index, picture) in pictures.iter().enumerate() {
+            let known = pictures[..index].iter().position(|other| other.prompt == picture.prompt);
+            let conditions = known.map_or_else(|| self.conditions(picture), |index| Ok(told[index].clone()))?;
+            told.push(conditions);
+        }
+        let Some(first) = pictures.first() else { return Ok(Vec::new()) };
+        let halves = told[0].context.dims()[0];
+        let rows: Vec<_> = (0..halves).flat_map(|half| told.iter().map(move |one| one.rows(half, 1))).collect();
+        let needs = self.requirements(first.width, first.height);
+        let most = (2..=rows.len()).rev().find(|&rows| needs.fits_batch(rows)).unwrap_or(1);
+        let runs = rows.chunk_by(|row, next| row.context.dims() == next.context.dims());
+        Ok(runs.flat_map(|run| run.chunks(most)).map(|pass| pass[0].followed_by(&pass[1..])).collect())
+    }
+}
 
 /// The pictures of a run.
 pub(super) struct Batch {

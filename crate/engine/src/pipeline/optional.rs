@@ -59,18 +59,14 @@ impl Pipeline {
         self.upscaler.get().is_some()
     }
 
-    /// A picture made larger by the upscaler.
+    /// A picture made larger by the upscaler; `border` is what it finds beyond the picture's edges.
     ///
     /// # Shapes
     /// [1, 3, H, W] → [1, 3, H·upscale, W·upscale], pixels in [0, 1].
     ///
     /// # Errors
     /// [`Error::Request`] where none is loaded; [`Error::DeviceLimit`] where the device has too little.
-    pub fn upscale(&self, image: Tensor<4>) -> Result<Tensor<4>> {
-        self.upscale_beyond(image, Border::Zeros)
-    }
-
-    fn upscale_beyond(&self, image: Tensor<4>, border: Border) -> Result<Tensor<4>> {
+    pub fn upscale(&self, image: Tensor<4>, border: Border) -> Result<Tensor<4>> {
         let [_, _, height, width] = image.dims();
         self.requirements(width as u32, height as u32).check_upscaling()?;
         Ok(self.upscaler.get().ok_or_else(upscaler::missing)?.forward_beyond(image, border))
@@ -91,7 +87,7 @@ impl Pipeline {
             None => image,
         };
         match request.upscale {
-            true => self.upscale_beyond(image, request.border()),
+            true => self.upscale(image, request.border()),
             false => Ok(image),
         }
     }

@@ -53,7 +53,7 @@ impl Pipeline {
         let side = Some(SIDE_LATENTS * self.limits.scale_px);
         let request = Request { width: side, height: side, ..Request::default() };
         let request = request.resolve(&self.limits)?;
-        let mut run = Run::new(self.clone(), &request, Origin::default())?;
+        let mut run = Run::new(self.clone(), std::slice::from_ref(&request), Origin::default())?;
         // Samplers that look back compute the second step otherwise than the first.
         let first = run.step();
         let Some(step) = run.step().or(first) else { return Ok(()) };

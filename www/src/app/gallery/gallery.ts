@@ -56,15 +56,6 @@ export function wantedPictures({ pictures, query, areFavouritesOnly }: GallerySt
   });
 }
 
-/** The kept pictures that one came from, and those that came from it. */
-export function relativesOf({ id, parents = [] }: KeptPicture, { pictures }: GalleryState): Record<"parents" | "children", KeptPicture[]> {
-  if (pictures === null || pictures === "unavailable") return { parents: [], children: [] };
-  return {
-    parents: pictures.filter((other) => parents.includes(other.id)),
-    children: pictures.filter((other) => other.parents?.includes(id) === true),
-  };
-}
-
 /** What the gallery needs of the studio. */
 export interface GalleryHost {
   /** What is shown now. */

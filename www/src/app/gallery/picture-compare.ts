@@ -54,13 +54,14 @@ export class PictureCompare extends GalleryDialog {
 
   protected override content(): TemplateResult {
     const { words } = this;
+    const { areFilesBare } = this.state;
     const { compared } = this.state.gallery;
     if (!compared) return html``;
     const [left, right] = compared;
     const promptOf = ({ picture }: typeof left) => picture.settings.prompt || words.noPrompt;
     return html`<div class="picture">
-        <fraise-image id="below" .blob=${right.png} .text=${promptOf(right)}></fraise-image>
-        <fraise-image id="above" .blob=${left.png} .text=${promptOf(left)}></fraise-image>
+        <fraise-image id="below" .blob=${right.png} .isBare=${areFilesBare} .text=${promptOf(right)}></fraise-image>
+        <fraise-image id="above" .blob=${left.png} .isBare=${areFilesBare} .text=${promptOf(left)}></fraise-image>
         <div class="edge"></div>
       </div>
       <input

@@ -7,6 +7,9 @@ const SEAM = 1 / 32;
 /** The mask's edge is softened over about so much of the side, so that what is repainted flows into what is kept. */
 const SOFT = 1 / 32;
 
+/** Canvases draw nothing of a line without any length. */
+const DOT_PX = 0.01;
+
 /** A point on the easel, in pixels of its picture. */
 export interface Point {
   readonly x: number;
@@ -61,7 +64,8 @@ export class Easel {
     context.lineJoin = "round";
     context.beginPath();
     context.moveTo(from.x, from.y);
-    context.lineTo(to.x, to.y);
+    const isDab = from.x === to.x && from.y === to.y;
+    context.lineTo(to.x + (isDab ? DOT_PX : 0), to.y);
     context.stroke();
   }
 

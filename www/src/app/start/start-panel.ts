@@ -1,8 +1,11 @@
 /** Where a picture to start from is chosen, drawn on, marked for repainting, and moved in its frame. */
-import { css, html, type PropertyValues, type TemplateResult } from "lit";
+import { html, type PropertyValues, type TemplateResult } from "lit";
 import { segments } from "../segments";
 import { StudioElement } from "../studio-element";
+import { ARROWS, BrushCursor } from "./brush-cursor";
 import type { Easel, Point } from "./easel";
+import { edgeAt, EDGES, pulledBy, pulledTo, type Edge } from "./edges";
+import { boardStyles } from "./styles";
 
 /** What the pointer does on the easel. */
 const TOOLS = ["mark", "colour", "move"] as const;
@@ -20,84 +23,17 @@ export class StartPanel extends StudioElement {
   static override styles = [
     StudioElement.styles,
     segments,
-    css`
-      :host {
-        margin-top: 0.7rem;
-      }
-      .choices,
-      .tools {
-        display: flex;
-        flex-wrap: wrap;
-        gap: 0.45rem;
-        align-items: center;
-      }
-      .choices {
-        margin-top: 0.4rem;
-      }
-      .choices button,
-      .tools > button {
-        min-height: 2.25rem;
-        padding: 0.3rem 0.85rem;
-        border-radius: 999px;
-        font-size: 0.9rem;
-      }
-      .board {
-        display: grid;
-        gap: 0.6rem;
-        margin-top: 0.4rem;
-        padding: 0.75rem;
-        border: 1px solid var(--line);
-        border-radius: var(--round);
-        background: var(--surface);
-      }
-      canvas {
-        display: block;
-        width: 100%;
-        border: 1px solid var(--line);
-        border-radius: calc(var(--round) * 0.7);
-        cursor: crosshair;
-        touch-action: none;
-      }
-      canvas.move {
-        cursor: grab;
-      }
-      .segments {
-        justify-self: start;
-      }
-      .colours {
-        display: flex;
-        flex-wrap: wrap;
-        gap: 0.3rem;
-      }
-      .colours button {
-        width: 2rem;
-        min-height: 2rem;
-        padding: 0;
-        border: 2px solid var(--line-strong);
-        border-radius: 50%;
-      }
-      .colours button[aria-pressed="true"] {
-        outline: 3px solid var(--focus);
-        outline-offset: 1px;
-      }
-      .value {
-        float: inline-end;
-        color: var(--berry);
-        font-weight: 600;
-        font-variant-numeric: tabular-nums;
-      }
-      p {
-        margin: 0;
-      }
-    `,
+    boardStyles,
   ];
 
   #tool: Tool = "mark";
   #colour = COLOURS[0] ?? "#000000";
   #brush: keyof typeof BRUSHES = "middle";
-  /** Where the pointer was last, and where it went down. */
+  /** Where the pointer was last, where it went down, and the edge that it took hold of there. */
   #last: Point | null = null;
   #down: Point | null = null;
+  #edge: Edge | null = null;
+  readonly #cursor = new BrushCursor();
 
   protected override render(): TemplateResult {
     const { words, state } = this;
@@ -139,20 +75,24 @@ export class StartPanel extends StudioElement {
     const { isCamera, rate } = state.start;
     return html`<div class="board">
       ${isCamera ? html`<p id="camera-rate" class="hint">${rate === null ? words.cameraOn : words.cameraRate(rate.toFixed(1))}</p>` : ""}
-      <canvas
-        id="easel"
-        class=${this.#tool}
-        tabindex="0"
-        role="img"
-        aria-label=${words.easel}
-        aria-describedby="easel-hint"
-        @pointerdown=${(event: PointerEvent) => this.#onDown(event, easel)}
-        @pointermove=${(event: PointerEvent) => this.#onMove(event, easel)}
-        @pointerup=${() => this.#onUp()}
-        @pointercancel=${() => this.#onUp()}
-        @keydown=${(event: KeyboardEvent) => this.#onKey(event, easel)}
-      ></canvas>
+      <div class="sheet">
+        <canvas
+          id="easel"
+          class=${this.#tool}
+          tabindex="0"
+          role="img"
+          aria-label=${words.easel}
+          aria-describedby="easel-hint easel-keys"
+          @pointerdown=${(event: PointerEvent) => this.#onDown(event, easel)}
+          @pointermove=${(event: PointerEvent) => this.#onMove(event, easel)}
+          @pointerup=${() => this.#onUp()}
+          @pointercancel=${() => this.#onUp()}
+          @keydown=${(event: KeyboardEvent) => this.#onKey(event, easel)}
+        ></canvas>
+        ${this.#tool === "move" ? EDGES.map((edge) => html`<span class="grip ${edge}"></span>`) : html`<span class="cursor"></span>`}
+      </div>
       <p id="easel-hint" class="hint">${words.easelHints[this.#tool]}</p>
+      <p id="easel-keys" class="hint">${words.easelKeys[this.#tool === "move" ? "move" : "brush"]}</p>
       <div class="segments" role="group" aria-label=${words.easelTools}>
         ${TOOLS.map(
           (tool) =>
@@ -234,6 +174,8 @@ export class StartPanel extends StudioElement {
     const colour = getComputedStyle(this).getPropertyValue("--berry") || "#c00";
     if (canvas) this.state.start.easel?.show(canvas, colour.trim());
     // By the object model: the security policy allows no style attributes.
+    const cursor = this.renderRoot.querySelector<HTMLElement>(".cursor");
+    if (cursor) Object.assign(cursor.style, { left: `${100 * this.#cursor.at.x}%`, top: `${100 * this.#cursor.at.y}%` });
     for (const button of this.renderRoot.querySelectorAll<HTMLElement>("[data-colour]")) {
       button.style.background = button.dataset["colour"] ?? "";
     }
@@ -269,17 +211,23 @@ export class StartPanel extends StudioElement {
     (event.target as HTMLCanvasElement).setPointerCapture(event.pointerId);
     easel.begin();
     this.#down = this.#last = pointOf(event, easel);
+    this.#edge = this.#tool === "move" ? edgeAt(this.#down, easel) : null;
     this.#onMove(event, easel);
   }
 
   #onMove(event: PointerEvent, easel: Easel): void {
-    if (!this.#last || !this.#down) return;
     const to = pointOf(event, easel);
-    if (this.#tool === "move") {
+    if (!this.#last || !this.#down) {
+      (event.target as HTMLCanvasElement).dataset["edge"] = edgeAt(to, easel) ?? "";
+      return;
+    }
+    if (this.#edge) {
+      const { by, scale } = pulledTo(this.#edge, to, easel);
+      easel.place(by, scale);
+    } else if (this.#tool === "move") {
       easel.place({ x: to.x - this.#down.x, y: to.y - this.#down.y });
     } else {
-      const stroke = this.#tool === "mark" ? ({ kind: "mark" } as const) : ({ kind: "colour", colour: this.#colour } as const);
-      easel.stroke(stroke, this.#last, to, BRUSHES[this.#brush] * Math.min(easel.width, easel.height));
+      this.#stroke(easel, this.#last, to);
     }
     this.#last = to;
     this.requestUpdate();
@@ -287,27 +235,46 @@ export class StartPanel extends StudioElement {
 
   #onUp(): void {
     if (!this.#down) return;
-    this.#down = this.#last = null;
+    this.#down = this.#last = this.#edge = null;
     this.studio.start.touched();
   }
 
   #onKey(event: KeyboardEvent, easel: Easel): void {
-    const direction = ARROWS[event.key];
-    if (!direction) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return; // the page's own
+    if (this.#tool === "move") this.#moveByKey(event, easel);
+    else this.#brushByKey(event, easel);
+  }
+
+  /** Arrows move the picture, with Shift they pull at its edge. */
+  #moveByKey(event: KeyboardEvent, easel: Easel): void {
+    const arrow = ARROWS[event.key];
+    if (!arrow) return;
     event.preventDefault();
+    const by = { x: arrow.x * easel.width * KEY_STEP, y: arrow.y * easel.height * KEY_STEP };
+    const { by: moved, scale } = event.shiftKey ? pulledBy(by, easel) : { by, scale: 1 };
     this.#change(() => {
       easel.begin();
-      easel.place({ x: direction.x * easel.width * KEY_STEP, y: direction.y * easel.height * KEY_STEP });
+      easel.place(moved, scale);
     });
   }
-}
 
-const ARROWS: Readonly<Record<string, Point>> = {
-  ArrowLeft: { x: -1, y: 0 },
-  ArrowRight: { x: 1, y: 0 },
-  ArrowUp: { x: 0, y: -1 },
-  ArrowDown: { x: 0, y: 1 },
-};
+  #brushByKey(event: KeyboardEvent, easel: Easel): void {
+    const piece = this.#cursor.press(event, easel);
+    if (piece === null) return;
+    event.preventDefault();
+    this.requestUpdate();
+    if (piece === "moved") return;
+    this.#change(() => {
+      easel.begin();
+      this.#stroke(easel, piece.from, piece.to);
+    });
+  }
+
+  #stroke(easel: Easel, from: Point, to: Point): void {
+    const stroke = this.#tool === "mark" ? ({ kind: "mark" } as const) : ({ kind: "colour", colour: this.#colour } as const);
+    easel.stroke(stroke, from, to, BRUSHES[this.#brush] * Math.min(easel.width, easel.height));
+  }
+}
 
 function pressed(is: boolean): "true" | "false" {
   return is ? "true" : "false";
