@@ -7,7 +7,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 CARGO="${CARGO:-cargo}"
 PORT="${PORT:-8080}"
 WASM_TARGET=wasm32-unknown-unknown
-WASM_FILE="target/$WASM_TARGET/release/fraise_web.wasm"
 LOGS=target/check
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
 
@@ -100,22 +99,27 @@ doctor() {
 
 # ---------------------------------------------------------------------------------------------- build
 
+# FEATURES FOLDER NAME: the web crate with these features as FOLDER/NAME.js and its WebAssembly. `--emit=link=` keeps variants
+# apart, to which cargo gives one file name otherwise. Burn is compiled for none of them again.
+build_variant() {
+  local linked="target/variants/${1:-plain}.wasm"
+  mkdir -p target/variants
+  "$CARGO" rustc --locked --release --target "$WASM_TARGET" -p fraise-web --features "$1" --crate-type cdylib -- "--emit=link=$linked"
+  .tools/bin/wasm-bindgen --target web --remove-name-section --out-dir "$2" --out-name "$3" "$linked"
+}
+
 build_wasm() {
   ensure_commands
   ensure_rust
   ensure_wasm_bindgen
-  "$CARGO" build --locked --release --target "$WASM_TARGET" -p fraise-web
-  .tools/bin/wasm-bindgen --target web --remove-name-section --out-name fraise_web --out-dir www/src/wasm "$WASM_FILE"
+  build_variant "" www/src/wasm fraise_web
+  build_variant relaxed-simd www/src/wasm fraise_web_relaxed
 }
 
-# The same crate with the goldens' comparisons in it, for tests/browser only. `--emit=link=` keeps it out of the way of the
-# product: cargo gives both variants one file name otherwise. Burn is not compiled again.
+# As most browsers get it, with the goldens' comparisons in it, for tests/browser only.
 build_parity() {
   ensure_wasm_bindgen
-  mkdir -p target/parity
-  "$CARGO" rustc --locked --release --target "$WASM_TARGET" -p fraise-web --features parity --crate-type cdylib -- \
-    --emit=link=target/parity/fraise_web.wasm
-  .tools/bin/wasm-bindgen --target web --remove-name-section --out-name fraise_web --out-dir target/parity/web target/parity/fraise_web.wasm
+  build_variant parity,relaxed-simd target/parity/web fraise_web
 }
 
 build_page() {
@@ -177,7 +181,7 @@ lint_wasm() {
   # clippy-driver as the workspace's compiler lints our crates on the build's own artefacts of Burn: nothing compiles twice.
   mkdir -p target/lint
   CLIPPY_ARGS='-Dwarnings' RUSTC_WORKSPACE_WRAPPER="$(rustc --print sysroot)/bin/clippy-driver" \
-    "$CARGO" rustc --locked --release --target "$WASM_TARGET" -p fraise-web --features parity --crate-type cdylib -- \
+    "$CARGO" rustc --locked --release --target "$WASM_TARGET" -p fraise-web --features parity,relaxed-simd --crate-type cdylib -- \
     --emit=link=target/lint/fraise_web.wasm
 }
 

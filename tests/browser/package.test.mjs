@@ -75,7 +75,7 @@ const BUNDLERS = {
     const entryPoints = [join(project, "main.ts")];
     await esbuild.build({ entryPoints, bundle: true, format: "esm", outfile: join(out, "main.js"), logLevel: "error" });
     // What the package's README says to do.
-    for (const name of ["worker.js", "fraise_web_bg.wasm", "merges.txt"]) await cp(join(project, "node_modules/fraise", name), join(out, name));
+    for (const name of ["worker.js", "fraise_web_bg.wasm", "fraise_web_relaxed_bg.wasm", "merges.txt"]) await cp(join(project, "node_modules/fraise", name), join(out, name));
     await writePage(out);
   },
 };

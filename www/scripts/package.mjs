@@ -13,6 +13,7 @@ const out = path("../../target/package/");
 const ADDRESSES = {
   "./worker.ts": "./worker.js",
   "../wasm/fraise_web_bg.wasm": "./fraise_web_bg.wasm",
+  "../wasm/fraise_web_relaxed_bg.wasm": "./fraise_web_relaxed_bg.wasm",
   "../../../models/clip-vocabulary/merges.txt": "./merges.txt",
 };
 
@@ -63,6 +64,7 @@ const types = ["--noEmit", "false", "--declaration", "--emitDeclarationOnly", "-
 await promisify(execFile)("npx", ["--no-install", "tsc", "-p", path("package.tsconfig.json"), ...types], { cwd: path("..") });
 const copies = {
   "../src/wasm/fraise_web_bg.wasm": "fraise_web_bg.wasm",
+  "../src/wasm/fraise_web_relaxed_bg.wasm": "fraise_web_relaxed_bg.wasm",
   "../../models/clip-vocabulary/merges.txt": "merges.txt",
   "../../models/clip-vocabulary/LICENSE": "merges.LICENSE",
   "../../dist/custom-elements.json": "custom-elements.json",

@@ -1,4 +1,7 @@
 //! Eight floats that are computed on at once: two vectors of 128 bits.
+//!
+//! With the feature `relaxed-simd`, WebAssembly multiplies and adds in one instruction, which rounds once or twice as the
+//! machine likes. A function that is to do so must be compiled for it: see [`Lanes::multiply_add`].
 
 use std::ops::{Add, Mul};
 
@@ -21,6 +24,14 @@ mod vector {
     pub fn store(values: &mut [f32; 4], vector: Vector) {
         // SAFETY: the reference is to 16 writable bytes, and the instruction takes any alignment.
         unsafe { v128_store(values.as_mut_ptr().cast(), vector) }
+    }
+
+    #[cfg(feature = "relaxed-simd")]
+    pub use std::arch::wasm32::f32x4_relaxed_madd as multiply_add;
+
+    #[cfg(not(feature = "relaxed-simd"))]
+    pub fn multiply_add(a: Vector, b: Vector, c: Vector) -> Vector {
+        add(mul(a, b), c)
     }
 
     pub fn integers(values: &[i8; 8]) -> [Vector; 2] {
@@ -57,6 +68,10 @@ mod vector {
     pub fn mul(a: Vector, b: Vector) -> Vector {
         std::array::from_fn(|lane| a[lane] * b[lane])
     }
+
+    pub fn multiply_add(a: Vector, b: Vector, c: Vector) -> Vector {
+        add(mul(a, b), c)
+    }
 }
 
 /// Eight floats in registers.
@@ -87,6 +102,13 @@ impl Lanes {
         let (halves, _) = values.as_chunks_mut();
         vector::store(&mut halves[0], self.0);
         vector::store(&mut halves[1], self.1);
+    }
+
+    /// `self · by + sum`. Inlined only into functions with the same attribute.
+    #[cfg_attr(all(feature = "relaxed-simd", target_arch = "wasm32"), target_feature(enable = "relaxed-simd"))]
+    #[inline]
+    pub fn multiply_add(self, by: Self, sum: Self) -> Self {
+        Self(vector::multiply_add(self.0, by.0, sum.0), vector::multiply_add(self.1, by.1, sum.1))
     }
 
     /// The sum of all lanes.

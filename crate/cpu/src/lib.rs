@@ -4,8 +4,9 @@
 //! registers. Weights are unpacked a few rows at a time into the cache; inputs are copied once into [`panels`], from
 //! where the tile reads them in order. Attention's two products run on the same tile.
 //!
-//! Vectors are 128 bits wide ([`lanes`]): WebAssembly's own, and arrays that the compiler makes vectors of elsewhere. Relaxed SIMD's fused
-//! multiply-add would be 1.3 times as fast, but a module that names it does not load in browsers without it.
+//! Vectors are 128 bits wide ([`lanes`]): WebAssembly's own, and arrays that the compiler makes vectors of elsewhere. Relaxed
+//! SIMD's fused multiply-add is faster, but a module that names it does not load in browsers without it: it is a feature,
+//! `relaxed-simd`, of which build.sh makes a second module.
 //!
 //! Slices of the wrong length are a caller's mistake and end in a panic; the engine checks shapes before.
 

@@ -68,6 +68,7 @@ pub fn product(
 
 /// Adds the products of some rows of `weights` [.., depth] to their sums, for all panels: [panels, stride] each, of which
 /// the inputs' first `depth` are used. The sums' stride has room for whole tiles.
+#[cfg_attr(all(feature = "relaxed-simd", target_arch = "wasm32"), target_feature(enable = "relaxed-simd"))]
 pub(crate) fn add(
     weights: &Rows,
     group: Range<usize>,
@@ -93,6 +94,7 @@ pub(crate) fn add(
 }
 
 /// As [`add`], for the first lanes of one panel: every sum on its own, with the weights side by side in the lanes.
+#[cfg_attr(all(feature = "relaxed-simd", target_arch = "wasm32"), target_feature(enable = "relaxed-simd"))]
 fn add_few(weights: &Rows, group: Range<usize>, panel: &[[f32; LANES]], count: usize, sums: &mut [[f32; LANES]]) {
     let depth = panel.len();
     let inputs: Vec<f32> = (0..count).flat_map(|lane| panel.iter().map(move |row| row[lane])).collect(); // [P, K]
@@ -108,29 +110,32 @@ fn add_few(weights: &Rows, group: Range<usize>, panel: &[[f32; LANES]], count: u
     }
 }
 
+#[cfg_attr(all(feature = "relaxed-simd", target_arch = "wasm32"), target_feature(enable = "relaxed-simd"))]
+#[inline]
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let ((a, last_a), (b, last_b)) = (a.as_chunks::<{ 2 * LANES }>(), b.as_chunks::<{ 2 * LANES }>());
     let mut sums = [Lanes::splat(0.0); 2];
     for (a, b) in a.iter().zip(b) {
         let ((a, _), (b, _)) = (a.as_chunks(), b.as_chunks());
-        sums[0] = sums[0] + Lanes::load(&a[0]) * Lanes::load(&b[0]);
-        sums[1] = sums[1] + Lanes::load(&a[1]) * Lanes::load(&b[1]);
+        sums[0] = Lanes::load(&a[0]).multiply_add(Lanes::load(&b[0]), sums[0]);
+        sums[1] = Lanes::load(&a[1]).multiply_add(Lanes::load(&b[1]), sums[1]);
     }
     let rest: f32 = last_a.iter().zip(last_b).map(|(a, b)| a * b).sum();
     (sums[0] + sums[1]).sum() + rest
 }
 
 /// `sums[r] += Σ_k rows[r][k] · panel[k]`.
-#[inline(always)]
+#[cfg_attr(all(feature = "relaxed-simd", target_arch = "wasm32"), target_feature(enable = "relaxed-simd"))]
+#[inline]
 fn tile(rows: [&[f32]; ROWS], panel: &[[f32; LANES]], sums: &mut [[f32; LANES]; ROWS]) {
     let [mut a, mut b, mut c, mut d] = sums.each_ref().map(Lanes::load);
     let [rows_a, rows_b, rows_c, rows_d] = rows;
     for ((((x, wa), wb), wc), wd) in panel.iter().zip(rows_a).zip(rows_b).zip(rows_c).zip(rows_d) {
         let x = Lanes::load(x);
-        a = a + x * Lanes::splat(*wa);
-        b = b + x * Lanes::splat(*wb);
-        c = c + x * Lanes::splat(*wc);
-        d = d + x * Lanes::splat(*wd);
+        a = x.multiply_add(Lanes::splat(*wa), a);
+        b = x.multiply_add(Lanes::splat(*wb), b);
+        c = x.multiply_add(Lanes::splat(*wc), c);
+        d = x.multiply_add(Lanes::splat(*wd), d);
     }
     for (sum, lanes) in sums.iter_mut().zip([a, b, c, d]) {
         lanes.store(sum);

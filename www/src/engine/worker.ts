@@ -4,7 +4,7 @@
  * A panic in WebAssembly leaves its promise open for ever, so each way in which the engine can die ends in one `fatal`
  * message, on which the page fails every open call.
  */
-import init, { FraiseEngine, type Run } from "../wasm/fraise_web.js";
+import type { FraiseEngine, Run } from "../wasm/fraise_web.js";
 import { internalError, isErrorShape, networkError, requestError, type ErrorShape } from "./errors";
 import { hostFault } from "./host";
 import { ByteMeter, StepMeter } from "./pace";
@@ -21,6 +21,7 @@ import type {
   ToWorker,
 } from "./protocol";
 import { inTurn, type Report } from "./turns";
+import { wasm, WASM_URL } from "./wasm";
 
 interface WorkerScope {
   postMessage(message: FromWorker, transfer?: Transferable[]): void;
@@ -38,7 +39,6 @@ interface Job {
   readonly meter: StepMeter;
 }
 
-const WASM_URL = new URL("../wasm/fraise_web_bg.wasm", import.meta.url).href;
 const scope = self as unknown as WorkerScope;
 let engine: FraiseEngine | null = null;
 let job: Job | null = null;
@@ -107,10 +107,10 @@ function perform(message: CallMessage): Promise<Calls[CallName]["result"]> {
 }
 
 async function create({ device }: Calls["create"]["params"]): Promise<Calls["create"]["result"]> {
-  await init({ module_or_path: WASM_URL }).catch(async (error: unknown) => {
+  await wasm.default({ module_or_path: WASM_URL }).catch(async (error: unknown) => {
     throw (await hostFault(WASM_URL, "application/wasm")) ?? error;
   });
-  engine = await FraiseEngine.create(device, die, device !== "cpu" && (await canPaintFromGpu()));
+  engine = await wasm.FraiseEngine.create(device, die, device !== "cpu" && (await canPaintFromGpu()));
   return deviceInfo();
 }
 

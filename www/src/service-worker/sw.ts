@@ -9,18 +9,22 @@ import { clientsClaim } from "workbox-core";
 import { cleanupOutdatedCaches, precacheAndRoute, type PrecacheEntry } from "workbox-precaching";
 import { registerRoute } from "workbox-routing";
 import { CacheFirst } from "workbox-strategies";
+import { hasRelaxedSimd } from "../engine/simd";
 import { keepShared, SHARE_PATH } from "./shared";
 
 declare const self: ServiceWorkerGlobalScope & { readonly __WB_MANIFEST: PrecacheEntry[] };
 
 const scope = new URL(self.registration.scope);
+/** Of the engine's two WebAssembly files, the one that this browser never asks for. */
+const UNUSED = hasRelaxedSimd() ? /\/fraise_web_bg-[^/]*\.wasm$/ : /\/fraise_web_relaxed_bg-[^/]*\.wasm$/;
 
 self.addEventListener("message", ({ data }) => {
   if ((data as { type?: unknown } | null)?.type === "SKIP_WAITING") void self.skipWaiting();
 });
 clientsClaim();
 cleanupOutdatedCaches();
-precacheAndRoute(self.__WB_MANIFEST, { ignoreURLParametersMatching: [/./], cleanURLs: false });
+const shell = self.__WB_MANIFEST.filter(({ url }) => !UNUSED.test(url));
+precacheAndRoute(shell, { ignoreURLParametersMatching: [/./], cleanURLs: false });
 // The converter's vocabulary comes with the first conversion, and stays.
 registerRoute(/\/assets\/merges-[^/]*\.txt$/, new CacheFirst({ cacheName: "fraise-vocabulary" }));
 registerRoute(
