@@ -4,6 +4,7 @@ import { after, before, beforeEach, test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
 import { editedManifest, editedPack, editedPieces } from "./packs.mjs";
 import { openSite, piecesIn } from "./site.mjs";
+import { storedIn } from "./store.mjs";
 import { StudioDriver } from "./studio.mjs";
 
 // On the CPU device: what is tested comes before any computing, and nothing has to be compiled.
@@ -33,14 +34,16 @@ async function failWith(answer) {
   return { studio, code: await studio.end() };
 }
 
-/** Checks the code, and that with the fault gone "Try again" paints. */
-async function failsThenWorks(answer, expected) {
+/** Checks the code and what is shown, and that with the fault gone "Try again" paints. */
+async function failsThenWorks(answer, expected, check = () => undefined) {
   const { studio, code } = await failWith(answer);
-  assert.equal(code, expected, await studio.text("#failure"));
+  const shown = await studio.text("#failure");
+  assert.equal(code, expected, shown);
+  await check(shown);
   site.answer = null;
   await studio.find("#retry").click();
   await studio.finish();
-  await studio.close();
+  return studio;
 }
 
 /** Checks the code only: the pack itself is at fault. */
@@ -54,29 +57,32 @@ async function fails(answer, expected, pattern = /./) {
   await studio.close();
 }
 
-test("a truncated piece", TIMEOUT, () =>
-  failsThenWorks(editedPieces((bytes) => bytes.subarray(0, bytes.length >> 1)), "CorruptPiece"));
+for (const [what, edit] of [
+  ["truncated", (bytes) => bytes.subarray(0, bytes.length >> 1)],
+  ["with one byte too many", (bytes) => Buffer.concat([bytes, Buffer.alloc(1)])],
+  ["with one byte flipped", (bytes) => ((bytes[bytes.length >> 1] ^= 1), bytes)],
+]) {
+  test(`a piece ${what}: fetched once more, and named`, TIMEOUT, async () => {
+    const studio = await failsThenWorks(editedPieces(edit), "CorruptPiece", async (shown) => {
+      const [sha256] = /[0-9a-f]{64}/.exec(shown) ?? [];
+      assert.equal(piecesIn(site.log).filter((path) => path.includes(sha256)).length, 2, shown);
+    });
+    const { pieces } = await storedIn(studio.page);
+    assert.ok(pieces.length > 0 && pieces.every(({ sha256, hash }) => sha256 === hash));
+    await studio.close();
+  });
+}
 
-test("a piece with one byte flipped", TIMEOUT, () =>
-  failsThenWorks(
-    editedPieces((bytes) => {
-      bytes[bytes.length >> 1] ^= 1;
-      return bytes;
-    }),
-    "CorruptPiece",
-  ));
-
-test("a piece that is not there", TIMEOUT, () =>
-  failsThenWorks((path) => (path.endsWith(".bin") ? { status: 404 } : null), "Network"));
-
-test("no manifest", TIMEOUT, () =>
-  failsThenWorks((path) => (path.endsWith("/manifest.json") ? { status: 404 } : null), "Network"));
-
-test("a manifest that is a web page", TIMEOUT, () =>
-  failsThenWorks(
-    (path) => (path.endsWith("/manifest.json") ? { body: "<!doctype html><title>Not found</title>" } : null),
-    "Manifest",
-  ));
+for (const [what, ending, answer, code] of [
+  ["a piece that is not there", ".bin", { status: 404 }, "Network"],
+  ["no manifest", "/manifest.json", { status: 404 }, "Network"],
+  ["a manifest that is a web page", "/manifest.json", { body: "<!doctype html><title>Not found</title>" }, "Manifest"],
+]) {
+  test(what, TIMEOUT, async () => {
+    const studio = await failsThenWorks((path) => (path.endsWith(ending) ? answer : null), code);
+    await studio.close();
+  });
+}
 
 test("a manifest that asks for too much is refused before any piece is fetched", TIMEOUT, async () => {
   const answer = await editedManifest((manifest) => {

@@ -114,7 +114,7 @@ async function assertHarmless(studio) {
   await studio.page.waitForTimeout(200);
   const found = await studio.page.evaluate(() => {
     const inside = (root) => [...root.querySelectorAll("*")].flatMap((node) => [node, ...(node.shadowRoot ? inside(node.shadowRoot) : [])]);
-    const injected = inside(document).filter((node) => node.matches('img[src="x"], svg[onload], script:not([src])'));
+    const injected = inside(document).filter((node) => node.matches('img[src="x"], svg[onload], script:not([src]), [href^="javascript:"], [src^="javascript:"]'));
     return { hacked: window.hacked, violations: window.violations, injected: injected.map(({ outerHTML }) => outerHTML) };
   });
   assert.deepEqual(found, { hacked: undefined, violations: [], injected: [] });
@@ -123,7 +123,7 @@ async function assertHarmless(studio) {
 
 test("markup in every text from outside is shown as text, and Trusted Types have nothing to refuse", TIMEOUT, async () => {
   site.answer = await editedManifest((manifest) => {
-    Object.assign(manifest, { name: MARKUP.slice(0, 100), license: MARKUP.slice(0, 100), license_restrictions: MARKUP, source: MARKUP });
+    Object.assign(manifest, { name: MARKUP.slice(0, 100), license: MARKUP.slice(0, 100), license_restrictions: MARKUP, source: "javascript:window.hacked=1" });
     manifest.examples = { en: [MARKUP], zh: [MARKUP] };
   });
   const studio = await openWatched();
@@ -143,6 +143,19 @@ test("markup in every text from outside is shown as text, and Trusted Types have
   }
   await studio.until(() => window.tools.has("#convert-failure"));
   await assertHarmless(studio);
+  await studio.close();
+});
+
+test("addresses that are none of a host's are refused by name, and run nothing", TIMEOUT, async () => {
+  const studio = await openWatched();
+  const ends = await studio.page.evaluate(async () => {
+    const engine = await window.fraise.Engine.create({ device: "cpu" });
+    const addresses = ["javascript:window.hacked=1", "data:application/json,{}", "blob:null/1", "file:///etc/passwd", "https://elsewhere.example/manifest.json"];
+    return Promise.all(addresses.map((address) => engine.load(address).then(() => "loaded", ({ code }) => code)));
+  });
+  assert.deepEqual(ends, ["Network", "Manifest", "Network", "Network", "Network"]);
+  assert.equal(await studio.page.evaluate(() => window.hacked), undefined);
+  assert.deepEqual([...studio.hosts], [new URL(site.url).host]);
   await studio.close();
 });
 

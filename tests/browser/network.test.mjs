@@ -27,7 +27,8 @@ after(async () => {
   await other?.close();
 });
 beforeEach(() => {
-  other.answer = null;
+  other.answer = (path) => ({ ...pack.answer(path), headers: { "access-control-allow-origin": "*" } });
+  other.log.length = 0;
   site.log.length = 0;
 });
 
@@ -70,6 +71,7 @@ async function failsThenResumes(fault, { code = "Network", status, asked, patter
   assert.equal(error.details.status, status);
   assert.match(error.message, pattern);
   assert.ok(error.message.includes(new URL(site.url).host), `${error.message} names the host`);
+  assert.deepEqual(other.log, [], "no other host is asked");
   assert.equal(site.log.filter(firstOf).length, asked, "times asked");
   const { pieces } = await storedIn(page);
   isFaulty = false;
@@ -138,6 +140,20 @@ test("a pack on another site: without CORS a message says so; with it, it loads"
   assert.match(refused.message, /CORS/);
   headers = { "access-control-allow-origin": "*" };
   assert.deepEqual(await load(page, address), { code: "loaded", isKept: true });
+  await close();
+});
+
+test("a page whose policy allows its own origin alone: the engine's worker, which no policy in markup binds, keeps to it", TIMEOUT, async () => {
+  const { page, close } = await open(() => null);
+  const error = await load(page, `${other.url}${MODEL}`);
+  assert.deepEqual([error.code, error.details.status], ["Network", 0], JSON.stringify(error));
+  const reached = await page.workers()[0].evaluate(async (url) => {
+    const ways = { fetch: () => fetch(url), request: () => fetch(new Request(url, { mode: "cors" })), socket: () => new WebSocket(url), old: () => new XMLHttpRequest() };
+    const tried = Object.entries(ways).map(async ([name, ask]) => ((await ask()), name));
+    return (await Promise.allSettled(tried)).filter(({ status }) => status === "fulfilled").map(({ value }) => value);
+  }, `${other.url}steal`);
+  assert.deepEqual([reached, other.log], [[], []]);
+  assert.equal((await load(page)).code, "loaded");
   await close();
 });
 
@@ -255,8 +271,12 @@ test("a tab hidden for long, and a clock that jumps, change nothing", TIMEOUT, a
   await load(page);
   const [size] = [await page.evaluate(() => window.paint())];
   const session = await page.context().newCDPSession(page);
+  // In the middle of a picture, for as long as a test can wait: the worker may go on, what it says comes later.
+  const frozen = page.evaluate(() => (window.frozen = window.paint()));
   await session.send("Page.setWebLifecycleState", { state: "frozen" });
+  await new Promise((resolve) => setTimeout(resolve, 2000));
   await session.send("Page.setWebLifecycleState", { state: "active" });
+  assert.equal(await frozen, size);
   const painting = page.evaluate(() => window.paint());
   const worker = page.workers()[0];
   for (const hours of [-10_000, 10_000]) {

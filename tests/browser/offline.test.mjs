@@ -184,6 +184,11 @@ test("a picture shared with the app, or opened in it, fills in its settings", TI
   assert.equal(await studio.page.evaluate(() => caches.has("fraise-shared")), false, "it is not kept");
   assert.deepEqual(site.log.filter((path) => path === "/share"), [], "it never reaches the server");
 
+  await studio.page.goto(`${site.url}widget.html`);
+  await share(studio, makePng({ width: 64, height: 64 }).toString("base64"), "photo.png");
+  await studio.installTools();
+  await studio.until(() => window.tools.has("#strength")); // a picture that says nothing is what painting begins with
+
   await studio.page.addInitScript((base64) => {
     const getFile = async () => new File([Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0))], "a.png", { type: "image/png" });
     Object.defineProperty(window, "launchQueue", { value: { setConsumer: (consume) => consume({ files: [{ getFile }] }) } });

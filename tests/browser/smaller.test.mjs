@@ -138,6 +138,33 @@ test("no memory on the processor: only smaller, after the second time since the 
   await studio.close();
 });
 
+test("live painting is offered the same, and follows the words smaller from then on", TIMEOUT, async () => {
+  const studio = await StudioDriver.open(browser, site.url, { serviceWorkers: "block" });
+  const say = (prompt) => studio.find("#prompt").fill(prompt);
+  const made = (prompt) => studio.until((words) => window.tools.find("#canvas")?.ariaLabel === `The picture: ${words}`, prompt, 100_000);
+  await studio.settings({ prompt: PROMPT, seed: 5, steps: STEPS, device: "cpu" });
+  await studio.find("#live").click();
+  await made(PROMPT);
+  await setFull(studio, true);
+  await say("a cat in the snow");
+  await studio.until(() => window.tools.text("#failure-code") === "OutOfMemory");
+  assert.equal(await has(studio, "#smaller"), false, "the first since a picture was finished");
+  await say("a cat in the rain");
+  await studio.until(() => window.tools.text("#smaller") === "Paint it smaller");
+  assert.match(await studio.text("#smaller-offer"), /64 × 64/);
+  await setFull(studio, false);
+  await studio.find("#smaller").click();
+  await made("a cat in the rain");
+  assert.match(await studio.text("#made-with"), /64\s×\s64/);
+  assert.deepEqual(await form(studio), ["cpu", String(SIDE / 2), String(SIDE / 2)]);
+  assert.deepEqual([await has(studio, "#smaller"), await has(studio, "#failure")], [false, false]);
+  await say("a cat in the sun");
+  await made("a cat in the sun");
+  assert.match(await studio.text("#made-with"), /64\s×\s64/);
+  assert.deepEqual(studio.problems, []);
+  await studio.close();
+});
+
 test("a painter element offers the same", TIMEOUT, async () => {
   const { page, close } = await browser.newPage({ serviceWorkers: "block" });
   await page.goto(`${site.url}widget.html`);

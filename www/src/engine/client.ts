@@ -8,6 +8,7 @@
 import { orAborted } from "./abort";
 import { Connection } from "./connection";
 import { requestError } from "./errors";
+import { keepsToOrigin } from "./origin";
 import type {
   CheckpointInfo,
   ConvertedModel,
@@ -93,7 +94,7 @@ export class Engine {
   static async create({ device = "auto" }: EngineOptions = {}): Promise<Engine> {
     const connection = new Connection();
     try {
-      return new Engine(device, connection, await connection.call("create", { device }));
+      return new Engine(device, connection, await connection.call("create", { device, keepsToOrigin: keepsToOrigin() }));
     } catch (error) {
       connection.close();
       throw error;
@@ -332,7 +333,7 @@ export class Engine {
   async #revive(): Promise<void> {
     if (!this.#connection.fault) return;
     this.#connection = new Connection();
-    this.#device = await this.#connection.call("create", { device: this.#choice });
+    this.#device = await this.#connection.call("create", { device: this.#choice, keepsToOrigin: keepsToOrigin() });
   }
 
   #nextJob(): number {

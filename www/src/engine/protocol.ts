@@ -334,7 +334,7 @@ export type CheckpointSource = File | string;
 
 /** Every call, with what it takes and what it gives. */
 export interface Calls {
-  create: { params: { device: DeviceChoice }; result: DeviceInfo };
+  create: { params: { device: DeviceChoice; keepsToOrigin: boolean }; result: DeviceInfo };
   load: { params: { job: number; url: string }; result: { pack: LoadedPack; device: DeviceInfo } };
   requirements: { params: { job: number; url: string }; result: PackRequirements };
   inspect: { params: { job: number; source: CheckpointSource }; result: CheckpointInfo };

@@ -8,6 +8,7 @@ import type { FraiseEngine, Run } from "../wasm/fraise_web.js";
 import { internalError, isErrorShape, networkError, requestError, type ErrorShape } from "./errors";
 import { hostFault } from "./host";
 import { ByteMeter, StepMeter } from "./pace";
+import { keepToOrigin } from "./origin";
 import { canPaintFromGpu, nextFrame } from "./painting";
 import { croppedPixelsOf, MAX_PICTURE_BYTES, pixelsOf } from "./pictures";
 import type {
@@ -106,7 +107,8 @@ function perform(message: CallMessage): Promise<Calls[CallName]["result"]> {
   }
 }
 
-async function create({ device }: Calls["create"]["params"]): Promise<Calls["create"]["result"]> {
+async function create({ device, keepsToOrigin }: Calls["create"]["params"]): Promise<Calls["create"]["result"]> {
+  if (keepsToOrigin) keepToOrigin();
   await wasm.default({ module_or_path: WASM_URL }).catch(async (error: unknown) => {
     throw (await hostFault(WASM_URL, "application/wasm")) ?? error;
   });
