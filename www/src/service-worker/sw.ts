@@ -23,7 +23,7 @@ self.addEventListener("message", ({ data }) => {
 });
 clientsClaim();
 cleanupOutdatedCaches();
-const shell = self.__WB_MANIFEST.filter(({ url }) => !UNUSED.test(url));
+const shell = self.__WB_MANIFEST.filter((file) => !UNUSED.test(typeof file === "string" ? file : file.url));
 precacheAndRoute(shell, { ignoreURLParametersMatching: [/./], cleanURLs: false });
 // The converter's vocabulary comes with the first conversion, and stays.
 registerRoute(/\/assets\/merges-[^/]*\.txt$/, new CacheFirst({ cacheName: "fraise-vocabulary" }));
