@@ -38,6 +38,9 @@ export class SettingsPanel extends StudioElement {
         display: grid;
         place-items: center;
       }
+      .under {
+        margin-top: 0.7rem;
+      }
       .invalid {
         color: var(--berry);
       }
@@ -101,7 +104,8 @@ export class SettingsPanel extends StudioElement {
       <p class="hint ${isInvalid ? "invalid" : ""}" id="variation-hint">${isInvalid ? words.seedInvalid : words.variationHint}</p>
       ${parseSeed(state.variationSeed) === null
         ? nothing
-        : html`<output class="value" for="variation-strength">${percent} %</output>
+        : html`<div class="under">
+            <output class="value" for="variation-strength">${percent} %</output>
             <label for="variation-strength">${words.variationStrength}</label>
             <input
               id="variation-strength"
@@ -111,7 +115,8 @@ export class SettingsPanel extends StudioElement {
               step="5"
               .value=${String(percent)}
               @input=${(event: InputEvent) => this.studio.change({ variationStrength: Number(valueOf(event)) / 100 })}
-            />`}
+            />
+          </div>`}
     </div>`;
   }
 
