@@ -20,7 +20,7 @@ const A1111 = `a (cat:1.2), oil painting
 by the sea
 Negative prompt: rain, people
 and cars
-Steps: 25, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, Seed: 123456, Size: 512x768, Model hash: abc, Model: dreams, Lora hashes: "a: 1, b: 2", Denoising strength: 0.4, Version: v1.10.1`;
+Steps: 25, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, Seed: 123456, Size: 512x768, Model hash: abc, Model: dreams, Lora hashes: "a: 1, b: 2", Variation seed: 9, Variation seed strength: 0.25, Denoising strength: 0.4, Version: v1.10.1`;
 
 const COMFY = {
   3: { class_type: "KSampler", inputs: { seed: ["11", 0], steps: 20, cfg: 8, sampler_name: "euler_ancestral", scheduler: "normal", denoise: 1, model: ["10", 0], positive: ["6", 0], negative: ["7", 0], latent_image: ["5", 0] } },
@@ -51,6 +51,8 @@ test("a PNG by AUTOMATIC1111 in each kind of text chunk", async () => {
       prompt: "a (cat:1.2), oil painting\nby the sea",
       negative: "rain, people\nand cars",
       seed: "123456",
+      variationSeed: "9",
+      variationStrength: "0.25",
       steps: "25",
       guidance: "6.5",
       width: "512",
@@ -104,11 +106,14 @@ test("hostile graphs of ComfyUI end", async () => {
 });
 
 test("a PNG made here comes before what it says in other words", async () => {
-  const request = { prompt: "a fox", negative: null, seed: 7, steps: 4, guidance: 3.5, width: 128, height: 128, sampler: null, truncated: [] };
+  const request = { prompt: "a fox", negative: null, seed: 7, variation: { seed: 8, strength: 0.5 }, strength: 0.6, steps: 4, guidance: 3.5, width: 128, height: 128, sampler: null, truncated: [] };
   const own = itxt("fraise", JSON.stringify({ request, model: "fraise-1" }));
   const { made } = await read(makePng({ chunks: [text("parameters", A1111), own] }));
   assert.equal(made.source, "fraise");
-  assert.deepEqual(given(made.found), { prompt: "a fox", seed: "7", steps: "4", guidance: "3.5", width: "128", height: "128", model: "fraise-1" });
+  assert.deepEqual(given(made.found), {
+    prompt: "a fox", seed: "7", variationSeed: "8", variationStrength: "0.5", steps: "4", guidance: "3.5", width: "128", height: "128", model: "fraise-1",
+    others: ["Denoising strength: 0.6"], // the picture that it started from is not in the file
+  });
   const damaged = await read(makePng({ chunks: [text("parameters", "words"), itxt("fraise", '{"request":7}')] }));
   assert.equal(damaged.made.source, "a1111");
   assert.equal((await read(makePng())).made, null);
@@ -171,9 +176,9 @@ test("found settings are clamped, or refused by name", () => {
 });
 
 test("a link says the settings and is read again", () => {
-  const settings = { prompt: "星空, a+b & <c>", negative: "rain", seed: "42", steps: "4", guidance: "3.5", width: "128", height: "256", sampler: "euler_a", upscale: "true", model: "fraise-1" };
+  const settings = { prompt: "星空, a+b & <c>", negative: "rain", seed: "42", variationSeed: "7", variationStrength: "0.3", steps: "4", guidance: "3.5", width: "128", height: "256", sampler: "euler_a", upscale: "true", model: "fraise-1" };
   const hash = writeHash(settings);
-  assert.match(hash, /^p=[^&]+&n=rain&s=42&st=4&g=3\.5&w=128&h=256&sa=euler_a&u=true&m=fraise-1$/);
+  assert.match(hash, /^p=[^&]+&n=rain&s=42&vs=7&vst=0\.3&st=4&g=3\.5&w=128&h=256&sa=euler_a&u=true&m=fraise-1$/);
   assert.deepEqual(readHash(`#${hash}`), settings);
   for (const other of ["", "#", "#gallery", "#x=1&y=2", `#p=${"x".repeat(40_000)}`]) assert.equal(readHash(other), null);
 });

@@ -55,6 +55,8 @@ const USABLE = {
   prompt: isPrompt,
   negative: isPrompt,
   seed: (value) => /^\d+$/.test(value) && Number.isSafeInteger(Number(value)),
+  variationSeed: (value) => USABLE.seed(value),
+  variationStrength: isWithin(0, 1, 0),
   steps: isWithin(1, 150, 1),
   guidance: isWithin(0, 30, 0),
   width: isSide,

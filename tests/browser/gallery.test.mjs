@@ -288,7 +288,19 @@ test("the lineage: what a picture came from and what came of it, to any depth, e
   const [all] = await tree();
   assert.deepEqual([all.beneath.length, all.beneath.flatMap(({ beneath }) => beneath).length], [4, 4], "all that came of it");
   assert.ok(all.beneath.some(({ id, beneath }) => id === middle && beneath.some((other) => other.id === leaf)));
-  await own.page.keyboard.press("Escape");
+
+  // A variation's settings come back as such, and paint it again.
+  await own.find(`[data-relative="${leaf}"]`).click();
+  await own.until((id) => window.tools.find(`[data-relative="${id}"]`)?.ariaCurrent === "true", leaf);
+  await own.find("#use").click();
+  await untilNote(own, "restored");
+  assert.match(await value(own, "#variation-seed"), /^\d+$/);
+  assert.equal(await own.text('output[for="variation-strength"]'), "70 %");
+  await own.generate();
+  await untilCount(own, 10);
+  const [again, ...others] = await kept(own);
+  const pixelsOf = async ({ png }) => (await own.pixels(Buffer.from(png, "base64"))).rgba;
+  assert.deepEqual(await pixelsOf(again), await pixelsOf(others.find(({ id }) => id === leaf)), "bit by bit");
   await own.close();
 
   const { lineageOf } = await importSource("app/gallery/lineage.ts");

@@ -4,12 +4,12 @@ import { asText, type FoundSettings } from "./exchange/found";
 import type { ModelCard } from "./model";
 import { randomSeed } from "./random";
 import type { Sides } from "./sides";
-import { parseSeed, type StudioState } from "./state";
+import { DEFAULT_VARIATION, parseSeed, type StudioState } from "./state";
 
 /** Settings that a visitor changes by hand. */
 export type Settings = Pick<
   StudioState,
-  "prompt" | "negative" | "seed" | "steps" | "guidance" | "width" | "height" | "sampler" | "upscale" | "tiling" | "count"
+  "prompt" | "negative" | "seed" | "variationSeed" | "variationStrength" | "steps" | "guidance" | "width" | "height" | "sampler" | "upscale" | "tiling" | "count"
 >;
 
 /** One model's are not another's. */
@@ -36,6 +36,8 @@ export type SeededRequest = GenerateRequest & { readonly seed: number };
 /** The request that settings stand for; a new seed where they name none. */
 export function requestOf(settings: Partial<Settings>): SeededRequest {
   const { prompt = "", negative = "", seed = "", steps, guidance, width, height, sampler, tiling = false } = settings;
+  const { variationSeed = "", variationStrength = DEFAULT_VARIATION } = settings;
+  const towards = parseSeed(variationSeed);
   return {
     prompt: prompt.trim(),
     negative: negative.trim() || undefined,
@@ -47,6 +49,7 @@ export function requestOf(settings: Partial<Settings>): SeededRequest {
     sampler: sampler ?? undefined,
     promptSyntax: "a1111",
     tiling,
+    variation: towards === null ? undefined : { seed: towards, strength: variationStrength },
   };
 }
 
@@ -71,12 +74,15 @@ export function sizeIn(state: StudioState): Sides {
 
 /** What the form says, with the numbers that the model recommends where it says none. */
 export function settingsIn(state: StudioState): FoundSettings {
-  const { prompt, negative, seed, steps, guidance, width, height, sampler, upscale, tiling } = state;
+  const { prompt, negative, seed, variationSeed, variationStrength, steps, guidance, width, height, sampler, upscale, tiling } = state;
   const card = cardIn(state);
+  const isVaried = parseSeed(variationSeed) !== null;
   return {
     prompt: prompt.trim(),
     negative: negative.trim(),
     seed: seed.trim(),
+    variationSeed: isVaried ? variationSeed.trim() : undefined,
+    variationStrength: isVaried ? asText(variationStrength) : undefined,
     steps: String(steps ?? recommendedSteps(state)),
     guidance: asText(guidance ?? card?.guidance),
     width: asText(width),

@@ -38,6 +38,9 @@ export class SettingsPanel extends StudioElement {
         display: grid;
         place-items: center;
       }
+      .under {
+        margin-top: 0.7rem;
+      }
       .invalid {
         color: var(--berry);
       }
@@ -48,7 +51,7 @@ export class SettingsPanel extends StudioElement {
     return html`<details>
       <summary>${this.words.settings}</summary>
       <div class="fields">
-        ${this.#seed()} ${this.#steps()} ${this.#guidance()} ${this.#upscale()} ${this.#tiling()} ${this.#negative()}
+        ${this.#seed()} ${this.#variation()} ${this.#steps()} ${this.#guidance()} ${this.#upscale()} ${this.#tiling()} ${this.#negative()}
         <fraise-sampling></fraise-sampling>
         ${this.#device()} ${this.#files()}
         <button id="copy-form-link" @click=${() => void this.studio.exchange.copyLink()}>${this.words.copyFormLink}</button>
@@ -78,6 +81,42 @@ export class SettingsPanel extends StudioElement {
         </button>
       </div>
       <p class="hint ${isInvalid ? "invalid" : ""}" id="seed-hint">${isInvalid ? words.seedInvalid : words.seedHint}</p>
+    </div>`;
+  }
+
+  #variation(): TemplateResult {
+    const { words, state } = this;
+    const isInvalid = state.variationSeed.trim() !== "" && parseSeed(state.variationSeed) === null;
+    const percent = Math.round(100 * state.variationStrength);
+    return html`<div>
+      <label for="variation-seed">${words.variationSeed}</label>
+      <input
+        id="variation-seed"
+        type="text"
+        inputmode="numeric"
+        autocomplete="off"
+        aria-describedby="variation-hint"
+        aria-invalid=${isInvalid ? "true" : "false"}
+        placeholder=${words.variationPlaceholder}
+        .value=${state.variationSeed}
+        @input=${(event: InputEvent) => this.studio.change({ variationSeed: valueOf(event) })}
+      />
+      <p class="hint ${isInvalid ? "invalid" : ""}" id="variation-hint">${isInvalid ? words.seedInvalid : words.variationHint}</p>
+      ${parseSeed(state.variationSeed) === null
+        ? nothing
+        : html`<div class="under">
+            <output class="value" for="variation-strength">${percent} %</output>
+            <label for="variation-strength">${words.variationStrength}</label>
+            <input
+              id="variation-strength"
+              type="range"
+              min="0"
+              max="100"
+              step="5"
+              .value=${String(percent)}
+              @input=${(event: InputEvent) => this.studio.change({ variationStrength: Number(valueOf(event)) / 100 })}
+            />
+          </div>`}
     </div>`;
   }
 

@@ -17,6 +17,9 @@ import { MAX_QUEUE, type Count, type QueueEntry } from "./queue";
 import type { Update } from "./update";
 import type { Vocabulary } from "./vocabulary";
 
+/** How far pictures are varied where nobody said. */
+export const DEFAULT_VARIATION = 0.3;
+
 /** What the studio is doing. */
 export type Activity =
   | { readonly kind: "idle" }
@@ -62,6 +65,10 @@ export interface StudioState {
   readonly negative: string;
   /** Empty: a new seed for each picture. */
   readonly seed: string;
+  /** Seed of the noise that pictures are varied towards. Empty: they are no variations. */
+  readonly variationSeed: string;
+  /** How far, 0 to 1. */
+  readonly variationStrength: number;
   /** Null: what the model recommends. */
   readonly steps: number | null;
   /** Null: what the model recommends. */
@@ -148,6 +155,8 @@ export function initialState(language: Language): StudioState {
     prompt: "",
     negative: "",
     seed: "",
+    variationSeed: "",
+    variationStrength: DEFAULT_VARIATION,
     steps: null,
     guidance: null,
     upscale: null,

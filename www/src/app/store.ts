@@ -140,7 +140,7 @@ export class Studio extends EventTarget {
     restore: (settings) => this.#exchange.restore(settings, "gallery"),
   });
   readonly #exchange = new Exchange({
-    fillIn: (settings) => this.#set({ negative: "", seed: "", tiling: false, ...MODEL_SETTINGS, ...settings }),
+    fillIn: (settings) => this.#set({ negative: "", seed: "", variationSeed: "", tiling: false, ...MODEL_SETTINGS, ...settings }),
     startFrom: (file) => this.start.from(file),
     canUpscale: () => (cardIn(this.#state)?.upscaleFactor ?? null) !== null,
     chooseNamed: (model) => this.models.chooseNamed(model),
@@ -226,10 +226,13 @@ export class Studio extends EventTarget {
     this.change({ seed: String(randomSeed()) });
   }
 
-  /** Writes the shown picture's seed into the field, to vary the words and keep the rest. */
+  /** Writes the shown picture's seed into the field, and that of its variation, to change the words and keep the rest. */
   keepSeed(): void {
     const { result } = this.#state;
-    if (result) this.change({ seed: String(result.request.seed) });
+    if (!result) return;
+    const { seed, variation } = result.request;
+    const varied = variation ? { variationSeed: String(variation.seed), variationStrength: variation.strength } : { variationSeed: "" };
+    this.change({ seed: String(seed), ...varied });
   }
 
   /** Looks at another of the pictures. */

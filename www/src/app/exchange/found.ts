@@ -9,6 +9,9 @@ export interface FoundSettings {
   readonly prompt?: string | undefined;
   readonly negative?: string | undefined;
   readonly seed?: string | undefined;
+  /** Of a variation: the seed towards whose noise it goes, and how far, 0 to 1. */
+  readonly variationSeed?: string | undefined;
+  readonly variationStrength?: string | undefined;
   readonly steps?: string | undefined;
   readonly guidance?: string | undefined;
   readonly width?: string | undefined;
@@ -48,7 +51,9 @@ type Check<T> = (text: string) => { readonly value: T; readonly isChanged: boole
 const CHECKS: { readonly [Name in SettingName]: Check<Settings[Name]> } = {
   prompt,
   negative: prompt,
-  seed: (text) => (parseSeed(text) === null ? null : { value: text.trim(), isChanged: false }),
+  seed,
+  variationSeed: seed,
+  variationStrength: number(0, 1, 0),
   steps: number(1, MAX_STEPS, 1),
   guidance: number(0, MAX_GUIDANCE, 0),
   width: number(MIN_SIDE_PX, MAX_SIDE_PX, SIDE_STEP_PX),
@@ -80,14 +85,20 @@ export function checkSettings(found: FoundSettings, { canUpscale = true } = {}):
   return { settings: settings as Partial<Settings>, changed, refused };
 }
 
-/** Of a value that others wrote, the fields that are settings as texts. */
+/** Of a value that others wrote, the fields that are settings as texts; a `variation` as the engine has it counts as two. */
 export function asFoundSettings(value: unknown): FoundSettings {
-  const record = typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+  const { variation, ...fields } = asRecord(value);
+  const { seed: variationSeed, strength: variationStrength } = asRecord(variation);
+  const record: Record<string, unknown> = variation ? { ...fields, variationSeed, variationStrength } : fields;
   const texts = [...SETTING_NAMES, "model"].flatMap((name) => {
     const text = Object.hasOwn(record, name) ? asText(record[name]) : undefined;
     return text === undefined ? [] : [[name, text] as const];
   });
   return Object.fromEntries(texts);
+}
+
+function asRecord(value: unknown): Record<string, unknown> {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
 }
 
 /** The same, each text cut to what a field takes, so that many can be kept. */
@@ -124,6 +135,10 @@ function prompt(text: string): { value: string; isChanged: boolean } {
   const clean = whole.replace(/\r\n?/g, "\n").replace(/[\u0000-\u0009\u000b-\u001f\u007f]/g, " ").trim();
   const value = clean.slice(0, MAX_PROMPT_CHARACTERS).replace(/[\ud800-\udbff]$/, ""); // no half of a character
   return { value, isChanged: value.length < clean.length };
+}
+
+function seed(text: string): { value: string; isChanged: boolean } | null {
+  return parseSeed(text) === null ? null : { value: text.trim(), isChanged: false };
 }
 
 /** `true` or `false`. */

@@ -8,6 +8,8 @@ const KEYS = {
   p: "prompt",
   n: "negative",
   s: "seed",
+  vs: "variationSeed",
+  vst: "variationStrength",
   st: "steps",
   g: "guidance",
   w: "width",

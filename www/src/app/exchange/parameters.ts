@@ -8,7 +8,7 @@ const MAX_LINE_CHARACTERS = 16_384;
 /** Keys that are read below, or say nothing that changes the picture. */
 const KNOWN_KEYS = new Set([
   "Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Model", "Model hash", "Version", "VAE hash",
-  "Tiling", "Lora hashes", "TI hashes", "Hashes", "RNG", "User", "Token merging ratio",
+  "Tiling", "Variation seed", "Variation seed strength", "Lora hashes", "TI hashes", "Hashes", "RNG", "User", "Token merging ratio",
 ]); // prettier-ignore
 
 /**
@@ -34,6 +34,8 @@ export function readParameters(text: string): FoundSettings {
     prompt,
     negative,
     seed: pairs.get("Seed"),
+    variationSeed: pairs.get("Variation seed"),
+    variationStrength: pairs.get("Variation seed strength"),
     steps: pairs.get("Steps"),
     guidance: pairs.get("CFG scale"),
     width,

@@ -1,6 +1,6 @@
 /** The settings that a PNG says it was made with, whoever made it. */
 import { readComfyPrompt } from "./comfyui";
-import { asFoundSettings, type FoundSettings } from "./found";
+import { asFoundSettings, asText, shortened, type FoundSettings } from "./found";
 import { readParameters } from "./parameters";
 import { MAX_PNG_BYTES, readPng, type PngInfo } from "./png";
 import { Refusal } from "./refusal";
@@ -45,7 +45,10 @@ function ownSettings(json: string | undefined): FoundSettings | null {
   try {
     const { request, model } = JSON.parse(json ?? "") as { request?: unknown; model?: unknown };
     const found = asFoundSettings({ ...(request as object), model });
-    return found.prompt === undefined ? null : found;
+    const strength = asText((request as { strength?: unknown } | undefined)?.strength);
+    // The picture that it started from is not in the file.
+    const others = strength === undefined ? {} : { others: shortened([`Denoising strength: ${strength}`]) };
+    return found.prompt === undefined ? null : { ...found, ...others };
   } catch {
     return null;
   }
