@@ -22,8 +22,9 @@ async function painted(answer) {
   site.answer = answer;
   const { page, close } = await openEngine(browser, site, "cpu");
   const channels = await page.evaluate(async () => {
-    const { blob } = await window.engine.generate({ prompt: "a strawberry on a beach", seed: 42, steps: 4 }).done;
-    return [...(await window.pixels(blob)).data];
+    let picture;
+    for await (const step of window.engine.generate({ prompt: "a strawberry on a beach", seed: 42, steps: 4 })) picture = await step.image();
+    return [...(await window.pixels(picture)).data];
   });
   await close();
   site.answer = null;
