@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
+import { closedAfter } from "./setup.mjs";
 import { openSite } from "./site.mjs";
 import { StudioDriver } from "./studio.mjs";
 
@@ -12,19 +13,10 @@ const require = createRequire(new URL("../../www/package.json", import.meta.url)
 /** Rules beyond axe's defaults would be opinions; `best-practice` ones are kept. */
 const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 const WIDTHS = [320, 390, 768, 1280, 2560];
-let site;
-let browser;
-let axe;
 
-before(async () => {
-  site = await openSite();
-  browser = await launchChromium();
-  axe = await readFile(require.resolve("axe-core/axe.min.js"), "utf8");
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
+const site = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium());
+const axe = await readFile(require.resolve("axe-core/axe.min.js"), "utf8");
 
 /** Every violation, as text. */
 async function violations(studio) {

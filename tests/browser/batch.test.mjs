@@ -1,48 +1,35 @@
 // Pictures painted together, in real Chromium: each is the one that it is alone, at every step.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
+import { openEngine } from "./engine.mjs";
 import { goldenPack } from "./packs.mjs";
 import { readPng } from "./png.mjs";
+import { closedAfter } from "./setup.mjs";
 import { openSite } from "./site.mjs";
 import { StudioDriver } from "./studio.mjs";
 
 const TIMEOUT = { timeout: 400_000 };
 /** Most by which a pixel's levels, 0 to 255, differ where kernels divide their work otherwise. */
 const TOLERANCE = 2;
-let site;
-let browser;
 
-before(async () => {
-  site = await openSite();
-  browser = await launchChromium();
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
+const site = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium());
 
 /** A page with `window.engine` on `model`, and `window.paint(request)`: the pixels of each picture at each step. */
-async function openEngine(device, model = "models/fraise-1/manifest.json") {
-  const opened = await browser.newPage({ serviceWorkers: "block" });
-  await opened.page.goto(site.url);
-  await opened.page.evaluate(async ([kind, url]) => {
-    window.engine = await window.fraise.Engine.create({ device: kind });
-    await window.engine.load(url);
-    const pixels = (bitmap) => {
-      const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
-      context.drawImage(bitmap, 0, 0);
-      return context.getImageData(0, 0, bitmap.width, bitmap.height).data;
-    };
+async function open(device, model) {
+  const opened = await openEngine(browser, site, device, model);
+  await opened.page.evaluate(() => {
     window.paint = async (request, options) => {
       const steps = [];
       for await (const step of window.engine.generate({ prompt: "a fox in the snow", ...request }, options)) {
-        steps.push((await step.images()).map(pixels));
+        const images = await Promise.all((await step.images()).map(window.pixels));
+        steps.push(images.map(({ data }) => data));
       }
       return steps;
     };
     window.apart = (a, b) => a.reduce((most, value, at) => Math.max(most, Math.abs(value - b[at])), 0);
-  }, [device, model]);
+  });
   return opened;
 }
 
@@ -52,7 +39,7 @@ for (const [device, model] of [["gpu"], ["cpu"], ["gpu", "tiny/manifest.json"]])
       const { answer } = await goldenPack("tiny_flow");
       site.answer = (path) => (path.startsWith("/tiny/") ? answer(path) : null);
     }
-    const { page, problems, close } = await openEngine(device, model);
+    const { page, problems, close } = await open(device, model);
     const found = await page.evaluate(async (guidance) => {
       const request = { steps: 2, guidance, promptSyntax: "a1111" };
       const batch = [
@@ -91,7 +78,7 @@ for (const [device, model] of [["gpu"], ["cpu"], ["gpu", "tiny/manifest.json"]])
 }
 
 test("a batch shows all pictures on one canvas, ends within a step, and is checked", TIMEOUT, async () => {
-  const { page, problems, close } = await openEngine("gpu");
+  const { page, problems, close } = await open("gpu");
   const found = await page.evaluate(async () => {
     const canvas = document.body.appendChild(document.createElement("canvas"));
     const batch = [{ seed: 1 }, { seed: 2 }, { seed: 3 }];

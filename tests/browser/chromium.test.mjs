@@ -1,28 +1,21 @@
 // What a visitor does, in real Chromium on its software GPU.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
 import { requiredPieces } from "./packs.mjs";
 import { readPng } from "./png.mjs";
+import { closedAfter } from "./setup.mjs";
 import { modelFile, openSite, piecesIn } from "./site.mjs";
 import { untilStored } from "./store.mjs";
 import { StudioDriver } from "./studio.mjs";
 
 const TIMEOUT = { timeout: 400_000 };
-let site;
-let browser;
 /** The page of the first visit; the next two tests go on with it, since its shaders are compiled. */
 let visited;
 
-before(async () => {
-  site = await openSite();
-  browser = await launchChromium();
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
+const site = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium());
 
 test("a first visit: introduced, downloaded with progress, painted step by step, saved", TIMEOUT, async (t) => {
   site.log.length = 0;

@@ -1,13 +1,13 @@
 // A visitor's own checkpoint becomes a model of this browser: converted in slices, the same pack as `fraise pack` makes.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdtemp, open, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { open, readdir, readFile, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { promisify } from "node:util";
 import { launchChromium } from "./browsers.mjs";
 import { LARGE, plainTinyDecoder, TINY, writeCheckpoint } from "./checkpoints.mjs";
+import { closedAfter, temporaryFolder } from "./setup.mjs";
 import { openSite } from "./site.mjs";
 import { StudioDriver } from "./studio.mjs";
 
@@ -17,27 +17,20 @@ const MAX_GROWTH_BYTES = 64 << 20;
 const REPOSITORY = new URL("../../", import.meta.url).pathname;
 const run = promisify(execFile);
 
-let site;
-let browser;
-let folder;
 let tiny;
 let large;
+
+const site = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium());
+const folder = await temporaryFolder();
 
 before(async () => {
   // The command line's own tests need the tool, so that this builds it, or finds it built, with their features.
   await run(process.env.CARGO ?? "cargo", ["test", "--locked", "--workspace", "--no-run", "--test", "commands"], { cwd: REPOSITORY });
-  site = await openSite();
-  browser = await launchChromium();
-  folder = await mkdtemp(join(tmpdir(), "fraise-convert-"));
   tiny = join(folder, "tiny.safetensors");
   large = join(folder, "large.safetensors");
   await writeCheckpoint(tiny, TINY);
   await writeCheckpoint(large, LARGE, { dtype: "F16" });
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-  if (folder) await rm(folder, { recursive: true });
 });
 
 /** The command line tool, as the native tests build it. */

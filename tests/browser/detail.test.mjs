@@ -1,27 +1,20 @@
 // More detail in overlapping tiles, in real Chromium: a larger picture, repainted everywhere, without seams.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
 import { lackingPack } from "./packs.mjs";
 import { readPng } from "./png.mjs";
 import { seamsOf } from "./seams.mjs";
+import { closedAfter } from "./setup.mjs";
 import { openSite } from "./site.mjs";
 import { StudioDriver } from "./studio.mjs";
 
 const TIMEOUT = { timeout: 400_000 };
 /** Where tiles of 256 pixels begin and end in 512. */
 const BORDERS = [128, 256, 384];
-let site;
-let browser;
 
-before(async () => {
-  site = await openSite();
-  browser = await launchChromium();
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
+const site = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium());
 
 /** Mean differences of each column of pixels from the one before it, and of rows likewise: `rgba` is `side` wide. */
 function stepsOf(rgba, side) {

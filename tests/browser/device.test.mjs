@@ -1,23 +1,14 @@
 // A graphics card that goes away or is full in the middle: an error by name, then the same picture on a new device, without the
 // network; and one that offers no more than any.
 import assert from "node:assert/strict";
-import { after, before, beforeEach, test } from "node:test";
+import { beforeEach, test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
 import { goldenPack } from "./packs.mjs";
-import { changedWorker, openSite } from "./site.mjs";
+import { closedAfter } from "./setup.mjs";
+import { changedWorker, KEEP_DEVICES, openSite } from "./site.mjs";
 
 const TIMEOUT = { timeout: 200_000 };
 const MODEL = "models/tiny/manifest.json";
-/** Keeps each device where a test finds it. */
-const KEEP_DEVICES = `{
-  const request = GPUAdapter.prototype.requestDevice;
-  GPUAdapter.prototype.requestDevice = async function (...given) {
-    const device = await request.apply(this, given);
-    (self.devices ??= []).push(device);
-    return device;
-  };
-}`;
-
 /** The least that WebGPU allows: 128 MiB in a binding, 16 KiB of shared memory, … */
 const LEAST = { maxStorageBufferBindingSize: 2 ** 27, maxBufferSize: 2 ** 28, maxComputeWorkgroupStorageSize: 16_384, maxComputeInvocationsPerWorkgroup: 256, maxStorageBuffersPerShaderStage: 8 };
 /** An adapter with these limits and no features but the given ones. */
@@ -29,17 +20,9 @@ const weakAdapter = (features) => `{
   Object.defineProperty(GPUAdapter.prototype, "features", { get: () => new Set(${JSON.stringify(features)}) });
 }`;
 
-let site;
-let browser;
+const site = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium());
 
-before(async () => {
-  site = await openSite();
-  browser = await launchChromium();
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
 beforeEach(() => serve(KEEP_DEVICES));
 
 /** Serves a small pack, and a worker that begins with `code`. */

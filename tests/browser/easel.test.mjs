@@ -1,30 +1,26 @@
 // Starting from a picture, in real Chromium: drawings, masks, moved pictures, variations, textures, the camera.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
 import { seamsOf } from "./seams.mjs";
+import { closedAfter } from "./setup.mjs";
 import { openSite } from "./site.mjs";
 import { StudioDriver } from "./studio.mjs";
 
 const TIMEOUT = { timeout: 400_000 };
 /** Longest that one picture takes. */
 const PICTURE_MS = 200_000;
-let site;
-let browser;
 /** A page with a finished picture of `prompt`; the tests share it. */
 let studio;
 const prompt = "a red car on a beach";
 
+const site = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium({ camera: true }));
+
 before(async () => {
-  site = await openSite();
-  browser = await launchChromium({ camera: true });
   studio = await StudioDriver.open(browser, site.url, { serviceWorkers: "block", permissions: ["camera"] });
   await studio.settings({ prompt, seed: 42, steps: 4, device: "cpu" });
   await studio.generate();
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
 });
 
 const difference = (a, b) => a.reduce((sum, value, at) => sum + Math.abs(value - b[at]), 0) / a.length;

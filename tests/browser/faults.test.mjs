@@ -1,25 +1,19 @@
 // Bad packs and bad networks: each ends in its own error code, never in a picture, and the page can go on afterwards.
 import assert from "node:assert/strict";
-import { after, before, beforeEach, test } from "node:test";
+import { beforeEach, test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
 import { editedManifest, editedPack, editedPieces } from "./packs.mjs";
+import { closedAfter } from "./setup.mjs";
 import { openSite, piecesIn } from "./site.mjs";
 import { storedIn } from "./store.mjs";
 import { StudioDriver } from "./studio.mjs";
 
 // On the CPU device: what is tested comes before any computing, and nothing has to be compiled.
 const TIMEOUT = { timeout: 200_000 };
-let site;
-let browser;
 
-before(async () => {
-  site = await openSite();
-  browser = await launchChromium();
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
+const site = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium());
+
 beforeEach(() => {
   site.answer = null;
   site.log.length = 0;

@@ -3,27 +3,20 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { launchFirefox } from "./browsers.mjs";
 import { TINY, writeCheckpoint } from "./checkpoints.mjs";
 import { readPng } from "./png.mjs";
+import { closedAfter } from "./setup.mjs";
 import { openSite, piecesIn } from "./site.mjs";
 import { StudioDriver } from "./studio.mjs";
 
 const TIMEOUT = { timeout: 400_000 };
-let site;
-let browser;
 /** The page of the first visit; the next test goes on with it, since its shaders are compiled. */
 let studio;
 
-before(async () => {
-  site = await openSite();
-  browser = await launchFirefox();
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
+const site = await closedAfter(openSite());
+const browser = await closedAfter(launchFirefox());
 
 test("a first visit paints every step and saves a PNG", TIMEOUT, async () => {
   studio = await StudioDriver.open(browser, site.url);

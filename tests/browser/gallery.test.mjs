@@ -1,12 +1,12 @@
 // The gallery, and files that speak the common language, as a visitor meets them.
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
 import { itxt, makePng, text, writeZip } from "./files.mjs";
 import { readPng } from "./png.mjs";
+import { closedAfter, temporaryFolder } from "./setup.mjs";
 import { modelFile, openSite } from "./site.mjs";
 import { importSource } from "./source.mjs";
 import { StudioDriver } from "./studio.mjs";
@@ -14,22 +14,12 @@ import { StudioDriver } from "./studio.mjs";
 const TIMEOUT = { timeout: 400_000 };
 const FAST = { steps: 1, device: "cpu" };
 
-let site;
-let browser;
-let folder;
 /** The page on which pictures were painted; the tests after it go on with it. */
 let studio;
 
-before(async () => {
-  site = await openSite();
-  browser = await launchChromium();
-  folder = await mkdtemp(join(tmpdir(), "fraise-gallery-"));
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-  if (folder) await rm(folder, { recursive: true });
-});
+const site = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium());
+const folder = await temporaryFolder();
 
 const open = (options = {}) => StudioDriver.open(browser, site.url, { serviceWorkers: "block", ...options });
 const onePixel = (colour, prompt) => makePng({ width: 64, height: 48, colour, chunks: [itxt("parameters", prompt)] });

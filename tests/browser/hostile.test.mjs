@@ -1,13 +1,13 @@
 // What comes from outside and means no good: pictures that are none, markup in every text, and a page that would talk.
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { after, before, beforeEach, test } from "node:test";
+import { beforeEach, test } from "node:test";
 import { deflateSync } from "node:zlib";
 import { launchChromium } from "./browsers.mjs";
 import { chunk, makePng, text, writeZip } from "./files.mjs";
 import { editedManifest, goldenPack } from "./packs.mjs";
+import { closedAfter, temporaryFolder } from "./setup.mjs";
 import { openSite } from "./site.mjs";
 import { StudioDriver } from "./studio.mjs";
 
@@ -15,22 +15,11 @@ const TIMEOUT = { timeout: 200_000 };
 const MODEL = "models/tiny/manifest.json";
 const FAST = { steps: 1, device: "cpu" };
 
-let site;
-let other;
-let browser;
-let folder;
+const site = await closedAfter(openSite());
+const other = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium());
+const folder = await temporaryFolder();
 
-before(async () => {
-  [site, other] = [await openSite(), await openSite()];
-  browser = await launchChromium();
-  folder = await mkdtemp(join(tmpdir(), "fraise-hostile-"));
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-  await other?.close();
-  if (folder) await rm(folder, { recursive: true });
-});
 beforeEach(() => {
   site.answer = null;
   site.log.length = 0;

@@ -1,7 +1,8 @@
 // A painter in a frame from another origin, the pages around it that mean no good, and the policies that owners may set.
 import assert from "node:assert/strict";
-import { after, before, beforeEach, test } from "node:test";
+import { beforeEach, test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
+import { closedAfter } from "./setup.mjs";
 import { openSite, piecesIn } from "./site.mjs";
 import { importSource } from "./source.mjs";
 
@@ -13,19 +14,11 @@ const OWNER_POLICY =
   "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; img-src 'self' blob:; style-src 'self'";
 
 /** The owner's site, which keeps a copy of frame.js, and the one that serves the frame. */
-let owner;
-let host;
-let browser;
 
-before(async () => {
-  [owner, host] = [await openSite(), await openSite()];
-  browser = await launchChromium();
-});
-after(async () => {
-  await browser?.close();
-  await owner?.close();
-  await host?.close();
-});
+const owner = await closedAfter(openSite());
+const host = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium());
+
 beforeEach(() => {
   owner.answer = (path) => (path === "/owner.html" ? page("") : null);
   host.log.length = 0;

@@ -1,9 +1,10 @@
 // A tab killed in the middle of a load: nothing is ever called complete that is not, nothing is fetched twice, and nothing
 // stays that no record names. A dozen moments in a check; FRAISE_FULL=1 tries a hundred.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
 import { goldenPack, requiredPieces } from "./packs.mjs";
+import { closedAfter } from "./setup.mjs";
 import { openSite, piecesIn } from "./site.mjs";
 import { randomNumbers, storedIn } from "./store.mjs";
 
@@ -11,17 +12,8 @@ const KILLS = process.env.FRAISE_FULL ? 100 : 12;
 const MODEL = "models/tiny/manifest.json";
 const PIECE_BYTES = 32 * 1024;
 
-let site;
-let browser;
-
-before(async () => {
-  site = await openSite();
-  browser = await launchChromium();
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
+const site = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium());
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const nameOf = (path) => path.match(/[0-9a-f]{64}/)[0];

@@ -1,9 +1,10 @@
 // What is aborted, loaded again, or painted again and again takes no more memory than before: of the GPU, of WebAssembly and
 // of JavaScript. A few rounds in a check; FRAISE_FULL=1 makes them 50 loads and 200 pictures.
 import assert from "node:assert/strict";
-import { after, before, beforeEach, test } from "node:test";
+import { beforeEach, test } from "node:test";
 import { heapMeter, launchChromium } from "./browsers.mjs";
 import { goldenPack } from "./packs.mjs";
+import { closedAfter } from "./setup.mjs";
 import { openSite } from "./site.mjs";
 
 const TIMEOUT = { timeout: 900_000 };
@@ -17,17 +18,9 @@ const NOTED_BYTES = 500;
 /** WebAssembly's memory keeps its peak, and what is in flight at the moment of an abort varies by so much. */
 const PEAK_BYTES = 2 ** 20;
 
-let site;
-let browser;
+const site = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium());
 
-before(async () => {
-  site = await openSite();
-  browser = await launchChromium();
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
 beforeEach(async () => {
   site.answer = (await goldenPack("tiny_flow", undefined, 32 * 1024)).answer;
 });

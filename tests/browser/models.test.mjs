@@ -1,31 +1,20 @@
 // The models drawer: what this browser keeps, what it may be used for, what room is left, and removal on a second word.
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
 import { TINY, writeCheckpoint } from "./checkpoints.mjs";
+import { closedAfter, temporaryFolder } from "./setup.mjs";
 import { modelFile, openSite, piecesIn } from "./site.mjs";
 import { storedNames } from "./store.mjs";
 import { StudioDriver } from "./studio.mjs";
 
 const TIMEOUT = { timeout: 300_000 };
 const FAST = { steps: 1, device: "cpu" };
-let site;
-let browser;
-let folder;
 
-before(async () => {
-  site = await openSite();
-  browser = await launchChromium();
-  folder = await mkdtemp(join(tmpdir(), "fraise-models-"));
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-  if (folder) await rm(folder, { recursive: true });
-});
+const site = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium());
+const folder = await temporaryFolder();
 
 /** The drawer's rows as text, by address. */
 const rows = (studio) =>

@@ -1,46 +1,29 @@
 // Words to leave out, in real Chromium: said in the prompt where the pack has a phrase for that.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
+import { openEngine } from "./engine.mjs";
 import { editedManifest, goldenPack } from "./packs.mjs";
 import { readPng } from "./png.mjs";
+import { closedAfter } from "./setup.mjs";
 import { openSite } from "./site.mjs";
 import { StudioDriver } from "./studio.mjs";
 
 const TIMEOUT = { timeout: 400_000 };
-const DEFAULT_MODEL = "models/fraise-1/manifest.json";
 const PHRASE = " without ";
-let site;
-let browser;
 
-before(async () => {
-  site = await openSite();
-  browser = await launchChromium();
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
+const site = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium());
 
-/** A page with `window.engine`, which has loaded `model`, and `window.paint(request)`: the picture's pixels. */
-async function openEngine(device, model) {
-  const opened = await browser.newPage({ serviceWorkers: "block" });
-  await opened.page.goto(site.url);
-  await opened.page.evaluate(
-    async ([kind, url]) => {
-      window.engine = await window.fraise.Engine.create({ device: kind });
-      window.info = await window.engine.load(url);
-      window.paint = async (request) => {
-        for await (const _ of window.engine.generate(request));
-        const { blob } = await window.engine.last();
-        const bitmap = await createImageBitmap(blob);
-        const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
-        context.drawImage(bitmap, 0, 0);
-        return context.getImageData(0, 0, bitmap.width, bitmap.height);
-      };
-    },
-    [device, model],
-  );
+/** A page with `window.engine`, and `window.paint(request)`: the picture's pixels. */
+async function open(device, model) {
+  const opened = await openEngine(browser, site, device, model);
+  await opened.page.evaluate(() => {
+    window.paint = async (request) => {
+      for await (const _ of window.engine.generate(request));
+      return window.pixels((await window.engine.last()).blob);
+    };
+  });
   return opened;
 }
 
@@ -49,7 +32,7 @@ for (const [prompt, negative] of [
   ["蓝色背景上的猫和狗", "狗"],
 ]) {
   test(`the default model leaves out what it is told to: ${negative}`, TIMEOUT, async (t) => {
-    const { page, problems, close } = await openEngine("cpu", DEFAULT_MODEL);
+    const { page, problems, close } = await open("cpu");
     assert.equal(await page.evaluate(() => window.info.recommended.guidance), 1, "without guidance");
     const found = await page.evaluate(async ([words, unwanted]) => {
       /**
@@ -95,7 +78,7 @@ for (const [prompt, negative] of [
 }
 
 test("guidance and the weights of words change the picture, and a weight of one changes nothing", TIMEOUT, async (t) => {
-  const { page, problems, close } = await openEngine("cpu", DEFAULT_MODEL);
+  const { page, problems, close } = await open("cpu");
   const apart = await page.evaluate(async () => {
     const paint = async (prompt, guidance) => (await window.paint({ prompt, guidance, seed: 5, steps: 4, promptSyntax: "a1111" })).data;
     const plain = await paint("a fox in the snow", 1);
@@ -120,7 +103,7 @@ for (const device of ["gpu", "cpu"]) {
       goldenPack("tiny_flow"),
     ]);
     site.answer = (path) => (path.startsWith("/speaking/") ? speaking.answer(path) : path.startsWith("/silent/") ? silent.answer(path) : null);
-    const { page, problems, close } = await openEngine(device, "speaking/manifest.json");
+    const { page, problems, close } = await open(device, "speaking/manifest.json");
     const found = await page.evaluate(async () => {
       const prompt = "a photo of the red sea";
       const data = async (request) => (await window.paint({ seed: 3, steps: 2, guidance: 1, ...request })).data.join();

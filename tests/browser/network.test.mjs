@@ -1,8 +1,9 @@
 // Hosts and storage that fail in the middle: what is tried again, what is said, and that it goes on afterwards.
 import assert from "node:assert/strict";
-import { after, before, beforeEach, test } from "node:test";
+import { beforeEach, test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
 import { goldenPack, requiredPieces } from "./packs.mjs";
+import { closedAfter } from "./setup.mjs";
 import { changedWorker, openSite, piecesIn } from "./site.mjs";
 import { storedIn, untilStored } from "./store.mjs";
 
@@ -11,21 +12,11 @@ const MODEL = "models/tiny/manifest.json";
 /** The engine's pauses and limits are those of real networks; a clock that runs fast leaves their order as it is. */
 const FAST_CLOCK = "const slow = self.setTimeout; self.setTimeout = (work, ms) => slow(work, ms / 20)";
 
-let site;
-let other;
-let browser;
-let pack;
+const site = await closedAfter(openSite());
+const other = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium());
+const pack = await goldenPack("tiny_flow", undefined, 64 * 1024);
 
-before(async () => {
-  [site, other] = [await openSite(), await openSite()];
-  browser = await launchChromium();
-  pack = await goldenPack("tiny_flow", undefined, 64 * 1024);
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-  await other?.close();
-});
 beforeEach(() => {
   other.answer = (path) => ({ ...pack.answer(path), headers: { "access-control-allow-origin": "*" } });
   other.log.length = 0;

@@ -1,9 +1,10 @@
 // The page as an app: without the network, with a newer version beside it, installed, and given files by the system.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { after, before, beforeEach, test } from "node:test";
+import { beforeEach, test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
 import { itxt, makePng } from "./files.mjs";
+import { closedAfter } from "./setup.mjs";
 import { openSite } from "./site.mjs";
 import { StudioDriver } from "./studio.mjs";
 
@@ -11,17 +12,9 @@ const TIMEOUT = { timeout: 300_000 };
 const FAST = { steps: 1, device: "cpu" };
 const DIST = new URL("../../dist/", import.meta.url);
 
-let site;
-let browser;
+const site = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium());
 
-before(async () => {
-  site = await openSite();
-  browser = await launchChromium();
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
 beforeEach(() => {
   site.answer = null;
   site.log.length = 0;

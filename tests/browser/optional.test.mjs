@@ -1,26 +1,20 @@
 // What a pack may bring besides what paints, in real Chromium: the upscaler and the scorer.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
-import { goldenPack, goldenTensors } from "./packs.mjs";
+import { openEngine } from "./engine.mjs";
+import { goldenPack, goldenTensors, requiredPieces } from "./packs.mjs";
 import { readPng } from "./png.mjs";
+import { closedAfter } from "./setup.mjs";
 import { openSite, piecesIn } from "./site.mjs";
 import { storedIn } from "./store.mjs";
 import { StudioDriver } from "./studio.mjs";
 
 const TIMEOUT = { timeout: 400_000 };
 const MODEL = "models/tiny/manifest.json";
-let site;
-let browser;
 
-before(async () => {
-  site = await openSite();
-  browser = await launchChromium();
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
+const site = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium());
 
 /** Planes in [0, 1], [1, 3, height, width], as the pixels of an ImageData. */
 function toRgba({ shape: [, , height, width], values }) {
@@ -30,31 +24,19 @@ function toRgba({ shape: [, , height, width], values }) {
   return { rgba, width, height };
 }
 
-/** A page with `window.engine`, which has loaded the pack that the site serves. */
-async function openEngine(device) {
-  const opened = await browser.newPage({ serviceWorkers: "block" });
-  await opened.page.goto(site.url);
-  await opened.page.evaluate(
-    async ([kind, model]) => {
-      window.engine = await window.fraise.Engine.create({ device: kind });
-      window.info = await window.engine.load(model);
-      window.paint = async (request) => {
-        for await (const _step of window.engine.generate({ prompt: "a red strawberry", seed: 3, ...request }));
-        return window.engine.last();
-      };
-      window.base64 = async (blob) => btoa(String.fromCharCode(...new Uint8Array(await blob.arrayBuffer())));
-      window.pixels = async (blob) => {
-        const bitmap = await createImageBitmap(blob);
-        const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
-        context.drawImage(bitmap, 0, 0);
-        return context.getImageData(0, 0, bitmap.width, bitmap.height);
-      };
-      window.meanDifference = (a, b) => a.data.reduce((sum, value, i) => sum + Math.abs(value - b.data[i]), 0) / a.data.length;
-      window.difference = (a, b) => a.data.reduce((most, value, i) => Math.max(most, Math.abs(value - b.data[i])), 0);
-      window.codeOf = (promise) => promise.then(() => null, ({ code }) => code);
-    },
-    [device, MODEL],
-  );
+/** A page with `window.engine`, which has loaded the pack that the site serves, and what the tests do with it. */
+async function open(device) {
+  const opened = await openEngine(browser, site, device, MODEL);
+  await opened.page.evaluate(() => {
+    window.paint = async (request) => {
+      for await (const _step of window.engine.generate({ prompt: "a red strawberry", seed: 3, ...request }));
+      return window.engine.last();
+    };
+    window.base64 = async (blob) => btoa(String.fromCharCode(...new Uint8Array(await blob.arrayBuffer())));
+    window.meanDifference = (a, b) => a.data.reduce((sum, value, i) => sum + Math.abs(value - b.data[i]), 0) / a.data.length;
+    window.difference = (a, b) => a.data.reduce((most, value, i) => Math.max(most, Math.abs(value - b.data[i])), 0);
+    window.codeOf = (promise) => promise.then(() => null, ({ code }) => code);
+  });
   return opened;
 }
 
@@ -63,7 +45,7 @@ for (const device of ["cpu", "gpu"]) {
     const { manifest, answer } = await goldenPack("tiny_flow");
     site.answer = answer;
     site.log.length = 0;
-    const { page, problems, close } = await openEngine(device);
+    const { page, problems, close } = await open(device);
     const fetched = () => piecesIn(site.log).filter((path) => path.includes(manifest.components.upscaler.pieces[0].sha256));
     assert.equal(await page.evaluate(() => window.info.upscaleFactor), 2);
     const small = await page.evaluate(async () => {
@@ -113,7 +95,7 @@ for (const device of ["cpu", "gpu"]) {
 test("a pack with neither makes nothing larger and scores nothing", TIMEOUT, async () => {
   const remove = ({ components }) => ["upscaler", "scorer"].forEach((name) => delete components[name]);
   site.answer = (await goldenPack("tiny_flow", remove)).answer;
-  const { page, problems, close } = await openEngine("cpu");
+  const { page, problems, close } = await open("cpu");
   const { upscaleFactor, hasScorer } = await page.evaluate(() => window.info);
   assert.deepEqual([upscaleFactor, hasScorer], [null, false]);
   const codes = await page.evaluate(() =>
@@ -133,7 +115,7 @@ for (const device of ["cpu", "gpu"]) {
     const { manifest, answer } = await goldenPack("tiny_flow");
     site.answer = answer;
     site.log.length = 0;
-    const { page, problems, close } = await openEngine(device);
+    const { page, problems, close } = await open(device);
     const fetched = () => piecesIn(site.log).filter((path) => path.includes(manifest.components.scorer.pieces[0].sha256));
     assert.equal(await page.evaluate(() => window.info.hasScorer), true);
     assert.deepEqual(fetched(), []);
@@ -200,7 +182,7 @@ const untilPending = (page) => page.waitForFunction(async () => (await navigator
 test("what is fetched on first use tells how far it is, and nothing the second time", TIMEOUT, async () => {
   const { manifest, answer } = await goldenPack("tiny_flow");
   site.answer = answer;
-  const { page, problems, close } = await openEngine("cpu");
+  const { page, problems, close } = await open("cpu");
   const heard = await page.evaluate(async () => {
     const start = new ImageData(64, 64);
     const uses = [
@@ -236,7 +218,7 @@ test("two tabs use the upscaler for the first time: one downloads, the other wai
     if (isSlow && path.includes(pieces[0].sha256)) await pause(700);
     return answer(path);
   };
-  const first = await openEngine("cpu");
+  const first = await open("cpu");
   const second = await first.page.context().newPage();
   await second.goto(site.url);
   await second.evaluate(async (model) => {
@@ -259,7 +241,7 @@ test("two tabs use the upscaler for the first time: one downloads, the other wai
   await untilPending(second);
   const [{ fetched }, { heard }] = await Promise.all([one, two]);
   assert.equal(piecesIn(site.log).length, 1);
-  assert.equal(fetched, new Set(Object.values(manifest.components).flatMap((part) => (part.optional ? [] : part.pieces.map(({ sha256 }) => sha256)))).size + 1);
+  assert.equal(fetched, requiredPieces(manifest).size + 1);
   assert.ok(heard.some(([phase, loaded]) => phase === "download" && loaded === bytes), JSON.stringify(heard));
   assert.deepEqual(first.problems, []);
   await first.close();

@@ -1,14 +1,14 @@
 // The npm package as others use it: packed, installed, put together by three bundlers, and painting; with its types checked.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { launchChromium } from "./browsers.mjs";
+import { closedAfter, temporaryFolder } from "./setup.mjs";
 import { openSite, piecesIn } from "./site.mjs";
 
 const TIMEOUT = { timeout: 300_000 };
@@ -30,13 +30,11 @@ document.body.append(painter);
 Object.assign(window, { Engine, PainterFrame, heard, painted: painter.paint().then(({ blob }) => blob.size) });
 `;
 
-let site;
-let browser;
-let project;
+const site = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium());
+const project = await temporaryFolder();
 
 before(async () => {
-  [site, browser] = [await openSite(), await launchChromium()];
-  project = await mkdtemp(join(tmpdir(), "fraise-package-"));
   await run("npm", ["pack", "--pack-destination", project], { cwd: PACKAGE });
   const tarball = (await readdir(project)).find((name) => name.endsWith(".tgz"));
   // As `npm install` would lay it out; what it depends on comes from the page's own modules, not over the network.
@@ -48,11 +46,6 @@ before(async () => {
   await writeFile(join(project, "main.ts"), MAIN);
   await writeFile(join(project, "package.json"), '{ "type": "module", "private": true }');
   await writeFile(join(project, "index.html"), '<!doctype html><meta charset="utf-8"><body><script type="module" src="./main.ts"></script>');
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-  if (project) await rm(project, { recursive: true });
 });
 
 /** How each bundler is used; each leaves its files, and a page, in `out`. */

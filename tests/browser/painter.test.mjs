@@ -1,12 +1,12 @@
 // The element on other people's pages: plain, in React and in Vue; the examples in www/examples are what is tested.
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, beforeEach, test } from "node:test";
+import { beforeEach, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { launchChromium } from "./browsers.mjs";
+import { closedAfter, temporaryFolder } from "./setup.mjs";
 import { openSite, piecesIn } from "./site.mjs";
 
 const TIMEOUT = { timeout: 300_000 };
@@ -14,21 +14,11 @@ const EXAMPLES = new URL("../../www/examples/", import.meta.url).pathname;
 const DIST = new URL("../../dist/", import.meta.url);
 const require = createRequire(new URL("../../www/package.json", import.meta.url));
 
-let site;
-let browser;
-let folder;
+const site = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium());
+const folder = await temporaryFolder();
+site.files["/examples/plain.html"] = join(EXAMPLES, "plain.html");
 
-before(async () => {
-  site = await openSite();
-  browser = await launchChromium();
-  folder = await mkdtemp(join(tmpdir(), "fraise-examples-"));
-  site.files["/examples/plain.html"] = join(EXAMPLES, "plain.html");
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-  if (folder) await rm(folder, { recursive: true });
-});
 beforeEach(() => {
   site.log.length = 0;
 });

@@ -1,26 +1,19 @@
 // What files say of how they were made, where the visitor wants that left out: nothing but that AI made them.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
 import { readPng } from "./png.mjs";
+import { closedAfter } from "./setup.mjs";
 import { openSite } from "./site.mjs";
 import { StudioDriver } from "./studio.mjs";
 
 const TIMEOUT = { timeout: 300_000 };
 const PROMPT = "a strawberry on a beach";
 const SEED = 4242;
-let site;
-let browser;
 
-before(async () => {
-  site = await openSite();
-  browser = await launchChromium();
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
+const site = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium());
 
 /** The file that a press of a button saves. */
 async function saved(studio, selector) {

@@ -88,6 +88,16 @@ export async function changedWorker(code) {
   return (path) => (path.endsWith(worker) ? { body, headers: { "content-type": "text/javascript" } } : null);
 }
 
+/** What a worker may begin with: each GPU device stays where a test finds it, the newest last in `self.devices`. */
+export const KEEP_DEVICES = `{
+  const request = GPUAdapter.prototype.requestDevice;
+  GPUAdapter.prototype.requestDevice = async function (...given) {
+    const device = await request.apply(this, given);
+    (self.devices ??= []).push(device);
+    return device;
+  };
+}`;
+
 /** The pieces asked for so far. */
 export const piecesIn = (log) => log.filter((path) => path.endsWith(".bin"));
 

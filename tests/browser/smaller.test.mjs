@@ -1,10 +1,11 @@
 // What is painted on is lost again and again: trying once more after the first time, a smaller picture after the second.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
 import { goldenPack } from "./packs.mjs";
 import { readPng } from "./png.mjs";
-import { changedWorker, openSite } from "./site.mjs";
+import { closedAfter } from "./setup.mjs";
+import { changedWorker, KEEP_DEVICES, openSite } from "./site.mjs";
 import { importSource } from "./source.mjs";
 import { StudioDriver } from "./studio.mjs";
 
@@ -13,34 +14,20 @@ const PROMPT = "a cat";
 const SIDE = 128;
 /** Many, so that there is time to lose a device between two of them. */
 const STEPS = 20;
-/** Keeps each device where a test finds it; while `isFull`, no step finds memory. */
-const FAULTS = `{
-  const request = GPUAdapter.prototype.requestDevice;
-  GPUAdapter.prototype.requestDevice = async function (...given) {
-    const device = await request.apply(this, given);
-    (self.devices ??= []).push(device);
-    return device;
-  };
+/** While `isFull`, no step finds memory. */
+const NO_MEMORY = `{
   const post = self.postMessage.bind(self);
   const full = { code: "OutOfMemory", message: "not enough memory", details: {} };
   self.postMessage = (message, ...others) =>
     self.isFull && message.result?.total ? post({ id: message.id, error: full }) : post(message, ...others);
 }`;
 
-let site;
-let browser;
-
-before(async () => {
-  site = await openSite();
-  const recommended = { steps: STEPS, guidance: 1, width: SIDE, height: SIDE };
-  const [pack, worker] = [await goldenPack("tiny_flow", (manifest) => Object.assign(manifest, { recommended })), await changedWorker(FAULTS)];
-  site.answer = (path) => worker(path) ?? pack.answer(path);
-  browser = await launchChromium();
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
+const site = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium());
+const recommended = { steps: STEPS, guidance: 1, width: SIDE, height: SIDE };
+const pack = await goldenPack("tiny_flow", (manifest) => Object.assign(manifest, { recommended }));
+const worker = await changedWorker(KEEP_DEVICES + NO_MEMORY);
+site.answer = (path) => worker(path) ?? pack.answer(path);
 
 /** Loses the device in the middle of the picture under way, and waits until the page says so. */
 async function lose(studio, how, code) {

@@ -1,80 +1,61 @@
 // What a picture begins with and how its edges meet, in real Chromium: start pictures, masks, tiling and variations.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
+import { openEngine } from "./engine.mjs";
 import { editedManifest, goldenPack } from "./packs.mjs";
 import { readPng } from "./png.mjs";
+import { closedAfter } from "./setup.mjs";
 import { openSite, piecesIn } from "./site.mjs";
 
 const TIMEOUT = { timeout: 400_000 };
-const DEFAULT_MODEL = "models/fraise-1/manifest.json";
-let site;
-let browser;
 
-before(async () => {
-  site = await openSite();
-  browser = await launchChromium();
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
+const site = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium());
 
-/** A page with `window.engine`, which has loaded `model`, and what the tests look at pictures with. */
-async function openEngine(device, model) {
-  const opened = await browser.newPage({ serviceWorkers: "block" });
-  await opened.page.goto(site.url);
-  await opened.page.evaluate(
-    async ([kind, url]) => {
-      window.engine = await window.fraise.Engine.create({ device: kind });
-      window.info = await window.engine.load(url);
-      window.pixels = async (blob) => {
-        const bitmap = await createImageBitmap(blob);
-        const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
-        context.drawImage(bitmap, 0, 0);
-        return context.getImageData(0, 0, bitmap.width, bitmap.height);
-      };
-      window.paint = async (request) => {
-        const totals = [];
-        for await (const step of window.engine.generate({ prompt: "a strawberry on a beach", seed: 3, ...request })) {
-          totals.push(step.total);
-        }
-        const { blob, request: effective } = await window.engine.last();
-        return { blob, effective, totals, image: await window.pixels(blob) };
-      };
-      window.squares = (a, b) => a.data.reduce((sum, value, i) => sum + (value - b.data[i]) ** 2, 0);
-      /** Peak signal-to-noise ratio in dB; a quarter of the numbers are alphas, which are alike. */
-      window.psnr = (a, b) => 10 * Math.log10((255 ** 2 * 0.75 * a.data.length) / window.squares(a, b));
-      /** A mask: white from `column` on. */
-      window.maskFrom = (width, height, column) => {
-        const mask = new ImageData(width, height);
-        mask.data.forEach((_, i) => (mask.data[i] = i % 4 === 3 || (i >> 2) % width >= column ? 255 : 0));
-        return mask;
-      };
-      /** Values of pixels left of `column`, and of the others, that differ. */
-      window.changed = (a, b, column) => {
-        const isLeft = (i) => (i >> 2) % a.width < column;
-        const count = (side) => a.data.filter((value, i) => isLeft(i) === side && value !== b.data[i]).length;
-        return { left: count(true), right: count(false) };
-      };
-      window.refusal = async (work) => {
-        try {
-          await work();
-          return null;
-        } catch ({ code, details }) {
-          return `${code} ${details.field}`;
-        }
-      };
-    },
-    [device, model],
-  );
+/** A page with `window.engine`, and what the tests look at pictures with. */
+async function open(device, model) {
+  const opened = await openEngine(browser, site, device, model);
+  await opened.page.evaluate(() => {
+    window.paint = async (request) => {
+      const totals = [];
+      for await (const step of window.engine.generate({ prompt: "a strawberry on a beach", seed: 3, ...request })) {
+        totals.push(step.total);
+      }
+      const { blob, request: effective } = await window.engine.last();
+      return { blob, effective, totals, image: await window.pixels(blob) };
+    };
+    window.squares = (a, b) => a.data.reduce((sum, value, i) => sum + (value - b.data[i]) ** 2, 0);
+    /** Peak signal-to-noise ratio in dB; a quarter of the numbers are alphas, which are alike. */
+    window.psnr = (a, b) => 10 * Math.log10((255 ** 2 * 0.75 * a.data.length) / window.squares(a, b));
+    /** A mask: white from `column` on. */
+    window.maskFrom = (width, height, column) => {
+      const mask = new ImageData(width, height);
+      mask.data.forEach((_, i) => (mask.data[i] = i % 4 === 3 || (i >> 2) % width >= column ? 255 : 0));
+      return mask;
+    };
+    /** Values of pixels left of `column`, and of the others, that differ. */
+    window.changed = (a, b, column) => {
+      const isLeft = (i) => (i >> 2) % a.width < column;
+      const count = (side) => a.data.filter((value, i) => isLeft(i) === side && value !== b.data[i]).length;
+      return { left: count(true), right: count(false) };
+    };
+    window.refusal = async (work) => {
+      try {
+        await work();
+        return null;
+      } catch ({ code, details }) {
+        return `${code} ${details.field}`;
+      }
+    };
+  });
   return opened;
 }
 
 test("a start picture: kept at low strength, left at high; only what is white in the mask changes", TIMEOUT, async () => {
   site.answer = null;
   site.log.length = 0;
-  const { page, problems, close } = await openEngine("cpu", DEFAULT_MODEL);
+  const { page, problems, close } = await open("cpu");
   const before = piecesIn(site.log).length;
   assert.equal(await page.evaluate(() => window.info.hasEncoder), true);
   const found = await page.evaluate(async () => {
@@ -117,7 +98,7 @@ test("a start picture: kept at low strength, left at high; only what is white in
 
 test("tiled edges meet, and variations go away from the picture by and by", TIMEOUT, async () => {
   site.answer = null;
-  const { page, problems, close } = await openEngine("cpu", DEFAULT_MODEL);
+  const { page, problems, close } = await open("cpu");
   const found = await page.evaluate(async () => {
     /** Mean difference of each column and the next, that of the last and the first at the end; of rows likewise. */
     const stepsOf = ({ data, width, height }) => {
@@ -156,7 +137,7 @@ test("tiled edges meet, and variations go away from the picture by and by", TIME
 
 test("on the GPU kept pixels are the start picture's too, and previews show them", TIMEOUT, async () => {
   site.answer = (await goldenPack("tiny_flow")).answer;
-  const { page, problems, close } = await openEngine("gpu", "models/tiny/manifest.json");
+  const { page, problems, close } = await open("gpu", "models/tiny/manifest.json");
   const found = await page.evaluate(async () => {
     const image = new ImageData(64, 64);
     image.data.forEach((_, i) => (image.data[i] = i % 4 === 3 ? 255 : (i * 37) % 251));
@@ -185,7 +166,7 @@ test("what cannot be begun with is refused by its field", TIMEOUT, async () => {
     manifest.total_bytes -= manifest.components.vae_encoder.bytes;
     delete manifest.components.vae_encoder;
   });
-  const { page, problems, close } = await openEngine("cpu", DEFAULT_MODEL);
+  const { page, problems, close } = await open("cpu");
   assert.equal(await page.evaluate(() => window.info.hasEncoder), false);
   const refusals = await page.evaluate(async () => {
     const image = new ImageData(8, 8);

@@ -1,11 +1,13 @@
 // Where models are kept: what the browser promises, what happens where it has no room, and one download for all tabs.
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, beforeEach, test } from "node:test";
+import { beforeEach, test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
 import { TINY, writeCheckpoint } from "./checkpoints.mjs";
+import { requiredPieces } from "./packs.mjs";
+import { closedAfter } from "./setup.mjs";
 import { changedWorker, modelFile, openSite, piecesIn } from "./site.mjs";
 import { storedNames, untilStored } from "./store.mjs";
 import { StudioDriver } from "./studio.mjs";
@@ -13,20 +15,11 @@ import { StudioDriver } from "./studio.mjs";
 const TIMEOUT = { timeout: 300_000 };
 const FAST = { steps: 1, device: "cpu" };
 
-let site;
-let browser;
-let pieces;
+const site = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium());
+/** How many a load needs. */
+const pieces = requiredPieces(JSON.parse(await modelFile("manifest.json"))).size;
 
-before(async () => {
-  site = await openSite();
-  browser = await launchChromium();
-  const { components } = JSON.parse(await readFile(new URL("../../models/fraise-1/manifest.json", import.meta.url)));
-  pieces = new Set(Object.values(components).flatMap((part) => (part.optional ? [] : part.pieces.map(({ sha256 }) => sha256)))).size;
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
 beforeEach(() => {
   site.answer = null;
   site.log.length = 0;

@@ -1,28 +1,21 @@
 // Watching pictures, in real Chromium: looking back at the steps, animations of them, several at once, and the queue.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
 import { readPng } from "./png.mjs";
+import { closedAfter } from "./setup.mjs";
 import { openSite, piecesIn } from "./site.mjs";
 import { StudioDriver } from "./studio.mjs";
 
 const TIMEOUT = { timeout: 400_000 };
-let site;
-let browser;
 /** A page with a picture of four steps; the first tests share it. */
 let studio;
 /** What the engine itself gives for each of the four steps. */
 let steps;
 
-before(async () => {
-  site = await openSite();
-  browser = await launchChromium();
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
+const site = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium());
 
 const open = () => StudioDriver.open(browser, site.url, { serviceWorkers: "block" });
 const difference = (a, b) => a.reduce((sum, value, at) => sum + Math.abs(value - b[at]), 0) / a.length;

@@ -1,25 +1,19 @@
 // Writing the prompt, in real Chromium: words offered while typing, manners as chips, and pictures that follow the typing.
 import assert from "node:assert/strict";
-import { after, afterEach, before, test } from "node:test";
+import { afterEach, test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
-import { modelFile, openSite, piecesIn } from "./site.mjs";
+import { closedAfter } from "./setup.mjs";
+import { openSite, piecesIn } from "./site.mjs";
 import { StudioDriver } from "./studio.mjs";
 
 const TIMEOUT = { timeout: 400_000 };
 const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true };
-let site;
-let browser;
 
-before(async () => {
-  site = await openSite();
-  browser = await launchChromium();
-});
+const site = await closedAfter(openSite());
+const browser = await closedAfter(launchChromium());
+
 afterEach(() => {
   site.answer = null;
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
 });
 
 /** A studio whose model's words have arrived. */

@@ -1,0 +1,27 @@
+// A page for the engine alone.
+
+/** The site's own model. */
+export const DEFAULT_MODEL = "models/fraise-1/manifest.json";
+
+/**
+ * A page of the site in a fresh profile, with `window.engine` on `device`, which has loaded `model`; what that says of itself is
+ * `window.info`. `window.pixels(picture)` gives the `ImageData` of a blob or a bitmap.
+ */
+export async function openEngine(browser, site, device, model = DEFAULT_MODEL) {
+  const opened = await browser.newPage({ serviceWorkers: "block" });
+  await opened.page.goto(site.url);
+  await opened.page.evaluate(
+    async ([kind, url]) => {
+      window.engine = await window.fraise.Engine.create({ device: kind });
+      window.info = await window.engine.load(url);
+      window.pixels = async (picture) => {
+        const bitmap = picture instanceof Blob ? await createImageBitmap(picture) : picture;
+        const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+        context.drawImage(bitmap, 0, 0);
+        return context.getImageData(0, 0, bitmap.width, bitmap.height);
+      };
+    },
+    [device, model],
+  );
+  return opened;
+}
