@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { beforeEach, test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
 import { itxt, makePng } from "./files.mjs";
+import { readPng } from "./png.mjs";
 import { closedAfter } from "./setup.mjs";
 import { openSite } from "./site.mjs";
 import { StudioDriver } from "./studio.mjs";
@@ -139,6 +140,17 @@ test("the page offers itself as an app after the first picture, and not again af
   await studio.generate();
   assert.equal(await studio.text("#install"), null, "remembered");
   await studio.close();
+});
+
+test("the app's manifest: icons of the sizes that it says, and the pictures that it takes", async () => {
+  const { icons, file_handlers: handlers, share_target: target } = JSON.parse(await readFile(new URL("manifest.webmanifest", DIST)));
+  assert.ok(["any", "maskable"].every((purpose) => icons.some((icon) => (icon.purpose ?? "any").includes(purpose))));
+  for (const { src, sizes, type } of icons.filter((icon) => icon.type === "image/png")) {
+    const { width, height } = readPng(await readFile(new URL(src, DIST)));
+    assert.equal(`${width}x${height}`, sizes, `${src} of type ${type}`);
+  }
+  assert.deepEqual(handlers.map(({ accept }) => accept), [{ "image/png": [".png"] }]);
+  assert.ok(target.params.files[0].accept.includes("image/*") && target.method === "POST");
 });
 
 /** Posts a file as the system's share sheet does. */
