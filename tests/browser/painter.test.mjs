@@ -112,6 +112,26 @@ test("two painters on a page: one engine, one download, each as its attributes s
   await close();
 });
 
+test("cancelled by the page: no error is told, and the next picture is painted", TIMEOUT, async () => {
+  const { page, problems, close } = await open("widget.html");
+  const found = await page.evaluate(async () => {
+    const painter = document.querySelector("fraise-painter");
+    const heard = [];
+    for (const name of ["error", "result"]) painter.addEventListener(`fraise-${name}`, () => heard.push(name));
+    painter.steps = 40;
+    painter.addEventListener("fraise-step", () => painter.cancel(), { once: true });
+    const end = await painter.paint().then(() => "painted", ({ name }) => name);
+    await painter.updateComplete;
+    const status = painter.shadowRoot.querySelector("[part=status]").textContent;
+    painter.steps = 1;
+    const { width } = await painter.paint();
+    return { end, status, heard, width };
+  });
+  assert.deepEqual(found, { end: "AbortError", status: "Cancelled", heard: ["result"], width: 256 });
+  assert.deepEqual(problems, []);
+  await close();
+});
+
 test("a page's rules: a refused prompt fetches nothing, and no step of an unchecked picture is seen", TIMEOUT, async () => {
   const { page, problems, close } = await open("widget.html");
   const paint = (filter, check) =>
