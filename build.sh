@@ -102,7 +102,8 @@ doctor() {
 # FEATURES FOLDER NAME: the web crate with these features as FOLDER/NAME.js and its WebAssembly. `--emit=link=` keeps variants
 # apart, to which cargo gives one file name otherwise. Burn is compiled for none of them again.
 build_variant() {
-  local linked="target/variants/${1:-plain}.wasm"
+  local variant="${1:-plain}"
+  local linked="target/variants/${variant//,/+}.wasm"
   mkdir -p target/variants
   "$CARGO" rustc --locked --release --target "$WASM_TARGET" -p fraise-web --features "$1" --crate-type cdylib -- "--emit=link=$linked"
   .tools/bin/wasm-bindgen --target web --remove-name-section --out-dir "$2" --out-name "$3" "$linked"

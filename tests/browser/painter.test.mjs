@@ -7,7 +7,7 @@ import { beforeEach, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { launchChromium } from "./browsers.mjs";
 import { closedAfter, temporaryFolder } from "./setup.mjs";
-import { openSite, piecesIn } from "./site.mjs";
+import { modelFile, openSite, piecesIn } from "./site.mjs";
 
 const TIMEOUT = { timeout: 300_000 };
 const EXAMPLES = new URL("../../www/examples/", import.meta.url).pathname;
@@ -65,6 +65,22 @@ test("a painter element downloads nothing before the click and tells what it doe
   assert.equal(heard.filter((name) => name === "step").length, 2);
   assert.ok((await page.evaluate(() => window.resultBytes)) > 1000);
   assert.deepEqual(problems, []);
+  await close();
+});
+
+test("about: the licence and its restrictions, as text, before anything is downloaded", TIMEOUT, async () => {
+  const manifest = JSON.parse(await modelFile("manifest.json"));
+  const card = { ...manifest, name: "<b>Foxes</b>", license: "OpenRAIL-M", license_restrictions: "Not for <i>deceiving</i>." };
+  site.answer = (path) => (path.endsWith("/manifest.json") ? { body: JSON.stringify(card) } : null);
+  const { page, problems, close } = await open("widget.html");
+  const about = page.locator("fraise-painter [part=about]");
+  await about.locator("summary").click();
+  const text = await about.innerText();
+  assert.match(text, /marked as made by AI/);
+  assert.match(text, /<b>Foxes<\/b>\. Licence: OpenRAIL-M/);
+  assert.match(text, /Not for <i>deceiving<\/i>\./);
+  assert.deepEqual([site.log.filter(isOfEngine), problems], [[], []]);
+  site.answer = null;
   await close();
 });
 

@@ -54,6 +54,7 @@ import { styles } from "./painter/styles";
  * @csspart button - The button that paints or cancels.
  * @csspart smaller - The button that offers a smaller picture, once the device was lost twice.
  * @csspart status - The line that says how far it is.
+ * @csspart about - The model's name, licence and restrictions, and that pictures are marked; closed at first.
  *
  * @cssprop [--fraise-ink=inherit] - Colour of texts.
  * @cssprop [--fraise-berry=#cf2450] - Colour of the button.
@@ -229,7 +230,18 @@ export class FraisePainter extends LitElement {
       <button part="button" @click=${this.#press}>${this.isBusy ? words.cancel : words.generate}${size}</button>
       ${this.smaller ? this.#smallerButton(words, this.smaller) : nothing}
       <p part="status" role="status">${this.status}</p>
+      ${this.card ? this.#about(words, this.card) : nothing}
     `;
+  }
+
+  /** What is made here, by what, and what that may be used for: there before anything is downloaded. */
+  #about(words: Words, { name, license, licenseRestrictions }: ModelCard): TemplateResult {
+    return html`<details part="about">
+      <summary>${words.about}</summary>
+      <p>${words.privacy}</p>
+      <p>${name}${license ? html`. ${words.modelLicense}: ${license}` : nothing}</p>
+      ${licenseRestrictions ? html`<p>${licenseRestrictions}</p>` : nothing}
+    </details>`;
   }
 
   #field(words: Words): TemplateResult {

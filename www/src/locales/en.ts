@@ -151,6 +151,7 @@ export const en = {
   seconds: (seconds: string) => `${seconds} s`,
   minutes: (minutes: number, seconds: number) => `${minutes} min ${seconds} s`,
 
+  about: "About",
   modelTitle: "The model",
   modelOnce: (size: string) => `${size}, downloaded once when you first generate, then kept in this browser.`,
   modelStored: (size: string) => `${size}, converted and kept in this browser.`,

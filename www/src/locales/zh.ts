@@ -152,6 +152,7 @@ export const zh: Words = {
   seconds: (seconds) => `${seconds} 秒`,
   minutes: (minutes, seconds) => `${minutes} 分 ${seconds} 秒`,
 
+  about: "关于",
   modelTitle: "模型",
   modelOnce: (size) => `${size}，第一次画时下载一次，之后保存在此浏览器中。`,
   modelStored: (size) => `${size}，已转换并保存在此浏览器中。`,

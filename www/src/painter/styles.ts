@@ -104,4 +104,13 @@ export const styles = css`
     font-size: 0.88rem;
     overflow-wrap: anywhere;
   }
+  [part="about"] p {
+    min-height: 0;
+  }
+  summary {
+    width: fit-content;
+    padding: 0.3rem 0;
+    font-size: 0.88rem;
+    cursor: pointer;
+  }
 `;
