@@ -156,21 +156,6 @@ test("the studio paints four at once on a GPU, as if each were alone, and variat
   await studio.close();
 });
 
-/** The pictures of a GIF. */
-const framesOfGif = (studio, bytes) => studio.page.evaluate(async (base64) => {
-  const data = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-  const decoder = new ImageDecoder({ type: "image/gif", data });
-  await Promise.all([decoder.tracks.ready, decoder.completed]);
-  const found = [];
-  for (let frameIndex = 0; frameIndex < decoder.tracks.selectedTrack.frameCount; frameIndex += 1) {
-    const { image } = await decoder.decode({ frameIndex });
-    const context = new OffscreenCanvas(image.displayWidth, image.displayHeight).getContext("2d");
-    context.drawImage(image, 0, 0);
-    found.push([...context.getImageData(0, 0, image.displayWidth, image.displayHeight).data]);
-  }
-  return found;
-}, bytes.toString("base64"));
-
 /** The pictures of a video of nine, on a page of its own: the studio's policy lets it play nothing. */
 async function framesOfVideo(bytes) {
   const { page, close } = await browser.newPage();
@@ -226,7 +211,8 @@ test("a series from one kept picture to another of other words is painted togeth
   assert.ok(apart(series[0], series[8]) > 10, "from one picture to another");
   for (let at = 1; at < 9; at += 1) assert.ok(apart(series[at], series[at - 1]) > 0.5, `picture ${at + 1} is no other than the one before it`);
 
-  const animations = { gif: await framesOfGif(studio, await studio.savedPng("#batch-gif")), video: await framesOfVideo(await studio.savedPng("#batch-video")) };
+  const ofGif = await studio.framesOfGif(await studio.savedPng("#batch-gif"));
+  const animations = { gif: ofGif.map(({ rgba }) => rgba), video: await framesOfVideo(await studio.savedPng("#batch-video")) };
   for (const [kind, frames] of Object.entries(animations)) {
     assert.equal(frames.length, 9);
     for (const [at, frame] of frames.entries()) assert.ok(apart(frame, series[at]) < 8, `${kind}, frame ${at}: ${apart(frame, series[at])}`);

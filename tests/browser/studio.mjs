@@ -45,6 +45,24 @@ export class StudioDriver {
     }
   }
 
+  /** `[{ms, rgba}]`: how long each picture of a GIF is seen, and its channels. */
+  framesOfGif(bytes) {
+    return this.page.evaluate(async (base64) => {
+      const data = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+      const decoder = new ImageDecoder({ type: "image/gif", data });
+      await Promise.all([decoder.tracks.ready, decoder.completed]);
+      const found = [];
+      for (let frameIndex = 0; frameIndex < decoder.tracks.selectedTrack.frameCount; frameIndex += 1) {
+        const { image } = await decoder.decode({ frameIndex });
+        const context = new OffscreenCanvas(image.displayWidth, image.displayHeight).getContext("2d");
+        context.drawImage(image, 0, 0);
+        const { data: rgba } = context.getImageData(0, 0, image.displayWidth, image.displayHeight);
+        found.push({ ms: image.duration / 1000, rgba: [...rgba] });
+      }
+      return found;
+    }, bytes.toString("base64"));
+  }
+
   /** The text of the first element that matches, or null. */
   text(selector) {
     return this.page.evaluate((wanted) => window.tools.text(wanted), selector);

@@ -65,20 +65,7 @@ test("the steps can be looked at again, with the keyboard", TIMEOUT, async () =>
 test("the steps are saved as a GIF", TIMEOUT, async () => {
   const { name, bytes } = await saved("#save-gif");
   assert.equal(name, "fraise-42.gif");
-  const frames = await studio.page.evaluate(async (base64) => {
-    const data = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-    const decoder = new ImageDecoder({ type: "image/gif", data });
-    await Promise.all([decoder.tracks.ready, decoder.completed]);
-    const found = [];
-    for (let frameIndex = 0; frameIndex < decoder.tracks.selectedTrack.frameCount; frameIndex += 1) {
-      const { image } = await decoder.decode({ frameIndex });
-      const context = new OffscreenCanvas(image.displayWidth, image.displayHeight).getContext("2d");
-      context.drawImage(image, 0, 0);
-      const { data: rgba } = context.getImageData(0, 0, image.displayWidth, image.displayHeight);
-      found.push({ ms: image.duration / 1000, rgba: [...rgba] });
-    }
-    return found;
-  }, bytes.toString("base64"));
+  const frames = await studio.framesOfGif(bytes);
   assert.deepEqual(frames.map(({ ms }) => ms), [400, 400, 400, 1500]);
   for (const [at, { rgba }] of frames.entries()) {
     assert.ok(difference(rgba, steps[at]) < 6, `frame ${at} differs by ${difference(rgba, steps[at])}`);

@@ -1,6 +1,7 @@
 /** The pictures that were asked for at once, side by side; each can be looked at in large. */
 import { css, html, nothing, type TemplateResult } from "lit";
-import { canEncodeVideo, type AnimationKind } from "./animation";
+import type { AnimationKind } from "./animation";
+import { animationButtons } from "./animation-buttons";
 import { filmOf } from "./film";
 import { StudioElement } from "./studio-element";
 import { canGenerate, type Result } from "./state";
@@ -61,7 +62,7 @@ export class BatchGrid extends StudioElement {
     const awaited = queue.filter((entry) => entry.batch === batch && entry.status !== "failed");
     const total = pictures.length + awaited.length;
     if (total < 2) return nothing;
-    const isEncoding = state.animation.kind === "encoding";
+    const buttons = { gif: { id: "batch-gif", text: words.saveBatchGif }, video: { id: "batch-video", text: words.saveBatchVideo } };
     return html`<ul id="batch" aria-label=${words.pictures}>
       ${pictures.map(
         (picture, index) => html`<li>
@@ -84,12 +85,7 @@ export class BatchGrid extends StudioElement {
                   ${words.rank}
                 </button>`
               : nothing}
-            <button id="batch-gif" ?disabled=${isEncoding} @click=${() => void this.#animate(pictures, "gif")}>${words.saveBatchGif}</button>
-            ${canEncodeVideo()
-              ? html`<button id="batch-video" ?disabled=${isEncoding} @click=${() => void this.#animate(pictures, "video")}>
-                  ${words.saveBatchVideo}
-                </button>`
-              : nothing}
+            ${animationButtons(buttons, state.animation.kind === "encoding", (kind) => void this.#animate(pictures, kind))}
           </div>`}`;
   }
 

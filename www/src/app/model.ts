@@ -76,7 +76,8 @@ function neededBytes(manifest: Record<string, unknown>): number {
     .reduce((sum, component) => sum + asNumber(component["bytes"], 0), 0);
 }
 
-function asRecord(value: unknown): Record<string, unknown> {
+/** The fields of what may be no object. */
+export function asRecord(value: unknown): Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
 }
 

@@ -1,5 +1,6 @@
 /** The pictures that wait to be painted, one after the other or those asked for at once together; remembered, so that they survive a reload. */
 import { isAbortError, type GenerateRequest } from "../engine/index";
+import { asRecord } from "./model";
 import { randomId } from "./random";
 
 /** One picture that was asked for. */
@@ -215,7 +216,7 @@ function toEntry(value: unknown): QueueEntry[] {
 }
 
 function toVariation(value: unknown): GenerateRequest["variation"] {
-  const { seed, strength } = (value ?? {}) as Record<string, unknown>;
+  const { seed, strength } = asRecord(value);
   const isOne = isWhole(seed) && typeof strength === "number" && strength >= 0 && strength <= 1;
   return isOne ? { seed, strength } : undefined;
 }

@@ -10,6 +10,14 @@ import { cardIn, recommendedSteps, upscales } from "./form";
 const MAX_SLIDER_STEPS = 50;
 const MAX_SLIDER_GUIDANCE = 15;
 
+/** A field for a seed, and what it shows. */
+interface SeedField {
+  readonly id: string;
+  readonly value: string;
+  readonly placeholder: string;
+  readonly hint: string;
+}
+
 /** `<fraise-settings>` */
 export class SettingsPanel extends StudioElement {
   static override styles = [
@@ -61,47 +69,43 @@ export class SettingsPanel extends StudioElement {
 
   #seed(): TemplateResult {
     const { words, state } = this;
-    const isInvalid = state.seed.trim() !== "" && parseSeed(state.seed) === null;
+    const field = { id: "seed", value: state.seed, placeholder: words.seedPlaceholder, hint: words.seedHint };
+    const dice = html`<button id="roll" title=${words.rollSeed} aria-label=${words.rollSeed} @click=${() => this.studio.rollSeed()}>
+      ${DICE}
+    </button>`;
     return html`<div>
       <label for="seed">${words.seed}</label>
-      <div class="seed">
-        <input
-          id="seed"
-          type="text"
-          inputmode="numeric"
-          autocomplete="off"
-          aria-describedby="seed-hint"
-          aria-invalid=${isInvalid ? "true" : "false"}
-          placeholder=${words.seedPlaceholder}
-          .value=${state.seed}
-          @input=${(event: InputEvent) => this.studio.change({ seed: valueOf(event) })}
-        />
-        <button id="roll" title=${words.rollSeed} aria-label=${words.rollSeed} @click=${() => this.studio.rollSeed()}>
-          ${DICE}
-        </button>
-      </div>
-      <p class="hint ${isInvalid ? "invalid" : ""}" id="seed-hint">${isInvalid ? words.seedInvalid : words.seedHint}</p>
+      <div class="seed">${this.#seedInput(field, (seed) => this.studio.change({ seed }))} ${dice}</div>
+      ${this.#seedHint(field)}
     </div>`;
+  }
+
+  #seedInput({ id, value, placeholder }: SeedField, change: (text: string) => void): TemplateResult {
+    return html`<input
+      id=${id}
+      type="text"
+      inputmode="numeric"
+      autocomplete="off"
+      aria-describedby="${id}-hint"
+      aria-invalid=${isNoSeed(value) ? "true" : "false"}
+      placeholder=${placeholder}
+      .value=${value}
+      @input=${(event: InputEvent) => change(valueOf(event))}
+    />`;
+  }
+
+  #seedHint({ id, value, hint }: SeedField): TemplateResult {
+    const isInvalid = isNoSeed(value);
+    return html`<p class="hint ${isInvalid ? "invalid" : ""}" id="${id}-hint">${isInvalid ? this.words.seedInvalid : hint}</p>`;
   }
 
   #variation(): TemplateResult {
     const { words, state } = this;
-    const isInvalid = state.variationSeed.trim() !== "" && parseSeed(state.variationSeed) === null;
+    const field = { id: "variation-seed", value: state.variationSeed, placeholder: words.variationPlaceholder, hint: words.variationHint };
     const percent = Math.round(100 * state.variationStrength);
     return html`<div>
       <label for="variation-seed">${words.variationSeed}</label>
-      <input
-        id="variation-seed"
-        type="text"
-        inputmode="numeric"
-        autocomplete="off"
-        aria-describedby="variation-hint"
-        aria-invalid=${isInvalid ? "true" : "false"}
-        placeholder=${words.variationPlaceholder}
-        .value=${state.variationSeed}
-        @input=${(event: InputEvent) => this.studio.change({ variationSeed: valueOf(event) })}
-      />
-      <p class="hint ${isInvalid ? "invalid" : ""}" id="variation-hint">${isInvalid ? words.seedInvalid : words.variationHint}</p>
+      ${this.#seedInput(field, (variationSeed) => this.studio.change({ variationSeed }))} ${this.#seedHint(field)}
       ${parseSeed(state.variationSeed) === null
         ? nothing
         : html`<div class="under">
@@ -262,3 +266,8 @@ const DICE = html`<svg width="20" height="20" viewBox="0 0 20 20" aria-hidden="t
   <circle cx="6.6" cy="13.4" r="1.5" />
   <circle cx="13.4" cy="13.4" r="1.5" />
 </svg>`;
+
+/** Whether a text is meant as a seed, and is none. */
+function isNoSeed(text: string): boolean {
+  return text.trim() !== "" && parseSeed(text) === null;
+}

@@ -1,6 +1,7 @@
 /** Looks back at the steps of a finished picture, and saves them as an animation. */
 import { css, html, nothing, type TemplateResult } from "lit";
-import { canEncodeVideo } from "./animation";
+import type { AnimationKind } from "./animation";
+import { animationButtons } from "./animation-buttons";
 import { StudioElement } from "./studio-element";
 import type { Result } from "./state";
 
@@ -69,14 +70,11 @@ export class StepScrubber extends StudioElement {
 
   #saving(): TemplateResult {
     const { words } = this;
-    const isEncoding = this.state.animation.kind === "encoding";
-    return html`<button id="save-gif" ?disabled=${isEncoding} @click=${() => this.#save("gif")}>${words.saveGif}</button>
-      ${canEncodeVideo()
-        ? html`<button id="save-video" ?disabled=${isEncoding} @click=${() => this.#save("video")}>${words.saveVideo}</button>`
-        : nothing}`;
+    const buttons = { gif: { id: "save-gif", text: words.saveGif }, video: { id: "save-video", text: words.saveVideo } };
+    return animationButtons(buttons, this.state.animation.kind === "encoding", (kind) => this.#save(kind));
   }
 
-  #save(kind: "gif" | "video"): void {
+  #save(kind: AnimationKind): void {
     const { studio } = this;
     const { result } = this.state;
     if (result) void studio.animator.save(result.film, kind, studio.saver.nameOf({ id: result.id, seed: String(result.request.seed) }));

@@ -1,6 +1,6 @@
 /**
- * The engine's WebAssembly, of which there are two: with relaxed SIMD, which makes the processor's kernels 1.3 times as fast,
- * and without, for browsers that do not know it. Only the one in use is fetched.
+ * The engine's WebAssembly, of which there are two: with relaxed SIMD, which makes the processor's kernels faster, and without,
+ * for browsers that do not know it. Only the one in use is fetched.
  */
 import * as plain from "../wasm/fraise_web.js";
 import * as relaxed from "../wasm/fraise_web_relaxed.js";

@@ -26,7 +26,8 @@ pub use tiles::{Stage, Tile};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Variant {
-    /// Each invocation reads the inputs of its own tile of 8 or 16 outputs at 8 positions: no barriers, which cost software adapters most.
+    /// Each invocation reads the inputs of its own tile of 8 or 16 outputs at 8 positions: no barriers, which cost software
+    /// adapters most.
     Registers,
     /// A workgroup of 64 computes 32x32 from inputs in shared memory.
     Tiles32,

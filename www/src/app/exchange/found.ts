@@ -1,5 +1,6 @@
 /** Settings found outside: in a picture, in a link, in a field. Texts, until they are checked here, and only here. */
 import type { Settings } from "../form";
+import { asRecord } from "../model";
 import { MAX_SIDE_PX, MIN_SIDE_PX, SIDE_STEP_PX } from "../sides";
 import { parseSeed } from "../state";
 import { isSampler } from "./samplers";
@@ -95,10 +96,6 @@ export function asFoundSettings(value: unknown): FoundSettings {
     return text === undefined ? [] : [[name, text] as const];
   });
   return Object.fromEntries(texts);
-}
-
-function asRecord(value: unknown): Record<string, unknown> {
-  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
 }
 
 /** The same, each text cut to what a field takes, so that many can be kept. */
