@@ -3,14 +3,16 @@
 //! With the feature `relaxed-simd`, WebAssembly multiplies and adds in one instruction, which rounds once or twice as the
 //! machine likes. A function that is to do so must be compiled for it: see [`Lanes::multiply_add`].
 
-use std::ops::{Add, Mul};
+use std::ops::{Add, Mul, Sub};
 
 /// Floats side by side: the width of a panel.
 pub const LANES: usize = 8;
 
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod vector {
-    pub use std::arch::wasm32::{f32x4_add as add, f32x4_mul as mul, f32x4_splat as splat, v128 as Vector};
+    pub use std::arch::wasm32::{
+        f32x4_add as add, f32x4_mul as mul, f32x4_splat as splat, f32x4_sub as sub, v128 as Vector,
+    };
     use std::arch::wasm32::{
         f32x4_convert_i32x4, i16x8_load_extend_i8x8, i32x4_extend_high_i16x8, i32x4_extend_low_i16x8, v128_load,
         v128_store,
@@ -69,6 +71,10 @@ mod vector {
         std::array::from_fn(|lane| a[lane] * b[lane])
     }
 
+    pub fn sub(a: Vector, b: Vector) -> Vector {
+        std::array::from_fn(|lane| a[lane] - b[lane])
+    }
+
     pub fn multiply_add(a: Vector, b: Vector, c: Vector) -> Vector {
         add(mul(a, b), c)
     }
@@ -88,6 +94,12 @@ impl Lanes {
     pub fn load(values: &[f32; LANES]) -> Self {
         let (halves, _) = values.as_chunks();
         Self(vector::load(&halves[0]), vector::load(&halves[1]))
+    }
+
+    /// Those of two halves.
+    #[inline(always)]
+    pub fn halves(low: &[f32; LANES / 2], high: &[f32; LANES / 2]) -> Self {
+        Self(vector::load(low), vector::load(high))
     }
 
     /// Whole numbers as floats.
@@ -134,5 +146,14 @@ impl Mul for Lanes {
     #[inline(always)]
     fn mul(self, other: Self) -> Self {
         Self(vector::mul(self.0, other.0), vector::mul(self.1, other.1))
+    }
+}
+
+impl Sub for Lanes {
+    type Output = Self;
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        Self(vector::sub(self.0, other.0), vector::sub(self.1, other.1))
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Everything is made of one product ([`product`]): a tile of four rows of weights by eight positions, whose sums stay in
 //! registers. Weights are unpacked a few rows at a time into the cache; inputs are copied once into [`panels`], from
-//! where the tile reads them in order. Attention's two products run on the same tile.
+//! where the tile reads them in order. Attention's two products run on the same tile, and most 3x3 convolutions on fewer of
+//! them (Winograd's).
 //!
 //! Vectors are 128 bits wide ([`lanes`]): WebAssembly's own, and arrays that the compiler makes vectors of elsewhere. Relaxed
 //! SIMD's fused multiply-add is faster, but a module that names it does not load in browsers without it: it is a feature,
@@ -18,6 +19,7 @@ mod pad;
 mod panels;
 mod product;
 mod weights;
+mod winograd;
 
 pub use attention::{Attention, attention};
 pub use math::{geglu, gelu, quick_gelu, silu};

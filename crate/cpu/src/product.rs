@@ -8,6 +8,7 @@ use std::ops::Range;
 use crate::lanes::{LANES, Lanes};
 use crate::panels::Input;
 use crate::weights::Rows;
+use crate::winograd::Tiles;
 
 /// Rows of weights in a tile.
 pub(crate) const ROWS: usize = 4;
@@ -41,6 +42,11 @@ pub fn product(
     bias: Option<&[f32]>,
     mut output: Output,
 ) {
+    if let Input::Image(x, image) = &input
+        && let Some(tiles) = Tiles::best(image, output.rows, positions)
+    {
+        return tiles.convolve((weights, rows), (x, image, positions), bias, &mut output);
+    }
     let most = (PACKED / depth).max(FEWEST).min(positions).next_multiple_of(LANES);
     let mut panels = vec![[0.0; LANES]; most / LANES * depth];
     let mut sums = vec![[0.0; LANES]; most / LANES * ROW_GROUP];

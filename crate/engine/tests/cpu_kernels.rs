@@ -14,6 +14,8 @@ use fraise_engine::kernels::{
 use fraise_engine::weights::Scheme;
 
 const TOLERANCE: f32 = 1e-5;
+/// Of a convolution by Winograd's tiles of four, whose transforms multiply by up to 8: they lose another two bits.
+const WINOGRAD: f32 = 4.0 * TOLERANCE;
 
 fn compare<const D: usize>(what: &str, found: Tensor<D>, expected: Tensor<D>) {
     compare_within(TOLERANCE, what, found, expected);
@@ -84,6 +86,30 @@ fn conv2d_equals_its_twin() {
             let expected = conv2d_reference(x.clone(), &weight, bias, *shape);
             let what = format!("conv2d {scheme:?} {shape:?} [{batch}, {channels}, {height}, {width}] -> {outputs}");
             compare(&what, kernels::conv2d_padded(x, &weight, bias, *shape), expected);
+        }
+    }
+}
+
+#[test]
+fn conv2d_by_winograd_equals_its_twin() {
+    let mut numbers = Random::new(27);
+    for scheme in Scheme::ALL {
+        for round in 0..12 {
+            // Whole tiles of two or four, more than are transformed at once, and rows that fill no tile of weights.
+            let side = [2, 4][round % 2];
+            let (batch, most) = (numbers.between(1, 3), if round == 0 { 64 } else { 12 });
+            let [height, width] = [0; 2].map(|_| side * numbers.between(2, most));
+            let channels =
+                32 * numbers.between(1, 5) - if scheme.is_quantized() { 0 } else { 2 * numbers.between(0, 7) };
+            let outputs = numbers.between(16, 90);
+            let stored = StoredWeight::random(scheme, &[outputs, channels, 3, 3], &mut numbers);
+            let weight = stored.load_within(1 << 17, &Device::flex());
+            let x = random(&mut numbers, [batch, channels, height + 2, width + 2]);
+            let bias = random(&mut numbers, [outputs]);
+            let bias = (round % 3 != 0).then_some(&bias);
+            let expected = conv2d_reference(x.clone(), &weight, bias, Conv2dShape::SAME);
+            let what = format!("conv2d {scheme:?} [{batch}, {channels}, {height}, {width}] -> {outputs}");
+            compare_within(WINOGRAD, &what, kernels::conv2d_padded(x, &weight, bias, Conv2dShape::SAME), expected);
         }
     }
 }
