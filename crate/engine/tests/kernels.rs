@@ -13,11 +13,14 @@ use std::time::Instant;
 use burn::tensor::{Device, Tensor};
 use common::{Random, StoredWeight, difference, gpu, read, tensor};
 use fraise_engine::kernels::{
-    self, AttentionShape, Border, Conv2dShape, GroupNorm, Level, Stage, Tile, Tuning, Variant,
+    self, AttentionShape, Border, Conv2dShape, GroupNorm, Level, Padding, Stage, Tile, Tuning, Variant,
+    gemm::conv2d_reference,
 };
 use fraise_engine::weights::{Scheme, Weight};
 
 const TOLERANCE: f32 = 1e-5;
+/// Of a convolution by Winograd's tiles of four, whose transforms multiply by up to 8: they lose another two bits.
+const WINOGRAD: f32 = 4.0 * TOLERANCE;
 
 /// Runs `op` on both devices, each with its own copy of everything, and compares.
 fn check(what: &str, op: impl Fn(&Device) -> Vec<f32>) {
@@ -40,6 +43,10 @@ fn check_variants(what: &str, op: impl Fn(&Device) -> Vec<f32>) {
 }
 
 fn check_each(variants: &[Variant], what: &str, op: impl Fn(&Device) -> Vec<f32>) {
+    check_each_within(TOLERANCE, variants, what, op);
+}
+
+fn check_each_within(tolerance: f32, variants: &[Variant], what: &str, op: impl Fn(&Device) -> Vec<f32>) {
     let Some(gpu) = gpu() else { return };
     let _turn = TUNING.lock().unwrap_or_else(PoisonError::into_inner);
     let expected = op(&Device::flex());
@@ -48,7 +55,7 @@ fn check_each(variants: &[Variant], what: &str, op: impl Fn(&Device) -> Vec<f32>
             Tuning { small: variant, submit, ..Tuning::default() }.set_for(&gpu);
             let (error, scale) = difference(&op(&gpu), &expected);
             println!("{what} by {variant:?}, {submit} at once: {:.1e}", error / scale);
-            assert!(error <= TOLERANCE * scale, "{what} by {variant:?}: error {error:e} where the scale is {scale:e}");
+            assert!(error <= tolerance * scale, "{what} by {variant:?}: error {error:e} where the scale is {scale:e}");
         }
     }
     Tuning::default().set_for(&gpu);
@@ -197,6 +204,34 @@ fn conv2d_equals_its_twin() {
             check_variants(&what, |device| {
                 let x = tensor(&x, [batch, channels, height, width], device);
                 read(kernels::conv2d(x, &stored.load(device), optional_bias(&bias, device).as_ref(), *geometry, border))
+            });
+        }
+    }
+}
+
+#[test]
+fn conv2d_by_winograd_equals_its_twin() {
+    let mut random = Random::new(12);
+    for scheme in Scheme::ALL {
+        for round in 0..8 {
+            // Whole tiles of two or four, and channels that make whole vectors of weights and of outputs.
+            let side = [2, 4][round % 2];
+            let (batch, height, width) =
+                (random.between(1, 3), side * random.between(2, 9), side * random.between(2, 9));
+            let channels = if scheme.is_quantized() { 32 * random.between(1, 3) } else { 4 * random.between(4, 24) };
+            let outputs = 16 * random.between(1, 5);
+            let x = random.values(batch * channels * height * width);
+            let bias = if round % 3 == 0 { Vec::new() } else { random.values(outputs) };
+            let stored = StoredWeight::random(scheme, &[outputs, channels, 3, 3], &mut random);
+            let what = format!("conv2d {scheme:?} [{batch}, {channels}, {height}, {width}] -> {outputs}");
+            check_each_within(WINOGRAD, &[Variant::Winograd], &what, |device| {
+                let x = tensor(&x, [batch, channels, height, width], device);
+                let (weight, bias) = (stored.load_within(1 << 17, device), optional_bias(&bias, device));
+                let padded = kernels::pad(x, 1, Padding::square((1, 1)), Border::Zeros);
+                read(match device == &Device::flex() {
+                    true => conv2d_reference(padded, &weight, bias.as_ref(), Conv2dShape::SAME),
+                    false => kernels::conv2d_padded(padded, &weight, bias.as_ref(), Conv2dShape::SAME),
+                })
             });
         }
     }

@@ -9,6 +9,7 @@ mod reads;
 mod registers;
 mod split;
 mod tiles;
+mod winograd;
 
 use burn::tensor::{Tensor, module, ops::ConvOptions};
 use burn_cubecl::tensor::CubeTensor;
@@ -21,6 +22,7 @@ use super::tuning::Tuning;
 use crate::weights::{Weight, WeightPart};
 use reads::Reads;
 pub use tiles::{Stage, Tile};
+use winograd::Tiled;
 
 /// How a product is spread over invocations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,8 @@ pub enum Variant {
     /// Each invocation reads the inputs of its own tile of 8 or 16 outputs at 8 positions: no barriers, which cost software
     /// adapters most.
     Registers,
+    /// As [`Self::Registers`], 3x3 convolutions by Winograd's tiles where that is less work.
+    Winograd,
     /// A workgroup of 64 computes 32x32 from inputs in shared memory.
     Tiles32,
     /// A workgroup of 64 computes 64x64, 8x8 each.
@@ -51,12 +55,22 @@ pub const FULL: u32 = 1 << 16;
 
 impl Variant {
     /// Those that products of many outputs are best computed by, the one that suits every device first.
-    pub const LARGE: [Self; 5] = [Self::Registers, Self::Tiles64, Self::Tiles128, Self::Split64, Self::Split128];
+    pub const LARGE: [Self; 6] =
+        [Self::Registers, Self::Winograd, Self::Tiles64, Self::Tiles128, Self::Split64, Self::Split128];
     /// Those for products of few outputs.
-    pub const SMALL: [Self; 5] = [Self::Registers, Self::Tiles32, Self::Split32, Self::Tiles64, Self::Split64];
+    pub const SMALL: [Self; 6] =
+        [Self::Registers, Self::Winograd, Self::Tiles32, Self::Split32, Self::Tiles64, Self::Split64];
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Registers, Self::Tiles32, Self::Tiles64, Self::Tiles128, Self::Split32, Self::Split64, Self::Split128];
+    pub const ALL: [Self; 8] = [
+        Self::Registers,
+        Self::Winograd,
+        Self::Tiles32,
+        Self::Tiles64,
+        Self::Tiles128,
+        Self::Split32,
+        Self::Split64,
+        Self::Split128,
+    ];
 
     /// The tile in shared memory, and the invocations for which the sum is cut; `None` for register tiles.
     fn tile(self) -> Option<(Tile, u32)> {
@@ -70,7 +84,7 @@ impl Variant {
             unroll: false,
         };
         match self {
-            Self::Registers => None,
+            Self::Registers | Self::Winograd => None,
             Self::Tiles32 => Some((square(32, 4, 32), 0)),
             Self::Tiles64 => Some((square(64, 8, 16), 0)),
             Self::Tiles128 => Some((square(128, 8, 16), 0)),
@@ -232,12 +246,18 @@ impl Problem<'_> {
         let words = words_on_gpu(&part.words)?;
         let scales = part.scales.as_ref().and_then(words_on_gpu);
         let bias = bias.and_then(on_gpu);
-        let mut inputs = vec![input, &words];
-        inputs.extend(scales.as_ref());
-        inputs.extend(bias.as_ref());
         let (n, k) = (part.rows, self.weight.columns);
         let reads = self.reads_key(has_f16(input));
-        let Some((tile, wanted)) = Tuning::of(&input.device).variant(n * self.p).tile() else {
+        let variant = Tuning::of(&input.device).variant(n * self.p);
+        let mut inputs = vec![input, &words];
+        inputs.extend(scales.as_ref());
+        if let (Variant::Winograd, Some(image)) = (variant, &self.image)
+            && let Some(tiled) = Tiled::best(image, [k / 9, n, self.p], input)
+        {
+            return tiled.launch((input, bias.as_ref()), (&inputs[1..], &reads), shape);
+        }
+        inputs.extend(bias.as_ref());
+        let Some((tile, wanted)) = variant.tile() else {
             let key = ("gemm", [&[registers::width(n)], &reads[..]].concat());
             let kernel = self.kernel(key, registers_text, Unit::Invocation, [n, k]);
             return Some(launch(kernel, registers::invocations(n, self.p), &inputs, shape));

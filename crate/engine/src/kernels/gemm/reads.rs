@@ -45,15 +45,28 @@ impl Reads {
     pub fn declarations(&self) -> String {
         // A linear layer whose rows are whole vectors reads them as such.
         let vector_rows = self.conv.is_none() && self.whole;
-        let mut buffers = vec![("x", if vector_rows { "vec4<f32>" } else { "f32" }), ("w", self.buffer())];
-        if self.scheme.is_quantized() {
-            buffers.push(("s", self.packed_scale()));
-        }
+        let mut buffers = vec![("x", if vector_rows { "vec4<f32>" } else { "f32" })];
+        buffers.extend(self.weight_buffers());
         if self.bias {
             buffers.push(("bias", "f32"));
         }
         buffers.push(("y", "f32"));
         [prelude(&buffers, &INFO), self.weight_functions(), self.activation_functions()].concat()
+    }
+
+    /// As [`Self::declarations`], of the weights alone.
+    pub fn weight_declarations(&self) -> String {
+        let mut buffers = self.weight_buffers();
+        buffers.push(("y", "f32"));
+        prelude(&buffers, &INFO) + &self.weight_functions()
+    }
+
+    fn weight_buffers(&self) -> Vec<(&'static str, &'static str)> {
+        let mut buffers = vec![("w", self.buffer())];
+        if self.scheme.is_quantized() {
+            buffers.push(("s", self.packed_scale()));
+        }
+        buffers
     }
 
     /// Element of the buffer of weights.
