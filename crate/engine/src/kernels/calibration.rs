@@ -19,6 +19,8 @@ const SHORT_MS: f64 = 10.0;
 const MOST_SIDE: usize = 32;
 /// Most runs of one measurement.
 const MOST_RUNS: u32 = 1 << 14;
+/// How many times more runs a measurement may have than the one before.
+const MOST_GROWTH: f64 = 8.0;
 /// How many times slower a variant may be on a few positions before it is given up.
 const HOPELESS: f64 = 3.0;
 /// Side of the picture that a variant is tried on first.
@@ -159,7 +161,9 @@ impl Measuring<'_> {
             if ms >= enough || runs >= MOST_RUNS || (self.clock)() > self.deadline {
                 return Ok(ms / f64::from(runs));
             }
-            let factor = (1.2 * enough / ms.max(0.1)).clamp(2.0, 8.0);
+            // Where nearly all of it was hearing of the end, nothing is known of the rest yet.
+            let known = ms > 1.5 * self.idle_ms;
+            let factor = if known { (1.2 * enough / ms.max(0.1)).clamp(2.0, MOST_GROWTH) } else { MOST_GROWTH };
             runs = (f64::from(runs) * factor) as u32;
         }
     }

@@ -29,10 +29,8 @@ use winograd::Tiled;
 #[serde(rename_all = "lowercase")]
 pub enum Variant {
     /// Each invocation reads the inputs of its own tile of 8 or 16 outputs at 8 positions: no barriers, which cost software
-    /// adapters most.
+    /// adapters most. 3x3 convolutions by Winograd's tiles where that is less work.
     Registers,
-    /// As [`Self::Registers`], 3x3 convolutions by Winograd's tiles where that is less work.
-    Winograd,
     /// A workgroup of 64 computes 32x32 from inputs in shared memory.
     Tiles32,
     /// A workgroup of 64 computes 64x64, 8x8 each.
@@ -55,22 +53,12 @@ pub const FULL: u32 = 1 << 16;
 
 impl Variant {
     /// Those that products of many outputs are best computed by, the one that suits every device first.
-    pub const LARGE: [Self; 6] =
-        [Self::Registers, Self::Winograd, Self::Tiles64, Self::Tiles128, Self::Split64, Self::Split128];
+    pub const LARGE: [Self; 5] = [Self::Registers, Self::Tiles64, Self::Tiles128, Self::Split64, Self::Split128];
     /// Those for products of few outputs.
-    pub const SMALL: [Self; 6] =
-        [Self::Registers, Self::Winograd, Self::Tiles32, Self::Split32, Self::Tiles64, Self::Split64];
+    pub const SMALL: [Self; 5] = [Self::Registers, Self::Tiles32, Self::Split32, Self::Tiles64, Self::Split64];
     /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::Registers,
-        Self::Winograd,
-        Self::Tiles32,
-        Self::Tiles64,
-        Self::Tiles128,
-        Self::Split32,
-        Self::Split64,
-        Self::Split128,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Registers, Self::Tiles32, Self::Tiles64, Self::Tiles128, Self::Split32, Self::Split64, Self::Split128];
 
     /// The tile in shared memory, and the invocations for which the sum is cut; `None` for register tiles.
     fn tile(self) -> Option<(Tile, u32)> {
@@ -84,7 +72,7 @@ impl Variant {
             unroll: false,
         };
         match self {
-            Self::Registers | Self::Winograd => None,
+            Self::Registers => None,
             Self::Tiles32 => Some((square(32, 4, 32), 0)),
             Self::Tiles64 => Some((square(64, 8, 16), 0)),
             Self::Tiles128 => Some((square(128, 8, 16), 0)),
@@ -251,7 +239,7 @@ impl Problem<'_> {
         let variant = Tuning::of(&input.device).variant(n * self.p);
         let mut inputs = vec![input, &words];
         inputs.extend(scales.as_ref());
-        if let (Variant::Winograd, Some(image)) = (variant, &self.image)
+        if let (Variant::Registers, Some(image)) = (variant, &self.image)
             && let Some(tiled) = Tiled::best(image, [k / 9, n, self.p], input)
         {
             return tiled.launch((input, bias.as_ref()), (&inputs[1..], &reads), shape);
