@@ -107,14 +107,14 @@ impl Tiled {
             let strides = [image.values, image.plane, image.row];
             Self { filter, channels, rows, images: positions / image.out, tiles, strides }
         };
+        // Larger intermediate results would need more memory than was foretold.
+        let most_bytes = limits::binding_bytes_of(input).min(2 * limits::PIECE_BYTES as u64);
         [TWO, FOUR]
             .into_iter()
             .filter(|filter| [height, width].iter().all(|side| side.is_multiple_of(filter.side as usize)))
             .map(tiled)
             // A multiplication of the plain product takes 1.25 times as long: it unpacks weights and computes places.
-            .filter(|tiled| {
-                4 * tiled.work() < 5 * 9 * positions && tiled.largest_bytes() <= limits::binding_bytes_of(input)
-            })
+            .filter(|tiled| 4 * tiled.work() < 5 * 9 * positions && tiled.largest_bytes() <= most_bytes)
             .min_by_key(Self::work)
     }
 
