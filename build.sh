@@ -14,7 +14,8 @@ help() {
   cat <<'TEXT'
 usage: ./build.sh COMMAND
 
-  serve    build if needed, then serve dist/ on http://localhost:8080/ (PORT=… for another port)
+  serve    build if needed, then serve dist/ on http://localhost:8080/ (PORT=… for another port; --isolated: with the
+           headers that allow several threads)
   build    wasm, page and the default model into dist/
   package  the npm package into target/package
   test     native tests, then browser tests in Chromium and Firefox
@@ -148,7 +149,7 @@ is_built() {
 
 serve() {
   is_built || build
-  exec node www/scripts/serve.mjs dist "$PORT"
+  exec node www/scripts/serve.mjs dist "$PORT" "$@"
 }
 
 # ---------------------------------------------------------------------------------------------- tests

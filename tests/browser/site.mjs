@@ -52,13 +52,14 @@ const PARITY_WORKER = `
   };`;
 
 /**
- * Serves dist/, and the files on disk that `site.files` names by path. `site.answer(path)` may be set to a function giving
+ * Serves dist/, and the files on disk that `site.files` names by path, all with `site.headers`. `site.answer(path)` may be set to a function giving
  * `{status?, body?, headers?}` to send instead; with `begin` in place of `body`, that is sent and then nothing more.
  */
 export async function openSite() {
-  const site = { url: "", log: [], files: {}, answer: null, close: null };
+  const site = { url: "", log: [], files: {}, headers: {}, answer: null, close: null };
   const server = await serveFolder(DIST, 0, async (request, response, path) => {
     site.log.push(path);
+    for (const [name, value] of Object.entries(site.headers)) response.setHeader(name, value);
     const file = site.files[path];
     if (file) {
       send(request, response, { file, bytes: (await stat(file)).size });

@@ -1,11 +1,13 @@
 //! What computes.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use burn::tensor::Device;
 use burn::tensor::wgpu::{WgpuBackend, wgpu};
 use clap::ValueEnum;
 use fraise_engine::kernels::calibrate;
+use fraise_engine::kernels::crew::{self, Threads};
 use fraise_engine::pack::Manifest;
 use fraise_engine::requirements::ModelShape;
 use fraise_engine::{Error, Result};
@@ -15,18 +17,21 @@ use fraise_engine::{Error, Result};
 pub enum DeviceKind {
     /// Vulkan, Metal or DirectX 12
     Gpu,
-    /// This processor
+    /// This processor, on all its cores
     Cpu,
 }
 
 impl DeviceKind {
-    /// Opens the device.
+    /// Opens the device; the processor, for the calling thread, with others that help it.
     ///
     /// # Errors
     /// [`Error::NoWebGpu`] where there is no GPU.
     pub fn open(self) -> Result<Device> {
         match self {
-            Self::Cpu => Ok(Device::flex()),
+            Self::Cpu => {
+                crew::employ(Some(Rc::new(Threads::available())));
+                Ok(Device::flex())
+            }
             Self::Gpu => {
                 let options = Device::wgpu_options();
                 // Elsewhere the system's own choice is one of those promised; on Linux it may be OpenGL.

@@ -1,5 +1,7 @@
 //! Rows of weights as a pack stores them, unpacked a few at a time.
 
+use std::ops::Range;
+
 use crate::lanes::Lanes;
 
 /// Numbers that share a scale.
@@ -19,6 +21,17 @@ pub enum Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
+    /// Numbers `numbers` of the matrix, whose ends are multiples of 32 where there are scales, as a matrix of their own.
+    pub fn part(&self, numbers: Range<usize>) -> Self {
+        let blocks = numbers.start / BLOCK..numbers.end / BLOCK;
+        match *self {
+            Self::F32(values) => Self::F32(&values[numbers]),
+            Self::F16(bits) => Self::F16(&bits[numbers]),
+            Self::Q8(values, scales) => Self::Q8(&values[numbers], &scales[blocks]),
+            Self::Q4(bytes, scales) => Self::Q4(&bytes[numbers.start / 2..numbers.end / 2], &scales[blocks]),
+        }
+    }
+
     /// Copies the numbers from `start` on, which is a multiple of 32 where there are scales, as the length is.
     pub fn copy(&self, start: usize, y: &mut [f32]) {
         match self {

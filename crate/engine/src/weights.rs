@@ -7,6 +7,7 @@
 mod builder;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use burn::tensor::{Bytes, DType, Device, Int, Tensor, TensorData};
 use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
@@ -61,6 +62,8 @@ pub struct Weight {
 pub struct WeightPart {
     /// Number of outputs.
     pub rows: usize,
+    /// Different from that of all others made so far, but for clones of this one.
+    pub id: u32,
     /// The stored bytes as little-endian words, padded to a whole word.
     pub words: Tensor<1, Int>,
     /// For quantized schemes, [rows, columns/32] f16 scales as words.
@@ -80,7 +83,7 @@ impl Weight {
                 Tensor::from_data(data, (&values.device(), DType::U32))
             }
         };
-        Self { scheme: Scheme::F32, rows, columns, parts: vec![WeightPart { rows, words, scales: None }] }
+        Self { scheme: Scheme::F32, rows, columns, parts: vec![WeightPart::new(rows, words, None)] }
     }
 
     /// The device that holds it.
@@ -97,6 +100,12 @@ impl Weight {
 }
 
 impl WeightPart {
+    /// A part with an id of its own.
+    pub fn new(rows: usize, words: Tensor<1, Int>, scales: Option<Tensor<1, Int>>) -> Self {
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        Self { rows, id: LAST.fetch_add(1, Ordering::Relaxed), words, scales }
+    }
+
     fn dequantize(&self, scheme: Scheme, columns: usize) -> Vec<f32> {
         let words = read_words(&self.words);
         let scales: Vec<f32> = match &self.scales {
@@ -243,7 +252,7 @@ impl Scope<'_> {
         };
         let part = |(index, (words, scales))| {
             let start = index * rows_per_part;
-            WeightPart { rows: rows_per_part.min(rows - start), words, scales }
+            WeightPart::new(rows_per_part.min(rows - start), words, scales)
         };
         let parts = parts.into_iter().zip(scales).enumerate().map(part).collect();
         Ok(Weight { scheme, rows, columns, parts })

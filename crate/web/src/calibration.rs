@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
 use web_sys::WorkerGlobalScope;
 
+use crate::crew::Muster;
 use crate::device::ComputeDevice;
 use crate::indexed_db::{IndexedDbStore, PACKS};
 
@@ -20,7 +21,7 @@ pub struct Measured {
     tuning: Tuning,
     /// Thousand million multiply-adds in a second, on the GPU.
     gpu_rate: f64,
-    /// The same on one thread of the processor.
+    /// The same on the processor, by as many threads as there are to be.
     cpu_rate: f64,
 }
 
@@ -58,26 +59,29 @@ impl From<Calibration> for Measured {
 }
 
 /// Puts the device's tuning for a UNet of those ends in force: the kept one, or a new one, which is then kept. `None` on
-/// the processor, which needs none.
+/// the processor, which needs none. The processor is measured with its crew, which is there afterwards.
 ///
 /// # Errors
 /// `DeviceLost` where the GPU cannot be measured.
 pub async fn tune(
-    compute: &ComputeDevice,
+    (compute, crew): (&ComputeDevice, &Muster),
     ends: [Level; 2],
     store: &IndexedDbStore,
     scope: &WorkerGlobalScope,
 ) -> Result<Option<Measured>> {
     let Some(gpu) = &compute.gpu else { return Ok(None) };
     let browser = scope.navigator().user_agent().unwrap_or_default();
-    let key = format!("{KEY}{} {} {browser} {ends:?}", env!("CARGO_PKG_VERSION"), gpu.description());
+    let (version, members) = (env!("CARGO_PKG_VERSION"), crew.members());
+    let key = format!("{KEY}{version} {} and {members} {browser} {ends:?}", gpu.description());
     // Where nothing can be kept, it is measured on each visit.
     let kept = store.read(PACKS, &key).await.ok().flatten().and_then(|record| record.as_string());
     if let Some(measured) = kept.and_then(|json| serde_json::from_str::<Measured>(&json).ok()) {
         measured.tuning.set_for(&compute.device);
         return Ok(Some(measured));
     }
+    crew.assemble().await;
     let measured = Measured::from(calibrate(&compute.device, ends, &|| now_ms(scope)).await?);
+    crew.forget();
     if let Ok(json) = serde_json::to_string(&measured) {
         let _ = store.write(PACKS, &key, &JsValue::from(json.as_str()), json.len()).await;
     }

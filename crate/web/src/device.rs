@@ -1,10 +1,11 @@
-//! The device that computes: the browser's GPU, or this thread.
+//! The device that computes: the browser's GPU, or the processor.
 
 use std::cell::Cell;
 use std::sync::{Arc, OnceLock};
 
 use burn::tensor::Device;
 use burn_wgpu::WgpuSetup;
+use fraise_engine::kernels::crew::members;
 use fraise_engine::{Error, Result};
 use futures::channel::oneshot;
 use js_sys::{Function, Object, Promise, Reflect};
@@ -34,6 +35,7 @@ struct AdapterFacts {
 #[serde(rename_all = "camelCase")]
 pub struct DeviceInfo {
     kind: &'static str,
+    threads: usize,
     description: String,
     is_fallback: bool,
     has_shader_f16: bool,
@@ -91,6 +93,7 @@ impl ComputeDevice {
         let adapter = self.gpu.as_ref().map(|gpu| &gpu.adapter);
         DeviceInfo {
             kind: if adapter.is_some() { "gpu" } else { "cpu" },
+            threads: members(),
             description: adapter.map_or_else(String::new, |adapter| adapter.description.clone()),
             is_fallback: adapter.is_some_and(|adapter| adapter.is_fallback),
             has_shader_f16: self

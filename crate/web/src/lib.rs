@@ -9,6 +9,7 @@ pub mod calibration;
 pub mod cancel;
 pub mod checkpoint;
 pub mod convert;
+pub mod crew;
 pub mod device;
 pub mod digest;
 pub mod error;
@@ -44,6 +45,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::{AbortSignal, ImageData, OffscreenCanvas, WorkerGlobalScope};
 
 use crate::cancel::until_aborted;
+use crate::crew::{Muster, PAGE};
 use crate::device::ComputeDevice;
 use crate::digest::WebDigest;
 use crate::error::{serialize_or_throw, set, to_js};
@@ -61,6 +63,7 @@ pub struct FraiseEngine {
     device_kind: String,
     paints_from_gpu: bool,
     compute: RefCell<Rc<ComputeDevice>>,
+    crew: Muster,
     store: Rc<IndexedDbStore>,
     packs: PackStore,
     digest: WebDigest,
@@ -101,11 +104,18 @@ impl Finished {
 #[wasm_bindgen]
 impl FraiseEngine {
     /// Opens the device of that kind (`gpu`, `cpu` or `auto`). `on_panic` is told why, should the engine ever stop: its
-    /// open promises then never settle. `paints_from_gpu` says whether canvases may be painted without a readback.
+    /// open promises then never settle. `paints_from_gpu` says whether canvases may be painted without a readback. `members`
+    /// and `start_crew`: as for [`Muster::new`].
     ///
     /// # Errors
     /// `NoWebGpu`, or `Request` for another kind.
-    pub async fn create(device: String, on_panic: Function, paints_from_gpu: bool) -> Result<FraiseEngine, JsValue> {
+    pub async fn create(
+        device: String,
+        on_panic: Function,
+        paints_from_gpu: bool,
+        members: u32,
+        start_crew: Function,
+    ) -> Result<FraiseEngine, JsValue> {
         report_panics_to(on_panic);
         let scope: WorkerGlobalScope = js_sys::global().unchecked_into();
         let compute = ComputeDevice::open(&device).await.map_err(|error| to_js(&error))?;
@@ -118,6 +128,7 @@ impl FraiseEngine {
             device_kind: device,
             paints_from_gpu,
             compute: RefCell::new(Rc::new(compute)),
+            crew: Muster::new(members, start_crew),
             network: Rc::default(),
             loaded: RefCell::default(),
             presenters: RefCell::default(),
@@ -232,7 +243,7 @@ impl FraiseEngine {
         let held = self.loaded.borrow().as_ref().map(|loaded| loaded.pipeline.memory());
         let compute = self.compute();
         serialize_or_throw(&MemoryReport {
-            wasm_bytes: core::arch::wasm32::memory_size::<0>() as u64 * 65_536,
+            wasm_bytes: core::arch::wasm32::memory_size::<0>() as u64 * PAGE + self.crew.bytes(),
             pack_bytes: held.map_or(0, |held| held.pack_bytes),
             device_bytes: held.map_or(0, |held| held.device_bytes),
             reserved_bytes: compute

@@ -23,6 +23,7 @@ impl FraiseEngine {
     pub(crate) async fn load_pack(&self, url: String, on_progress: Function) -> Result<Rc<Manifest>> {
         // The old pipeline goes first, so that two never share the device.
         self.loaded.take();
+        self.crew.forget();
         // What `auto` left for a model that the processor is faster at may suit another.
         if self.compute().check().is_err() || self.compute().was_too_slow() {
             let fresh = ComputeDevice::open(&self.device_kind).await?;
@@ -69,16 +70,27 @@ impl FraiseEngine {
         try_join(downloaded, tuned).await.map(|(manifest, ())| manifest)
     }
 
-    /// Decides how the GPU is used, and with `auto`, whether it is used at all.
+    /// Decides how the GPU is used, and with `auto`, whether it is used at all. The processor's crew is there afterwards, but
+    /// beside a GPU it is not.
     async fn tune(&self, ends: [Level; 2]) -> Result<()> {
         let compute = self.compute();
-        let Some(measured) = tune(&compute, ends, &self.store, &self.scope).await? else { return Ok(()) };
-        if self.device_kind == "auto" && measured.prefers_cpu() {
-            self.compute.replace(Rc::new(ComputeDevice::cpu_instead_of_gpu(measured.verdict())));
-        } else {
-            compute.measured.set(Some(measured));
+        if let Some(measured) = tune((&compute, &self.crew), ends, &self.store, &self.scope).await? {
+            if self.device_kind == "auto" && measured.prefers_cpu() {
+                self.compute.replace(Rc::new(ComputeDevice::cpu_instead_of_gpu(measured.verdict())));
+            } else {
+                compute.measured.set(Some(measured));
+            }
         }
+        self.keep_crew().await;
         Ok(())
+    }
+
+    /// Has the crew there where the processor computes, and nowhere else.
+    async fn keep_crew(&self) {
+        match self.compute().gpu {
+            Some(_) => self.crew.disband(),
+            None => self.crew.assemble().await,
+        }
     }
 
     /// What the steps of a picture as the pack recommends it take on this device, from its measured speed.
@@ -88,12 +100,17 @@ impl FraiseEngine {
         let ends = shape.ends(width, height);
         // The pack that is loaded keeps its own tuning.
         let tuning = Tuning::for_device(&compute.device);
-        let measured = tune(&compute, ends, &self.store, &self.scope).await;
+        let measured = tune((&compute, &self.crew), ends, &self.store, &self.scope).await;
         tuning.set_for(&compute.device);
+        self.keep_crew().await;
         let rate = match measured? {
             Some(measured) if self.device_kind == "auto" => measured.best_per_ms(),
             Some(measured) => measured.gpu_per_ms(),
-            None => cpu_rate(ends, &|| now_ms(&self.scope)),
+            None => {
+                let rate = cpu_rate(ends, &|| now_ms(&self.scope));
+                self.crew.forget(); // the weights that were for measuring
+                rate
+            }
         };
         let rows = if guidance > 1.0 { 2.0 } else { 1.0 };
         Ok(f64::from(steps) * rows * shape.step_multiplications(width, height) as f64 / rate)

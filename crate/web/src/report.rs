@@ -80,6 +80,7 @@ pub(crate) struct PackRequirements {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct MemoryReport {
+    /// Of all workers, and of what is shared between them.
     pub wasm_bytes: u64,
     pub pack_bytes: u64,
     pub device_bytes: u64,

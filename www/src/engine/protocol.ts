@@ -4,6 +4,7 @@
  * The page calls, the worker answers each call once by its `id`. Loads and runs are jobs with a number of their own, so
  * that a cancel or a late answer can never hit the next one. Notices have no answer.
  */
+import type { Enlistment } from "./crew";
 import type { ErrorShape } from "./errors";
 
 /**
@@ -15,6 +16,8 @@ export type DeviceChoice = "gpu" | "cpu" | "auto";
 /** Where the engine computes. */
 export interface DeviceInfo {
   readonly kind: "gpu" | "cpu";
+  /** Threads that the processor computes with: 1 until a pack is loaded, beside a GPU, and on pages without cross-origin isolation. */
+  readonly threads: number;
   /** The adapter as the browser names it; may be empty. */
   readonly description: string;
   /** Whether the GPU is emulated on the CPU by the browser. */
@@ -30,7 +33,7 @@ export interface DeviceInfo {
 /** How fast this machine is at a pack's layers, in thousand million multiply-adds a second. */
 export interface Measured {
   readonly gpuRate: number;
-  /** On one thread of the processor. */
+  /** On the processor, by as many threads as it may have. */
   readonly cpuRate: number;
   readonly tuning: {
     /** How products of few outputs, and of many, are spread over the GPU. */
@@ -292,7 +295,10 @@ export interface ConvertedModel extends PackInfo {
 
 /** What the engine holds, for tests and for people who wonder. */
 export interface MemoryReport {
-  /** The worker's WebAssembly memory; it never shrinks, so this is also its peak. */
+  /**
+   * The worker's WebAssembly memory; it never shrinks, so this is also its peak. With several threads, of all of them, and
+   * what is shared between them.
+   */
   readonly wasmBytes: number;
   /** Bytes of the loaded pack's pieces; 0 before a load. */
   readonly packBytes: number;
@@ -375,8 +381,8 @@ export type NoticeMessage =
   | { notice: "attach"; canvas: number; surface: OffscreenCanvas }
   | { notice: "release"; canvas: number };
 
-/** Everything the page sends. */
-export type ToWorker = CallMessage | NoticeMessage;
+/** Everything that a worker is sent: by the page, or, to help, by the engine's own worker. */
+export type ToWorker = CallMessage | NoticeMessage | Enlistment;
 
 /** Everything the worker sends. */
 export type FromWorker =

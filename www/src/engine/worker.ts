@@ -3,8 +3,11 @@
  *
  * A panic in WebAssembly leaves its promise open for ever, so each way in which the engine can die ends in one `fatal`
  * message, on which the page fails every open call.
+ *
+ * The same script is that of the workers that help the engine's own (`crew.ts`).
  */
 import type { FraiseEngine, Run } from "../wasm/fraise_web.js";
+import { crewSize, enlist, startCrew } from "./crew";
 import { internalError, isErrorShape, networkError, requestError, type ErrorShape } from "./errors";
 import { hostFault } from "./host";
 import { ByteMeter, StepMeter } from "./pace";
@@ -49,6 +52,7 @@ let finished: { job: number; index: number } | null = null;
 scope.addEventListener("unhandledrejection", (event) => die(reasonOf(event.reason)));
 scope.onmessage = ({ data }) => {
   if ("call" in data) void answer(data);
+  else if ("member" in data) enlist(data);
   else if (data.notice === "cancel") cancel(data.job);
   else if (data.notice === "attach") engine?.attach(data.canvas, data.surface);
   else engine?.release(data.canvas);
@@ -112,7 +116,8 @@ async function create({ device, keepsToOrigin }: Calls["create"]["params"]): Pro
   await wasm.default({ module_or_path: WASM_URL }).catch(async (error: unknown) => {
     throw (await hostFault(WASM_URL, "application/wasm")) ?? error;
   });
-  engine = await wasm.FraiseEngine.create(device, die, device !== "cpu" && (await canPaintFromGpu()));
+  const paintsFromGpu = device !== "cpu" && (await canPaintFromGpu());
+  engine = await wasm.FraiseEngine.create(device, die, paintsFromGpu, crewSize(), startCrew);
   return deviceInfo();
 }
 

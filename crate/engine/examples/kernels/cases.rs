@@ -94,7 +94,7 @@ impl Inputs {
             let scales = values.iter().cycle().take(count / 32).map(|&n| 0.01 + 0.005 * signed(n));
             upload(pairs(scales), device)
         });
-        let part = WeightPart { rows: shape.outputs, words: upload(words, device), scales };
+        let part = WeightPart::new(shape.outputs, upload(words, device), scales);
         let tensor = |count: usize| TensorData::new(floats(count), [count]);
         Self {
             rows: Tensor::<1>::from_data(tensor(rows.iter().product()), device).reshape(rows),

@@ -64,7 +64,7 @@ pub struct Calibration {
     pub tuning: Tuning,
     /// Multiply-adds that the GPU does in a millisecond, in the largest layers.
     pub gpu_rate: f64,
-    /// Multiply-adds that the processor does in a millisecond, on this thread.
+    /// Multiply-adds that the processor does in a millisecond, by this thread and its crew ([`super::crew`]).
     pub cpu_rate: f64,
 }
 
@@ -113,8 +113,8 @@ pub async fn calibrate(gpu: &Device, ends: [Level; 2], clock: &dyn Fn() -> f64) 
     Ok(Calibration { tuning, gpu_rate, cpu_rate })
 }
 
-/// Multiply-adds that the processor does in a millisecond, on this thread, in the layers of both ends; of large maps, a part
-/// is enough.
+/// Multiply-adds that the processor does in a millisecond, by this thread and its crew, in the layers of both ends; of large
+/// maps, a part is enough.
 pub fn cpu_rate(ends: [Level; 2], clock: &dyn Fn() -> f64) -> f64 {
     let mut spent = [0.0, 0.0]; // multiply-adds and ms, of one run of each
     for level in ends {
@@ -213,6 +213,6 @@ impl Layers {
 /// An 8-bit weight of zeros; `columns` a multiple of 32.
 fn zeros(rows: usize, columns: usize, device: &Device) -> Weight {
     let words = |bytes: usize| Tensor::<1, Int>::zeros([bytes / 4], (device, DType::U32));
-    let part = WeightPart { rows, words: words(rows * columns), scales: Some(words(rows * columns / 16)) };
+    let part = WeightPart::new(rows, words(rows * columns), Some(words(rows * columns / 16)));
     Weight { scheme: Scheme::Q8, rows, columns, parts: vec![part] }
 }

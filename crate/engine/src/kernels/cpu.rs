@@ -9,6 +9,7 @@ use burn_flex::{Flex, FlexTensor};
 use fraise_cpu::{Attention, Frame, Image, Input, Output, Rows};
 
 use super::attention::AttentionShape;
+use super::crew::{Heads, Product};
 use super::gemm::Conv2dShape;
 use super::launch::is_on_cpu;
 use super::norm::GroupNorm;
@@ -101,8 +102,9 @@ fn product<const D: usize>(
         for (packed, part) in packed.iter().zip(&weight.parts) {
             let rows = start..start + part.rows;
             start = rows.end;
-            let output = Output { y: &mut *y, rows: weight.rows, out };
-            fraise_cpu::product((packed.rows(), rows, weight.columns), (input, positions), bias.as_deref(), output);
+            let (weights, bias) = (packed.rows(), bias.as_deref());
+            let product = Product { weights, id: part.id, rows, depth: weight.columns, input, positions, bias, out };
+            product.compute_into(Output { y: &mut *y, rows: weight.rows, out });
         }
     }))
 }
@@ -139,9 +141,16 @@ pub fn embedding(table: &Weight, ids: &[u32]) -> Option<Tensor<2>> {
 pub fn attention(q: &Tensor<3>, k: &Tensor<3>, v: &Tensor<3>, shape: AttentionShape) -> Option<Tensor<3>> {
     let dims @ [batch, queries, channels] = q.dims();
     let AttentionShape { heads, causal } = shape;
-    let sizes = Attention { batch, queries, keys: k.dims()[1], heads, size: channels / heads, causal };
+    let shape = Attention { batch: 1, queries, keys: k.dims()[1], heads, size: channels / heads, causal };
     let (q, k, v) = (on_cpu(q)?, on_cpu(k)?, on_cpu(v)?);
-    Some(filled(dims, |y| fraise_cpu::attention(&q, &k, &v, sizes, y)))
+    Some(filled(dims, |y| {
+        let (asking, asked) = (queries * channels, shape.keys * channels);
+        for image in 0..batch {
+            let [k, v] = [&k, &v].map(|x| &x[image * asked..][..asked]);
+            let heads = Heads { q: &q[image * asking..][..asking], k, v, shape };
+            heads.compute_into(&mut y[image * asking..][..asking]);
+        }
+    }))
 }
 
 /// [`super::moments`]: [B·groups, 1, 3].

@@ -9,6 +9,7 @@
 pub mod activation;
 pub mod attention;
 pub mod calibration;
+pub mod crew;
 pub mod embedding;
 pub mod gemm;
 pub mod layout;

@@ -1,0 +1,118 @@
+// The processor's threads: several on pages that are isolated across origins, one elsewhere, and always the same picture.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { launchChromium, launchFirefox } from "./browsers.mjs";
+import { DEFAULT_MODEL, openEngine } from "./engine.mjs";
+import { closedAfter } from "./setup.mjs";
+import { changedWorker, openSite } from "./site.mjs";
+
+const TIMEOUT = { timeout: 300_000 };
+const ISOLATED = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
+/** A machine of three cores. */
+const THREE_CORES = `Object.defineProperty(navigator, "hardwareConcurrency", { value: 3 })`;
+
+const site = await closedAfter(openSite());
+const chromium = await closedAfter(launchChromium());
+
+/** An engine on the processor of a machine with three cores, with more of `code` in its workers. */
+async function open(headers, code = "", browser = chromium) {
+  site.headers = headers;
+  site.answer = await changedWorker(`${THREE_CORES};\n${code}`);
+  return openEngine(browser, site, "cpu");
+}
+
+/** A picture's channels, and what the engine says of itself before and after. */
+async function paint({ page, close }) {
+  const found = await page.evaluate(async () => {
+    const [isIsolated, before] = [crossOriginIsolated, window.engine.device.threads];
+    let picture;
+    for await (const step of window.engine.generate({ prompt: "a strawberry on a beach", seed: 42, steps: 4 })) picture = await step.image();
+    const { data } = await window.pixels(picture);
+    return { isIsolated, threads: before, memory: await window.engine.memory(), channels: [...data] };
+  });
+  await close();
+  return found;
+}
+
+const alone = await paint(await open({}));
+
+test("without isolation the engine's worker computes alone", () => {
+  assert.deepEqual([alone.isIsolated, alone.threads], [false, 1]);
+  assert.ok(alone.channels.length > 0);
+});
+
+for (const [name, launch] of [["Chromium", () => chromium], ["Firefox", () => closedAfter(launchFirefox())]]) {
+  test(`${name}: with isolation three threads paint what one paints, to the level`, TIMEOUT, async (context) => {
+    const browser = await launch();
+    const one = name === "Chromium" ? alone : await paint(await open({}, "", browser));
+    const three = await paint(await open(ISOLATED, "", browser));
+    assert.deepEqual([three.isIsolated, three.threads], [true, 3]);
+    assert.deepEqual(three.channels, one.channels);
+    context.diagnostic(`memory of one ${one.memory.wasmBytes >> 20} MiB, of three ${three.memory.wasmBytes >> 20} MiB`);
+    assert.ok(three.memory.wasmBytes > one.memory.wasmBytes, "the others' memories are counted");
+  });
+}
+
+test("a member that stops in the middle of a picture is done without", TIMEOUT, async () => {
+  // The second one sleeps for ever before its hundredth answer, as one does that the browser has ended.
+  const code = `if (self.name === "fraise") console.warn = (text) => new BroadcastChannel("warnings").postMessage(text);
+    else addEventListener("message", ({ data: { member } }) => {
+      const { sub } = Atomics;
+      let answers = 0;
+      Atomics.sub = (...given) => {
+        answers += 1;
+        if (member === 1 && answers === 100) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+        return sub(...given);
+      };
+    });`;
+  const { page, close } = await open(ISOLATED, code);
+  await page.evaluate(() => {
+    window.warnings = [];
+    new BroadcastChannel("warnings").onmessage = ({ data }) => window.warnings.push(data);
+  });
+  const picture = await paint({ page, close: () => undefined });
+  assert.equal(picture.threads, 3);
+  assert.deepEqual(picture.channels, alone.channels);
+  const later = await page.evaluate(async (model) => {
+    await window.engine.load(model);
+    return { warnings: window.warnings, threads: window.engine.device.threads };
+  }, DEFAULT_MODEL);
+  assert.match(later.warnings.join(), /^Fraise's other workers do not answer/, "it was missed, once");
+  assert.equal(later.threads, 3, "the next load has them anew");
+  await close();
+});
+
+test("where members do not start, the engine's worker computes alone", TIMEOUT, async () => {
+  const refusals = [
+    `self.Worker = class { constructor() { throw new DOMException("refused", "SecurityError"); } };`,
+    `if (self.name === "fraise-member") throw new Error("no member");`,
+  ];
+  for (const refusal of refusals) {
+    const picture = await paint(await open(ISOLATED, refusal));
+    assert.deepEqual([picture.isIsolated, picture.threads], [true, 1]);
+    assert.deepEqual(picture.channels, alone.channels);
+  }
+});
+
+test("closing the engine ends its members", TIMEOUT, async () => {
+  // Each member holds a lock from before it is one, until it ends.
+  const holding = `if (self.name === "fraise-member") addEventListener("message", (event) => {
+    if (!event.isTrusted) return;
+    event.stopImmediatePropagation();
+    void navigator.locks.request("member " + event.data.member, () => {
+      dispatchEvent(new MessageEvent("message", { data: event.data }));
+    });
+  });`;
+  const { page, close } = await open(ISOLATED, holding);
+  const members = () => page.evaluate(async () => (await navigator.locks.query()).held.filter(({ name }) => name.startsWith("member ")).length);
+  const until = async (count) => {
+    for (let waited = 0; (await members()) !== count; waited += 50) {
+      assert.ok(waited < 5000, `there are ${await members()} members, not ${count}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  };
+  await until(2);
+  await page.evaluate(() => window.engine.close());
+  await until(0);
+  await close();
+});
