@@ -134,13 +134,13 @@ fn both<const A: usize, const B: usize>(
     transform: impl Fn([Lanes; A]) -> [Lanes; B],
     mut store: impl FnMut(usize, usize, Lanes),
 ) {
-    let mut columns = [[[0.0; LANES]; B]; A];
-    for (column, values) in columns.iter_mut().enumerate() {
+    let mut rows = [[[0.0; LANES]; A]; B];
+    for column in 0..A {
         let transformed = transform(std::array::from_fn(|row| load(row, column)));
-        transformed.into_iter().zip(values).for_each(|(lanes, value)| lanes.store(value));
+        transformed.into_iter().zip(&mut rows).for_each(|(lanes, row)| lanes.store(&mut row[column]));
     }
-    for row in 0..B {
-        let transformed = transform(std::array::from_fn(|column| Lanes::load(&columns[column][row])));
+    for (row, values) in rows.iter().enumerate() {
+        let transformed = transform(values.each_ref().map(Lanes::load));
         transformed.into_iter().enumerate().for_each(|(column, lanes)| store(row, column, lanes));
     }
 }
