@@ -10,6 +10,10 @@ pub const DEFAULT_BINDING_BYTES: u64 = 128 << 20;
 /// beside the result itself, larger ones fewer launches; at this size launching is no longer felt.
 pub const PIECE_BYTES: usize = 32 << 20;
 
+/// Largest intermediate result of a convolution by Winograd's tiles, which take three such beyond what
+/// [`crate::requirements`] foretell. They are for software adapters, whose memory is the machine's.
+pub const TRANSFORMED_BYTES: u64 = 16 << 20;
+
 /// Limits of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeviceLimits {

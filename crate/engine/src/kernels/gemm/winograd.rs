@@ -107,8 +107,7 @@ impl Tiled {
             let strides = [image.values, image.plane, image.row];
             Self { filter, channels, rows, images: positions / image.out, tiles, strides }
         };
-        // Larger intermediate results would need more memory than was foretold.
-        let most_bytes = limits::binding_bytes_of(input).min(2 * limits::PIECE_BYTES as u64);
+        let most_bytes = limits::TRANSFORMED_BYTES.min(limits::binding_bytes_of(input));
         [TWO, FOUR]
             .into_iter()
             .filter(|filter| [height, width].iter().all(|side| side.is_multiple_of(filter.side as usize)))
