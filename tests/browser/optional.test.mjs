@@ -248,13 +248,15 @@ test("two tabs use the upscaler for the first time: one downloads, the other wai
 });
 
 test("a pack is not removed while another tab brings it in; then it is removed as a whole", TIMEOUT, async () => {
-  const { answer } = await goldenPack("tiny_flow");
+  const { answer, manifest } = await goldenPack("tiny_flow");
+  const required = requiredPieces(manifest).size;
   let free;
   const freed = new Promise((resolve) => (free = resolve));
   site.answer = async (path) => {
     if (path.endsWith(".bin")) await freed;
     return answer(path);
   };
+  site.log.length = 0;
   const { page, close } = await browser.newPage({ serviceWorkers: "block" });
   const other = await page.context().newPage();
   for (const tab of [page, other]) {
@@ -268,7 +270,11 @@ test("a pack is not removed while another tab brings it in; then it is removed a
   free();
   assert.equal(await loading.catch((error) => /CorruptPiece/.test(String(error)) || error), true);
   await removing;
-  assert.deepEqual(await storedIn(other), { pieces: [], packs: [] });
+  // A load that finds a piece gone while it reads them back brings all of them in once more, after the removal.
+  const broughtIn = piecesIn(site.log).length / required;
+  const { packs, pieces } = await storedIn(other);
+  assert.ok(broughtIn === 1 || broughtIn === 2, `${broughtIn}`);
+  assert.deepEqual([packs.length, pieces.length], broughtIn === 1 ? [0, 0] : [1, required]);
   await close();
 });
 
