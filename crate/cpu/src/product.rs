@@ -11,7 +11,7 @@ use crate::weights::Rows;
 use crate::winograd::Tiles;
 
 /// Rows of weights in a tile.
-pub(crate) const ROWS: usize = 4;
+pub const ROWS: usize = 4;
 /// Indices of a tile's inputs before the next tile has its turn; a multiple of the weights' blocks.
 const DEPTH: usize = 256;
 /// Rows of weights whose sums are kept before they are written out.
@@ -133,15 +133,26 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 /// `sums[r] += Σ_k rows[r][k] · panel[k]`.
 #[cfg_attr(all(feature = "relaxed-simd", target_arch = "wasm32"), target_feature(enable = "relaxed-simd"))]
 #[inline]
-fn tile(rows: [&[f32]; ROWS], panel: &[[f32; LANES]], sums: &mut [[f32; LANES]; ROWS]) {
+fn tile([a, b, c, d]: [&[f32]; ROWS], panel: &[[f32; LANES]], sums: &mut [[f32; LANES]; ROWS]) {
+    let columns = a.iter().zip(b).zip(c).zip(d).map(|(((a, b), c), d)| [*a, *b, *c, *d]);
+    multiply(columns, panel, sums);
+}
+
+/// `sums[r] += Σ_k columns[k][r] · panel[k]`.
+#[cfg_attr(all(feature = "relaxed-simd", target_arch = "wasm32"), target_feature(enable = "relaxed-simd"))]
+#[inline]
+pub(crate) fn multiply(
+    columns: impl Iterator<Item = [f32; ROWS]>,
+    panel: &[[f32; LANES]],
+    sums: &mut [[f32; LANES]; ROWS],
+) {
     let [mut a, mut b, mut c, mut d] = sums.each_ref().map(Lanes::load);
-    let [rows_a, rows_b, rows_c, rows_d] = rows;
-    for ((((x, wa), wb), wc), wd) in panel.iter().zip(rows_a).zip(rows_b).zip(rows_c).zip(rows_d) {
-        let x = Lanes::load(x);
-        a = x.multiply_add(Lanes::splat(*wa), a);
-        b = x.multiply_add(Lanes::splat(*wb), b);
-        c = x.multiply_add(Lanes::splat(*wc), c);
-        d = x.multiply_add(Lanes::splat(*wd), d);
+    for (x, column) in panel.iter().zip(columns) {
+        let (x, [wa, wb, wc, wd]) = (Lanes::load(x), column.map(Lanes::splat));
+        a = x.multiply_add(wa, a);
+        b = x.multiply_add(wb, b);
+        c = x.multiply_add(wc, c);
+        d = x.multiply_add(wd, d);
     }
     for (sum, lanes) in sums.iter_mut().zip([a, b, c, d]) {
         lanes.store(sum);

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use crate::lanes::{LANES, Lanes};
 use crate::panels::Image;
-use crate::product::{Output, ROWS};
+use crate::product::{Output, ROWS, multiply};
 use crate::weights::Rows;
 
 /// Numbers of inputs at their points that are kept at once, unless those of eight tiles are more.
@@ -23,7 +23,7 @@ const AREA: usize = 9;
 /// Channels between two points: the numbers of one channel at all points should not fall into one set of the cache.
 const APART: usize = 2;
 /// Fewest channels, in or out, that are worth the transforms.
-const FEWEST: usize = 16;
+pub const FEWEST: usize = 16;
 
 /// Sizes of tiles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -244,7 +244,7 @@ fn convolve<F: Filtering<M, N>, const M: usize, const N: usize>(
                 let products_of_points = products.iter_mut().flatten();
                 let operands = points.chunks_exact(stride).zip(inputs.chunks_exact(stride));
                 for (product, (weights, inputs)) in products_of_points.zip(operands) {
-                    multiply(&weights[..pairs], &inputs[..pairs], product);
+                    multiply_pairs(&weights[..pairs], &inputs[..pairs], product);
                 }
                 let outputs = rows.start + row..rows.start + of_weights.end;
                 write::<F, M, N>(&products, (outputs, bias), (&grid, panel), output);
@@ -310,22 +310,12 @@ fn transform_weights<F: Filtering<M, N>, const M: usize, const N: usize>(
     }
 }
 
-/// `sums[r] = Σ_c weights[c][r] · panel[c]`.
+/// `sums[r] += Σ_c weights[c][r] · panel[c]`.
 #[cfg_attr(all(feature = "relaxed-simd", target_arch = "wasm32"), target_feature(enable = "relaxed-simd"))]
 #[inline]
-fn multiply(weights: &[[f32; 2 * ROWS]], panel: &[Pair], sums: &mut [[f32; LANES]; ROWS]) {
-    let [mut a, mut b, mut c, mut d] = [Lanes::splat(0.0); ROWS];
-    let (weights, _) = weights.as_flattened().as_chunks::<ROWS>();
-    for ([wa, wb, wc, wd], x) in weights.iter().zip(panel.as_flattened()) {
-        let x = Lanes::load(x);
-        a = x.multiply_add(Lanes::splat(*wa), a);
-        b = x.multiply_add(Lanes::splat(*wb), b);
-        c = x.multiply_add(Lanes::splat(*wc), c);
-        d = x.multiply_add(Lanes::splat(*wd), d);
-    }
-    for (sum, lanes) in sums.iter_mut().zip([a, b, c, d]) {
-        lanes.store(sum);
-    }
+fn multiply_pairs(weights: &[[f32; 2 * ROWS]], panel: &[Pair], sums: &mut [[f32; LANES]; ROWS]) {
+    let (columns, _) = weights.as_flattened().as_chunks::<ROWS>();
+    multiply(columns.iter().copied(), panel.as_flattened(), sums);
 }
 
 /// The outputs of some tiles in some rows, from their products at all points.

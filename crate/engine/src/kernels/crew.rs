@@ -9,19 +9,16 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::rc::Rc;
 
-use fraise_cpu::{Attention, Image, Input, Output, Rows};
+use fraise_cpu::{Attention, FEWEST_ROWS, Image, Input, LANES, Output, ROWS, Rows};
 
 pub use message::{BLOBS, Blob, SCALES, WEIGHTS, WORDS, decode, encode, weights_key};
 
 /// Multiply-adds that are worth being shared: about a millisecond of one thread. To tell the others and to hear of them takes
 /// a few hundredths of one.
 const WORTH: usize = 1 << 22;
-/// What a member's rows of weights, and its queries, are multiples of: the rows and the lanes of a product's tile.
-const TILE_ROWS: usize = 4;
-const TILE_LANES: usize = 8;
-/// Tiles that a member has at least. Convolutions of fewer than 16 rows are computed in another way than others, by which
-/// results would differ in their last bits.
-const FEWEST_TILES: usize = 4;
+/// Tiles that a member has at least, of rows of weights or of queries. Convolutions of fewer rows are computed in another way
+/// than others, by which results would differ in their last bits.
+const FEWEST_TILES: usize = FEWEST_ROWS.div_ceil(ROWS);
 
 /// Work that can be done by itself, with all that it takes.
 #[derive(Debug, Clone)]
@@ -130,7 +127,7 @@ impl<'a> Product<'a> {
             let (weights, input) = ((product.weights, product.rows.clone(), self.depth), (self.input, self.positions));
             fraise_cpu::product(weights, input, self.bias, Output { y: &mut *output.y, ..*output });
         };
-        let Some((crew, shares)) = shares(self.rows.clone(), TILE_ROWS, worth) else { return own(self, &mut output) };
+        let Some((crew, shares)) = shares(self.rows.clone(), ROWS, worth) else { return own(self, &mut output) };
         let parts: Vec<_> = shares[1..].iter().map(|rows| Work::Product(self.part(rows.clone()))).collect();
         let first = self.part(shares[0].clone());
         let results = crew.compute(&parts, &mut || own(&first, &mut output));
@@ -150,7 +147,7 @@ impl Heads<'_> {
         let channels = heads * size;
         // Causal ones, which a text encoder has, are small.
         let worth = !causal && 2 * queries * keys * channels >= WORTH;
-        let Some((crew, shares)) = shares(0..queries, TILE_LANES, worth) else {
+        let Some((crew, shares)) = shares(0..queries, LANES, worth) else {
             return fraise_cpu::attention(self.q, self.k, self.v, self.shape, y);
         };
         let part = |queries: &Range<usize>| {
