@@ -2,6 +2,7 @@
 
 use crate::lanes::{LANES, Lanes};
 use crate::math::silu_of;
+use crate::pad::Frame;
 
 /// Numbers that are added up at 32 bits before their sum joins the others at 64.
 const RUN: usize = 4096;
@@ -56,27 +57,32 @@ fn combine(slices: &[f32]) -> [f64; 2] {
     [mean, squares / count]
 }
 
-/// Normalizes `x` [B, C, pixels] into `y` by the `moments` [B, groups, slices, 3] of its groups, scales and shifts each
-/// channel, and then takes SiLU if `silu`.
+/// Normalizes the planes of `x` [B, C, height, width] by the `moments` [B, groups, slices, 3] of their groups, scales and
+/// shifts each channel, takes SiLU if `silu`, and frames them, into `y` [B, C, result]. Nothing is enlarged.
 pub fn normalize_groups(
-    (x, pixels): (&[f32], usize),
+    (x, frame): (&[f32], &Frame),
     (moments, groups, eps): (&[f32], usize, f64),
     (weight, bias): (&[f32], &[f32]),
     silu: bool,
     y: &mut [f32],
 ) {
     let members = weight.len() / groups;
+    let [pixels, results] = [frame.size, frame.result].map(|[height, width]| height * width);
     let images = x.len() / pixels / weight.len();
     let slices = moments.len() / (images * groups);
-    let channels = x.chunks_exact(pixels).zip(y.chunks_exact_mut(pixels)).enumerate();
+    let channels = x.chunks_exact(pixels).zip(y.chunks_exact_mut(results)).enumerate();
     for (row, (x, y)) in channels {
         let channel = row % weight.len();
         let [mean, variance] = combine(&moments[row / members * slices..][..slices]);
         let scale = f64::from(weight[channel]) / (variance + eps).sqrt();
         let (shift, scale) = ((f64::from(bias[channel]) - mean * scale) as f32, scale as f32);
-        match silu {
+        let normalize = |x: &[f32], y: &mut [f32]| match silu {
             true => y.iter_mut().zip(x).for_each(|(y, x)| *y = silu_of(x * scale + shift)),
             false => y.iter_mut().zip(x).for_each(|(y, x)| *y = x * scale + shift),
+        };
+        match frame.is_none() {
+            true => normalize(x, y),
+            false => frame.fill(x, y, |x, y, _| normalize(x, y)),
         }
     }
 }

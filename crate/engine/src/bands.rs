@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use burn::tensor::Tensor;
 
-use crate::kernels::{self, Border, Conv2dShape, GroupNorm, Moments, Padding};
+use crate::kernels::{self, Border, Conv2dShape, Finish, GroupNorm, Moments, Padding};
 use crate::layers::Conv2d;
 use crate::limits::piece_bytes;
 
@@ -148,14 +148,21 @@ impl Bands {
             if ends.is_none() {
                 (first, last) = (first.max(0), last.min(height as isize));
             }
-            let mut x = self.rows_around(first, last, ends.as_ref());
+            let x = self.rows_around(first, last, ends.as_ref());
             self.release_above(row_of(end).div_euclid(scale).max(0) as usize);
-            if let Some(NormSilu { norm, moments }) = before {
-                x = kernels::normalize(x, moments, norm, true);
-            }
             let columns = (padding.0 as isize, padding.1 as isize);
             let padding = Padding { rows: (first * scale - from, to - last * scale), columns };
-            let y = conv.forward_padded(kernels::pad(x, enlarge, padding, self.border));
+            let padded = match before {
+                Some(NormSilu { norm, moments }) if enlarge == 1 => {
+                    kernels::normalize(x, moments, norm, Finish { silu: true, padding, border: self.border })
+                }
+                Some(NormSilu { norm, moments }) => {
+                    let x = kernels::normalize(x, moments, norm, Finish::silu(true));
+                    kernels::pad(x, enlarge, padding, self.border)
+                }
+                None => kernels::pad(x, enlarge, padding, self.border),
+            };
+            let y = conv.forward_padded(padded);
             result.bands.push_back(finish(y, start * enlarge..end * enlarge));
         }
         result

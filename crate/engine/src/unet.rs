@@ -10,7 +10,7 @@ use burn::tensor::Tensor;
 
 use crate::{
     Result,
-    bands::Bands,
+    bands::{Bands, NormSilu},
     blocks::{Downsample2D, ResnetBlock2D, ResnetNorm, Transformer2DModel, TransformerShape, Upsample2D},
     kernels::{self, Border, Conv2dShape, GroupNorm},
     layers::{Conv2d, group_norm},
@@ -257,6 +257,9 @@ impl UNet2DCondition {
                 x = upsampler.forward(x, [height, width], border);
             }
         }
-        self.conv_out.forward_beyond(kernels::group_norm(x, &self.conv_norm_out, true), border)
+        let x = bands(x);
+        let moments = x.moments(self.conv_norm_out.groups);
+        let before = NormSilu { norm: &self.conv_norm_out, moments: &moments };
+        x.conv(&self.conv_out, Some(before), |y, _| y).join()
     }
 }

@@ -13,8 +13,8 @@ use std::time::Instant;
 use burn::tensor::{Device, Tensor};
 use common::{Random, StoredWeight, difference, gpu, read, tensor};
 use fraise_engine::kernels::{
-    self, AttentionShape, Border, Conv2dShape, GroupNorm, Level, Padding, Stage, Tile, Tuning, Variant,
-    gemm::conv2d_reference,
+    self, AttentionShape, Border, Conv2dShape, Finish, GroupNorm, Level, Padding, Stage, Tile, Tuning, Variant,
+    attention, gemm::conv2d_reference,
 };
 use fraise_engine::weights::{Scheme, Weight};
 
@@ -60,6 +60,9 @@ fn check_each_within(tolerance: f32, variants: &[Variant], what: &str, op: impl 
     }
     Tuning::default().set_for(&gpu);
 }
+
+/// Of operations that have one kernel for GPUs that share memory and one for others: a variant of the product of each kind.
+const KINDS: [Variant; 2] = [Variant::Registers, Variant::Tiles32];
 
 /// A multiple of 32 for quantized weights, any number for others.
 fn inputs(scheme: Scheme, random: &mut Random, most: usize) -> usize {
@@ -271,14 +274,14 @@ fn attention_equals_its_twin() {
         // Whole vectors in one half of the rounds, any size in the other.
         let size = if round % 2 == 0 { 4 * random.between(1, 20) } else { random.between(1, 80) };
         let (batch, heads) = (random.between(1, 2), random.between(1, 5));
-        let queries = random.between(1, 90);
+        let queries = random.between(1, 150);
         let keys = if causal { queries } else { random.between(1, 90) };
         let channels = heads * size;
         // Scores of up to ±20 or so, so that a softmax without its maximum taken off would overflow or lose digits.
         let q: Vec<f32> = random.values(batch * queries * channels).iter().map(|value| 12.0 * value).collect();
         let [k, v] = [0; 2].map(|_| random.values(batch * keys * channels));
         let what = format!("attention [{batch}, {queries}, {keys}] {heads} heads of {size}, causal {causal}");
-        check(&what, |device| {
+        check_each(&KINDS, &what, |device| {
             let q = tensor(&q, [batch, queries, channels], device);
             let [k, v] = [&k, &v].map(|values| tensor(values, [batch, keys, channels], device));
             read(kernels::attention(q, k, v, AttentionShape { heads, causal }))
@@ -292,17 +295,24 @@ fn group_norm_equals_its_twin() {
     for round in 0..12 {
         let (batch, groups) = (random.between(1, 2), random.between(1, 9));
         let channels = groups * random.between(1, 6);
-        let (height, width) = (random.between(1, 33), random.between(2, 33));
+        // The last round's groups are more than one slice of a workgroup.
+        let most = if round == 11 { 129 } else { 33 };
+        let (height, width) = (random.between(2, most).max(most - 31), random.between(3, most));
         // A mean far from zero costs digits of x itself, 1e-4 of the spread; mean(x²) - mean(x)² would cost 1e-2.
         let (offset, tolerance) = if round % 2 == 0 { (300.0, 1e-3) } else { (0.0, TOLERANCE) };
         let x: Vec<f32> = random.values(batch * channels * height * width).iter().map(|v| v + offset).collect();
         let (weight, bias) = (random.values(channels), random.values(channels));
-        let silu = round % 3 == 0;
-        let what = format!("group_norm [{batch}, {channels}/{groups}, {height}, {width}] silu {silu} offset {offset}");
-        check_within(tolerance, &what, |device| {
+        let mut side = || (random.between(0, 2) as isize, random.between(0, 2) as isize);
+        let padding = if round % 4 == 0 { Padding::default() } else { Padding { rows: side(), columns: side() } };
+        let border = if round % 4 == 3 { Border::Circular } else { Border::Zeros };
+        let finish = Finish { silu: round % 3 == 0, padding, border };
+        let what = format!("group_norm [{batch}, {channels}/{groups}, {height}, {width}] {finish:?} offset {offset}");
+        check_each_within(tolerance, &KINDS, &what, |device| {
             let (weight, bias) = (tensor(&weight, [channels], device), tensor(&bias, [channels], device));
             let norm = GroupNorm { weight, bias, groups, eps: 1e-5 };
-            read(kernels::group_norm(tensor(&x, [batch, channels, height, width], device), &norm, silu))
+            let x = tensor(&x, [batch, channels, height, width], device);
+            let moments = kernels::moments(&x, groups);
+            read(kernels::normalize(x, &moments, &norm, finish))
         });
     }
 }
@@ -311,12 +321,26 @@ fn group_norm_equals_its_twin() {
 fn layer_norm_equals_its_twin() {
     let mut random = Random::new(9);
     for _ in 0..8 {
-        let (rows, columns) = (random.between(1, 80), random.between(2, 130));
+        let (rows, columns) = (random.between(1, 80), random.between(2, 330));
         let x: Vec<f32> = random.values(rows * columns).iter().map(|v| v + 3.0).collect();
         let (weight, bias) = (random.values(columns), random.values(columns));
-        check(&format!("layer_norm [{rows}, {columns}]"), |device| {
+        check_each(&KINDS, &format!("layer_norm [{rows}, {columns}]"), |device| {
             let (weight, bias) = (tensor(&weight, [columns], device), tensor(&bias, [columns], device));
             read(kernels::layer_norm(tensor(&x, [1, rows, columns], device), &weight, &bias, 1e-5))
+        });
+    }
+}
+
+/// Heads as wide as the KL autoencoder's, whose scores are rows of a softmax.
+#[test]
+fn attention_of_wide_heads_equals_its_twin() {
+    let mut random = Random::new(13);
+    for tokens in [3, 300] {
+        let channels = attention::MAX_OUTPUT_SIZE + 16;
+        let [q, k, v] = [0; 3].map(|_| random.values(tokens * channels));
+        check_each(&KINDS, &format!("attention of a head of {channels}, {tokens} tokens"), |device| {
+            let [q, k, v] = [&q, &k, &v].map(|values| tensor(values, [1, tokens, channels], device));
+            read(kernels::attention(q, k, v, AttentionShape { heads: 1, causal: false }))
         });
     }
 }

@@ -12,8 +12,8 @@ use super::attention::AttentionShape;
 use super::crew::{Heads, Product};
 use super::gemm::Conv2dShape;
 use super::launch::is_on_cpu;
-use super::norm::GroupNorm;
-use super::pad::Padding;
+use super::norm::{Finish, GroupNorm};
+use super::pad::{Border, Padding};
 use crate::weights::{Scheme, Weight, WeightPart};
 
 /// A tensor's numbers in order, read where they are; copied only where the tensor is a view in another order.
@@ -160,12 +160,23 @@ pub fn moments(x: &Tensor<4>, groups: usize) -> Option<Tensor<3>> {
     Some(filled([batch * groups, 1, 3], |y| y.copy_from_slice(&moments)))
 }
 
-/// [`super::normalize`].
-pub fn normalize(x: &Tensor<4>, moments: &Tensor<3>, norm: &GroupNorm, silu: bool) -> Option<Tensor<4>> {
-    let dims @ [.., height, width] = x.dims();
+/// [`super::normalize`]; `None` where its map goes on at its other end, too.
+pub fn normalize(x: &Tensor<4>, moments: &Tensor<3>, norm: &GroupNorm, finish: Finish) -> Option<Tensor<4>> {
+    let Finish { silu, padding, border } = finish;
+    let dims = padding.around(x.dims());
+    let [_, _, height, width] = x.dims();
+    let frame = Frame {
+        size: [height, width],
+        enlarge: 1,
+        before: [padding.rows.0, padding.columns.0],
+        result: [dims[2], dims[3]],
+    };
+    if border != Border::Zeros && padding != Padding::default() {
+        return None;
+    }
     let (x, moments, weight, bias) = (on_cpu(x)?, on_cpu(moments)?, on_cpu(&norm.weight)?, on_cpu(&norm.bias)?);
     let how = (&*moments, norm.groups, norm.eps);
-    Some(filled(dims, |y| fraise_cpu::normalize_groups((&x, height * width), how, (&weight, &bias), silu, y)))
+    Some(filled(dims, |y| fraise_cpu::normalize_groups((&x, &frame), how, (&weight, &bias), silu, y)))
 }
 
 /// [`super::layer_norm`].

@@ -19,6 +19,7 @@ pub mod tuning;
 
 mod cpu;
 mod launch;
+mod reduce;
 
 pub use activation::{geglu, gelu, quick_gelu, silu};
 pub use attention::{AttentionShape, attention};
@@ -26,6 +27,6 @@ pub use calibration::{Calibration, Level, calibrate, cpu_rate};
 pub use embedding::embedding;
 pub use gemm::{Conv2dShape, Stage, Tile, Variant, conv2d, conv2d_padded, linear};
 pub use layout::{pixel_shuffle, transpose};
-pub use norm::{GroupNorm, Moments, combine, group_norm, layer_norm, moments, normalize};
+pub use norm::{Finish, GroupNorm, Moments, combine, group_norm, layer_norm, moments, normalize};
 pub use pad::{Border, Padding, pad};
 pub use tuning::Tuning;

@@ -1,14 +1,18 @@
-//! Group norm (with SiLU fused) and layer norm.
+//! Group norm (with SiLU and padding in the same pass) and layer norm.
 //!
 //! Both compute mean and variance in two passes over the data, as PyTorch's accuracy asks for. Group norm splits a group
-//! into slices and combines their moments, so that the slices may also lie in different tensors.
+//! into slices and combines their moments, so that the slices may also lie in different tensors. On GPUs that share memory
+//! well, a slice or a row is a workgroup's; elsewhere an invocation's.
 //!
 //! Source: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979).
 
 use burn::tensor::{Tensor, activation};
 
 use super::cpu;
-use super::launch::{Wgsl, entry, launch, on_gpu, prelude};
+use super::launch::{Unit, Wgsl, entry, entry_of_workgroup, launch, on_gpu, prelude};
+use super::pad::{Border, Padding, pad_reference};
+use super::reduce::{LONG, SHORT, reductions};
+use super::tuning::Tuning;
 
 /// Elements a slice of a group holds at least; more slices mean more parallel work.
 const SLICE: usize = 256;
@@ -16,10 +20,14 @@ const SLICE: usize = 256;
 const FEW_SLICES: usize = 16;
 /// Elements of a slice from which on it pays to take more slices and to combine them in a launch of its own.
 const LONG_SLICE: usize = 4096;
+/// Elements of a workgroup's slice.
+const SHARED_SLICE: usize = 32 * LONG as usize;
 /// Most slices per group.
 const MAX_SLICES: usize = 512;
-/// Elements of one channel that an invocation of [`normalize`] writes at most.
+/// Elements of a row that an invocation of [`normalize`] writes at most.
 const RUN: usize = 64;
+/// The same on GPUs, which need many invocations.
+const SHORT_RUN: usize = 8;
 
 /// What a group norm applies.
 #[derive(Debug, Clone)]
@@ -38,13 +46,31 @@ pub struct GroupNorm {
 #[derive(Debug, Clone)]
 pub struct Moments(Tensor<3>);
 
+/// What follows a norm in the same pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Finish {
+    /// SiLU.
+    pub silu: bool,
+    /// Then what lies around the map.
+    pub padding: Padding,
+    /// And what is there.
+    pub border: Border,
+}
+
+impl Finish {
+    /// SiLU alone, or nothing.
+    pub fn silu(silu: bool) -> Self {
+        Self { silu, ..Self::default() }
+    }
+}
+
 /// Group normalization over channels, then SiLU if `silu`.
 ///
 /// # Shapes
 /// `x` [B, C, H, W] → [B, C, H, W].
 pub fn group_norm(x: Tensor<4>, norm: &GroupNorm, silu: bool) -> Tensor<4> {
     let moments = moments(&x, norm.groups);
-    normalize(x, &moments, norm, silu)
+    normalize(x, &moments, norm, Finish::silu(silu))
 }
 
 /// The moments of each group of `x` [B, C, H, W].
@@ -54,10 +80,20 @@ pub fn moments(x: &Tensor<4>, groups: usize) -> Moments {
         return cpu::moments(x, groups).map_or_else(|| moments_reference(x, groups), Moments);
     };
     let members = channels / groups * height * width;
-    let slices = members.div_ceil(SLICE).min(FEW_SLICES).max(members.div_ceil(LONG_SLICE).min(MAX_SLICES));
+    let is_shared = Tuning::of(&gx.device).is_shared();
+    let slices = match is_shared {
+        true => members.div_ceil(SHARED_SLICE).min(MAX_SLICES),
+        false => members.div_ceil(SLICE).min(FEW_SLICES).max(members.div_ceil(LONG_SLICE).min(MAX_SLICES)),
+    };
     let count = batch * groups * slices;
     let info = [count, members, slices].map(|value| value as u32).to_vec();
-    let kernel = Wgsl::new(("moments", Vec::new()), moments_text, info);
+    let kernel = match is_shared {
+        true => {
+            let kernel = Wgsl::new(("moments shared", Vec::new()), shared_moments_text, info);
+            Wgsl { unit: Unit::Workgroup(LONG), ..kernel }
+        }
+        false => Wgsl::new(("moments", Vec::new()), moments_text, info),
+    };
     few(launch(kernel, count, &[&gx], [batch * groups, slices, 3]))
 }
 
@@ -101,25 +137,35 @@ fn combine_reference(moments: Tensor<3>) -> Tensor<3> {
     Tensor::cat(vec![overall, squares, total], 2)
 }
 
-/// Normalizes `x` [B, C, H, W], or any rows of it, by moments that were taken over all of it; then SiLU if `silu`.
-pub fn normalize(x: Tensor<4>, moments: &Moments, norm: &GroupNorm, silu: bool) -> Tensor<4> {
-    let dims @ [batch, channels, height, width] = x.dims();
+/// Normalizes `x`, or any rows of it, by moments that were taken over all of it.
+///
+/// # Shapes
+/// `x` [B, C, H, W] → the same, padded as `finish` says.
+pub fn normalize(x: Tensor<4>, moments: &Moments, norm: &GroupNorm, finish: Finish) -> Tensor<4> {
     let gpu = (on_gpu(&x), on_gpu(&moments.0), on_gpu(&norm.weight), on_gpu(&norm.bias));
     let (Some(gx), Some(gm), Some(gw), Some(gb)) = gpu else {
-        let y = cpu::normalize(&x, &moments.0, norm, silu);
-        return y.unwrap_or_else(|| normalize_reference(x, moments, norm, silu));
+        let y = cpu::normalize(&x, &moments.0, norm, finish);
+        return y.unwrap_or_else(|| normalize_reference(x, moments, norm, finish));
     };
-    let (pixels, slices) = (height * width, moments.0.dims()[1]);
-    let runs = pixels.div_ceil(RUN);
-    let count = batch * channels * runs;
-    let mut info = [count, channels, pixels, norm.groups, slices, runs].map(|value| value as u32).to_vec();
-    info.push((norm.eps as f32).to_bits());
-    let kernel = Wgsl::new(("group_norm", vec![u32::from(silu)]), normalize_text, info);
+    let [batch, channels, height, width] = x.dims();
+    let Finish { silu, padding, border } = finish;
+    let dims @ [_, _, out_h, out_w] = padding.around(x.dims());
+    // What is not padded is one long row.
+    let is_padded = padding != Padding::default();
+    let sizes = if is_padded { [height, width, out_h, out_w] } else { [1, height * width, 1, height * width] };
+    let runs = sizes[3].div_ceil(if Tuning::of(&gx.device).is_shared() { SHORT_RUN } else { RUN });
+    let count = batch * channels * sizes[2] * runs;
+    let slices = moments.0.dims()[1];
+    let mut info = [count, channels, norm.groups, slices, runs].map(|value| value as u32).to_vec();
+    info.extend(sizes.map(|size| size as u32));
+    // Two's complement, as the kernel's arithmetic wraps.
+    info.extend([padding.rows.0 as u32, padding.columns.0 as u32, (norm.eps as f32).to_bits()]);
+    let kernel = Wgsl::new(("group_norm", vec![u32::from(silu), border as u32]), normalize_text, info);
     launch(kernel, count, &[&gx, &gm, &gw, &gb], dims)
 }
 
 /// Plain-tensor twin of [`normalize`].
-pub fn normalize_reference(x: Tensor<4>, moments: &Moments, norm: &GroupNorm, silu: bool) -> Tensor<4> {
+pub fn normalize_reference(x: Tensor<4>, moments: &Moments, norm: &GroupNorm, finish: Finish) -> Tensor<4> {
     let [batch, channels, _, _] = x.dims();
     let (groups, members) = (norm.groups, channels / norm.groups);
     let moments = combine_reference(moments.0.clone()); // [B·groups, 1, 3]
@@ -128,7 +174,7 @@ pub fn normalize_reference(x: Tensor<4>, moments: &Moments, norm: &GroupNorm, si
     let scale = affine(&norm.weight) / (part(1) / part(2) + norm.eps).sqrt(); // [B, groups, members]
     let shift = affine(&norm.bias) - part(0) * scale.clone();
     let y = x * scale.reshape([batch, channels, 1, 1]) + shift.reshape([batch, channels, 1, 1]);
-    if silu { activation::silu(y) } else { y }
+    pad_reference(if finish.silu { activation::silu(y) } else { y }, 1, finish.padding, finish.border)
 }
 
 /// Layer normalization over the last dimension.
@@ -143,7 +189,13 @@ pub fn layer_norm<const D: usize>(x: Tensor<D>, weight: &Tensor<1>, bias: &Tenso
     let columns = dims[D - 1];
     let rows = dims.iter().product::<usize>() / columns;
     let info = vec![rows as u32, columns as u32, (eps as f32).to_bits()];
-    let kernel = Wgsl::new(("layer_norm", Vec::new()), layer_norm_text, info);
+    let kernel = match Tuning::of(&gx.device).is_shared() {
+        true => {
+            let kernel = Wgsl::new(("layer_norm shared", Vec::new()), shared_layer_norm_text, info);
+            Wgsl { unit: Unit::Workgroup(SHORT), ..kernel }
+        }
+        false => Wgsl::new(("layer_norm", Vec::new()), layer_norm_text, info),
+    };
     launch(kernel, rows, &[&gx, &gw, &gb], dims)
 }
 
@@ -166,6 +218,25 @@ fn moments_text(_: &[u32]) -> String {
            var squares = 0.0;\n\
            for (var e = start; e < info.members; e += info.slices) { let d = x[base + e] - mean; squares += d * d; }\n\
            y[i * 3u] = mean; y[i * 3u + 1u] = squares; y[i * 3u + 2u] = n;\n}\n"
+}
+
+/// As [`moments_text`], by a workgroup for each slice, of which the last may be short or empty.
+fn shared_moments_text(_: &[u32]) -> String {
+    prelude(&[("x", "f32"), ("y", "f32")], &["count", "members", "slices"])
+        + &reductions(LONG)
+        + &entry_of_workgroup(LONG, "info.count")
+        + &format!(
+            "let each = (info.members + info.slices - 1u) / info.slices; let first = (i % info.slices) * each;\n\
+             let last = min(first + each, info.members); let n = f32(max(last, first) - first);\n\
+             let base = (i / info.slices) * info.members;\n\
+             var sum = 0.0;\n\
+             for (var e = first + lane; e < last; e += {LONG}u) {{ sum += x[base + e]; }}\n\
+             let mean = total(sum, lane) / max(n, 1.0);\n\
+             var squares = 0.0;\n\
+             for (var e = first + lane; e < last; e += {LONG}u) {{ let d = x[base + e] - mean; squares += d * d; }}\n\
+             squares = total(squares, lane);\n\
+             if (lane == 0u) {{ y[i * 3u] = mean; y[i * 3u + 1u] = squares; y[i * 3u + 2u] = n; }}\n}}\n"
+        )
 }
 
 /// Combines the moments at `first` to `last` (expressions) of `m`, which is [.., 3], into `mean`, `squares`, `count`.
@@ -192,20 +263,37 @@ fn combine_text(_: &[u32]) -> String {
         + "y[i * 3u] = mean; y[i * 3u + 1u] = squares; y[i * 3u + 2u] = count;\n}\n"
 }
 
-/// Combine the slices' moments, normalize, scale, shift and activate a run of one channel; runs are interleaved too.
+/// Combine the slices' moments, then normalize, scale, shift and activate a run of one row of one channel; runs are
+/// interleaved too. Rows and columns count what is around the map.
 fn normalize_text(key: &[u32]) -> String {
-    let store = if key == [1] { "y[e] = v / (1.0 + exp(-v));" } else { "y[e] = v;" };
-    let fields = ["count", "channels", "pixels", "groups", "slices", "runs", "eps"];
+    let value = if key[0] == 1 { "v / (1.0 + exp(-v))" } else { "v" };
+    // Left of or above the map, numbers wrap around to huge ones, which are outside as well.
+    let (row, column) = match key[1] == Border::Circular as u32 {
+        true => ("(out_row + info.height - info.top) % info.height", "(column + info.width - info.left) % info.width"),
+        false => ("out_row - info.top", "column - info.left"),
+    };
+    let fields =
+        ["count", "channels", "groups", "slices", "runs", "height", "width", "out_h", "out_w", "top", "left", "eps"];
     prelude(&[("x", "f32"), ("m", "f32"), ("w", "f32"), ("b", "f32"), ("y", "f32")], &fields)
         + &entry("info.count")
-        + "let row = i / info.runs; let channel = row % info.channels;\n\
-           let group = (row / info.channels) * info.groups + channel / (info.channels / info.groups);\n"
+        + &format!(
+            "let line = i / info.runs; let map = line / info.out_h; let out_row = line % info.out_h;\n\
+             let to = line * info.out_w; let row = {row};\n\
+             if (row >= info.height) {{\n\
+             for (var column = i % info.runs; column < info.out_w; column += info.runs) {{ y[to + column] = 0.0; }}\n\
+             return; }}\n\
+             let channel = map % info.channels;\n\
+             let group = (map / info.channels) * info.groups + channel / (info.channels / info.groups);\n"
+        )
         + &combined("group * info.slices", "(group + 1u) * info.slices")
         + &format!(
             "let scale = w[channel] * inverseSqrt(squares / count + bitcast<f32>(info.eps));\n\
              let shift = b[channel] - mean * scale;\n\
-             let end = (row + 1u) * info.pixels;\n\
-             for (var e = row * info.pixels + i % info.runs; e < end; e += info.runs) {{ let v = x[e] * scale + shift; {store} }}\n}}\n"
+             let first = (map * info.height + row) * info.width;\n\
+             for (var column = i % info.runs; column < info.out_w; column += info.runs) {{\n\
+             let at = {column}; let inside = at < info.width;\n\
+             let v = x[first + select(0u, at, inside)] * scale + shift;\n\
+             y[to + column] = select(0.0, {value}, inside); }}\n}}\n"
         )
 }
 
@@ -220,4 +308,21 @@ fn layer_norm_text(_: &[u32]) -> String {
            for (var e = 0u; e < info.columns; e++) { let d = x[start + e] - mean; squares += d * d; }\n\
            let scale = inverseSqrt(squares / n + bitcast<f32>(info.eps));\n\
            for (var e = 0u; e < info.columns; e++) { y[start + e] = (x[start + e] - mean) * scale * w[e] + b[e]; }\n}\n"
+}
+
+/// As [`layer_norm_text`], by a workgroup for each row.
+fn shared_layer_norm_text(_: &[u32]) -> String {
+    prelude(&[("x", "f32"), ("w", "f32"), ("b", "f32"), ("y", "f32")], &["count", "columns", "eps"])
+        + &reductions(SHORT)
+        + &entry_of_workgroup(SHORT, "info.count")
+        + &format!(
+            "let start = i * info.columns; let n = f32(info.columns);\n\
+             var sum = 0.0;\n\
+             for (var e = lane; e < info.columns; e += {SHORT}u) {{ sum += x[start + e]; }}\n\
+             let mean = total(sum, lane) / n;\n\
+             var squares = 0.0;\n\
+             for (var e = lane; e < info.columns; e += {SHORT}u) {{ let d = x[start + e] - mean; squares += d * d; }}\n\
+             let scale = inverseSqrt(total(squares, lane) / n + bitcast<f32>(info.eps));\n\
+             for (var e = lane; e < info.columns; e += {SHORT}u) {{ y[start + e] = (x[start + e] - mean) * scale * w[e] + b[e]; }}\n}}\n"
+        )
 }

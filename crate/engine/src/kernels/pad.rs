@@ -32,6 +32,12 @@ impl Padding {
         let both = (begin as isize, end as isize);
         Self { rows: both, columns: both }
     }
+
+    /// The shape of a map [B, C, H, W] with this around it.
+    pub fn around(self, [batch, channels, height, width]: [usize; 4]) -> [usize; 4] {
+        let side = |length: usize, (before, after): (isize, isize)| length.saturating_add_signed(before + after);
+        [batch, channels, side(height, self.rows), side(width, self.columns)]
+    }
 }
 
 /// Enlarges `x` by a whole factor, then surrounds it with what lies beyond its border.
@@ -44,8 +50,7 @@ pub fn pad(x: Tensor<4>, enlarge: usize, padding: Padding, border: Border) -> Te
     }
     let [batch, channels, height, width] = x.dims();
     let Padding { rows, columns } = padding;
-    let out_h = (height * enlarge).saturating_add_signed(rows.0 + rows.1);
-    let out_w = (width * enlarge).saturating_add_signed(columns.0 + columns.1);
+    let dims @ [_, _, out_h, out_w] = padding.around([batch, channels, height * enlarge, width * enlarge]);
     let Some(input) = on_gpu(&x) else {
         let zeros = (border == Border::Zeros).then(|| cpu::pad(&x, enlarge, padding, [out_h, out_w])).flatten();
         return zeros.unwrap_or_else(|| pad_reference(x, enlarge, padding, border));
@@ -53,7 +58,7 @@ pub fn pad(x: Tensor<4>, enlarge: usize, padding: Padding, border: Border) -> Te
     let count = batch * channels * out_h * out_w;
     let mut info = [count, height, width, out_h, out_w, enlarge].map(|value| value as u32).to_vec();
     info.extend([rows.0 as u32, columns.0 as u32]); // two's complement, as the kernel's arithmetic wraps
-    launch(Wgsl::new(("pad", vec![border as u32]), text, info), count, &[&input], [batch, channels, out_h, out_w])
+    launch(Wgsl::new(("pad", vec![border as u32]), text, info), count, &[&input], dims)
 }
 
 /// Plain-tensor twin of [`pad`].

@@ -71,6 +71,11 @@ impl Tuning {
         if (outputs as u64) < self.many { self.small } else { self.large }
     }
 
+    /// Whether invocations do well to share memory, as on real GPUs: tiles there beat registers.
+    pub fn is_shared(&self) -> bool {
+        [self.small, self.large].iter().any(|variant| *variant != Variant::Registers)
+    }
+
     /// Into how many dispatches an operation of so many multiply-adds is cut.
     pub fn parts(&self, multiplications: u64) -> u64 {
         multiplications.div_ceil(self.submit).max(1)
