@@ -162,6 +162,8 @@ struct Panel {
     inputs: [usize; LANES],
     /// Where its outputs begin in the result's first row, the image included.
     outputs: [usize; LANES],
+    /// The image of each.
+    images: [usize; LANES],
     /// How many there are.
     count: usize,
 }
@@ -194,6 +196,7 @@ impl Grid<'_> {
                 let (image, y, x) = place(lane);
                 ((image * rows * down + y) * self.side * across + x) * self.side
             }),
+            images: std::array::from_fn(|lane| place(lane).0),
             count: LANES.min(self.count - first),
         }
     }
@@ -335,9 +338,9 @@ fn write<F: Filtering<M, N>, const M: usize, const N: usize>(
             |y, x, value| (value + bias).store(&mut lines[y][x]),
         );
         for (line, lanes) in lines.iter().enumerate() {
-            let y = &mut output.y[(row * height + line) * width..];
-            for (lane, start) in panel.outputs.iter().enumerate().take(panel.count) {
-                y[*start..start + M].copy_from_slice(&lanes.map(|lanes| lanes[lane]));
+            let at = (row * height + line) * width;
+            for (lane, (start, image)) in panel.outputs.iter().zip(panel.images).enumerate().take(panel.count) {
+                output.put(at + start, (image, row), &lanes.map(|lanes| lanes[lane]));
             }
         }
     }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::{
     Error, Result,
     bands::Bands,
-    kernels::{Border, Conv2dShape},
+    kernels::{Border, Conv2dShape, Plus},
     layers::{Activation, Conv2d},
     weights::Scope,
 };
@@ -181,7 +181,7 @@ enum TinyLayer {
 impl TinyLayer {
     fn forward_bands(&self, x: Bands) -> Bands {
         match self {
-            Self::Conv(conv) => x.conv(conv, None, |y, _| y),
+            Self::Conv(conv) => x.conv(conv, None, |_| None),
             Self::Block(block) => block.forward(x),
             Self::Activation(activation) => x.map(|band| activation.forward(band)),
         }
@@ -198,9 +198,10 @@ struct TinyBlock {
 impl TinyBlock {
     fn forward(&self, mut x: Bands) -> Bands {
         let [first, second, third] = &self.convs;
-        let y = x.clone().conv(first, None, |y, _| self.activation.forward(y));
-        let y = y.conv(second, None, |y, _| self.activation.forward(y));
-        y.conv(third, None, |y, rows| Activation::Relu.forward(x.add_to(y, rows)))
+        let y = x.clone().conv(first, None, |_| None).map(|y| self.activation.forward(y));
+        let y = y.conv(second, None, |_| None).map(|y| self.activation.forward(y));
+        let y = y.conv(third, None, |rows| Some(Plus::Each(x.take_rows(rows))));
+        y.map(|y| Activation::Relu.forward(y))
     }
 }
 

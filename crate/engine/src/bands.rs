@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use burn::tensor::Tensor;
 
-use crate::kernels::{self, Border, Conv2dShape, Finish, GroupNorm, Moments, Padding};
+use crate::kernels::{self, Border, Conv2dShape, Finish, GroupNorm, Moments, Padding, Plus};
 use crate::layers::Conv2d;
 use crate::limits::piece_bytes;
 
@@ -118,12 +118,12 @@ impl Bands {
 
     /// A convolution over the map, doubled or halved in size if the layer's shape says so.
     ///
-    /// Consumes the map from the top. `finish` gets each finished band and the rows of the result that it holds.
+    /// Consumes the map from the top. `plus` says what is added to rows of the result.
     pub fn conv(
         mut self,
         conv: &Conv2d,
         before: Option<NormSilu>,
-        mut finish: impl FnMut(Tensor<4>, Range<usize>) -> Tensor<4>,
+        mut plus: impl FnMut(Range<usize>) -> Option<Plus<4>>,
     ) -> Self {
         let [batch, channels, height, width] = self.dims();
         let Conv2dShape { kernel, stride, padding, enlarge } = conv.shape();
@@ -162,22 +162,16 @@ impl Bands {
                 }
                 None => kernels::pad(x, enlarge, padding, self.border),
             };
-            let y = conv.forward_padded(padded);
-            result.bands.push_back(finish(y, start * enlarge..end * enlarge));
+            let plus = plus(start * enlarge..end * enlarge);
+            result.bands.push_back(conv.forward_padded(padded, plus));
         }
         result
     }
 
-    /// Adds rows of the map to a result that has them, and drops what lies above.
-    pub fn add_to(&mut self, result: Tensor<4>, rows: Range<usize>) -> Tensor<4> {
+    /// Rows of the map, to be added to a result; drops what lies above.
+    pub fn take_rows(&mut self, rows: Range<usize>) -> Tensor<4> {
         self.release_above(rows.start);
-        self.rows(rows) + result
-    }
-
-    /// As [`Bands::add_to`], of the map after a 1x1 convolution.
-    pub fn add_conv_to(&mut self, conv: &Conv2d, result: Tensor<4>, rows: Range<usize>) -> Tensor<4> {
-        self.release_above(rows.start);
-        conv.forward(self.rows(rows)) + result
+        self.rows(rows)
     }
 
     /// Applies a function to the map as one tensor.

@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use crate::{
     Result,
     bands::{Bands, NormSilu},
-    kernels::{self, AttentionShape, Border, Conv2dShape, GroupNorm, Padding},
+    kernels::{self, AttentionShape, Border, Conv2dShape, GroupNorm, Padding, Plus},
     layers::{Conv2d, LayerNorm, Linear, group_norm, upsample_nearest},
     limits::piece_bytes,
     weights::Scope,
@@ -67,22 +67,16 @@ impl ResnetBlock2D {
     /// # Shapes
     /// `x` [B, inputs, H, W], `time` [1 or B, time_channels] already activated → [B, outputs, H, W].
     pub fn forward_bands(&self, mut x: Bands, time: Option<&Tensor<2>>) -> Bands {
-        let shift = self.time_emb_proj.as_ref().zip(time).map(|(projection, time)| {
-            let shift = projection.forward(time.clone());
-            let [batch, channels] = shift.dims();
-            shift.reshape([batch, channels, 1, 1])
-        });
+        let shift = self.time_emb_proj.as_ref().zip(time);
+        let shift = shift.map(|(projection, time)| Plus::Channels(projection.forward(time.clone())));
         let moments = x.moments(self.norm1.groups);
         let before = NormSilu { norm: &self.norm1, moments: &moments };
-        let hidden = x.clone().conv(&self.conv1, Some(before), |hidden, _| match &shift {
-            Some(shift) => hidden + shift.clone(),
-            None => hidden,
-        });
+        let hidden = x.clone().conv(&self.conv1, Some(before), |_| shift.clone());
         let moments = hidden.moments(self.norm2.groups);
         let before = NormSilu { norm: &self.norm2, moments: &moments };
-        hidden.conv(&self.conv2, Some(before), |hidden, rows| match &self.conv_shortcut {
-            Some(shortcut) => x.add_conv_to(shortcut, hidden, rows),
-            None => x.add_to(hidden, rows),
+        hidden.conv(&self.conv2, Some(before), |rows| {
+            let x = x.take_rows(rows);
+            Some(Plus::Each(self.conv_shortcut.as_ref().map_or(x.clone(), |shortcut| shortcut.forward(x))))
         })
     }
 }
@@ -113,10 +107,19 @@ impl Attention {
     }
 
     /// # Shapes
-    /// `x` [B, N, channels], `context` [B, M, context] → [B, N, channels].
-    pub fn forward(&self, x: Tensor<3>, context: Tensor<3>) -> Tensor<3> {
+    /// `x` [B, N, channels], `context` [B, M, context] → [B, N, channels], plus `plus` of that shape.
+    pub fn forward_plus(&self, x: Tensor<3>, context: Tensor<3>, plus: Tensor<3>) -> Tensor<3> {
         let (q, k, v) = (self.to_q.forward(x), self.to_k.forward(context.clone()), self.to_v.forward(context));
-        self.to_out.forward(kernels::attention(q, k, v, self.shape))
+        self.to_out.forward_plus(kernels::attention(q, k, v, self.shape), plus)
+    }
+
+    /// Of a map's pixels to each other.
+    ///
+    /// # Shapes
+    /// `x` [B, channels, H, W] → the same, plus `plus` of that shape.
+    pub fn forward_pixels(&self, x: Tensor<4>, plus: Tensor<4>) -> Tensor<4> {
+        let [q, k, v] = [&self.to_q, &self.to_k, &self.to_v].map(|projection| projection.forward_of_pixels(x.clone()));
+        self.to_out.forward_to_pixels(kernels::attention(q, k, v, self.shape), plus)
     }
 }
 
@@ -155,9 +158,9 @@ impl BasicTransformerBlock {
     fn forward(&self, x: Tensor<3>, context: &Tensor<3>, only_cross_attention: bool) -> Tensor<3> {
         let y = self.norm1.forward(x.clone());
         let keys = if only_cross_attention { context.clone() } else { y.clone() };
-        let x = x + self.attn1.forward(y, keys);
+        let x = self.attn1.forward_plus(y, keys, x);
         let y = self.norm2.forward(x.clone());
-        let x = x + self.attn2.forward(y, context.clone());
+        let x = self.attn2.forward_plus(y, context.clone(), x);
         self.feed_forward(x)
     }
 
@@ -169,7 +172,7 @@ impl BasicTransformerBlock {
         let group = |start: usize| {
             let x = x.clone().narrow(0, start, most.min(batch * tokens - start));
             let y = self.ff_proj.forward(self.norm3.forward(x.clone())); // [n, 8·C]: value and gate
-            x + self.ff_out.forward(kernels::geglu(y))
+            self.ff_out.forward_plus(kernels::geglu(y), x)
         };
         let mut groups: Vec<_> = (0..batch * tokens).step_by(most).map(group).collect();
         let y = if groups.len() == 1 { groups.swap_remove(0) } else { Tensor::cat(groups, 0) };
@@ -227,14 +230,10 @@ impl Transformer2DModel {
     /// # Shapes
     /// `x` [B, C, H, W], `context` [B, M, context] → [B, C, H, W].
     pub fn forward(&self, x: Tensor<4>, context: &Tensor<3>) -> Tensor<4> {
-        let [batch, channels, height, width] = x.dims();
-        let hidden = kernels::group_norm(x.clone(), &self.norm, false);
-        let hidden = kernels::transpose(hidden.reshape([batch, channels, height * width])); // [B, H·W, C]
-        let hidden = self.blocks.iter().fold(self.proj_in.forward(hidden), |hidden, block| {
-            block.forward(hidden, context, self.only_cross_attention)
-        });
-        let hidden = kernels::transpose(self.proj_out.forward(hidden)); // [B, C, H·W]
-        x + hidden.reshape([batch, channels, height, width])
+        let hidden = self.proj_in.forward_of_pixels(kernels::group_norm(x.clone(), &self.norm, false)); // [B, H·W, C]
+        let hidden =
+            self.blocks.iter().fold(hidden, |hidden, block| block.forward(hidden, context, self.only_cross_attention));
+        self.proj_out.forward_to_pixels(hidden, x)
     }
 }
 
@@ -258,7 +257,7 @@ impl Downsample2D {
     /// # Shapes
     /// [B, C, H, W] → [B, C, H/2, W/2].
     pub fn forward_bands(&self, x: Bands) -> Bands {
-        x.conv(&self.conv, None, |y, _| y)
+        x.conv(&self.conv, None, |_| None)
     }
 }
 
@@ -283,13 +282,14 @@ impl Upsample2D {
             true => self.forward_bands(Bands::within_limits(x).bordered(border)).join(),
             false => {
                 let x = upsample_nearest(x, size);
-                self.conv.forward_padded(kernels::pad(x, 1, Padding::square(Conv2dShape::SAME.padding), border))
+                let padded = kernels::pad(x, 1, Padding::square(Conv2dShape::SAME.padding), border);
+                self.conv.forward_padded(padded, None)
             }
         }
     }
 
     /// To twice the size, band by band.
     pub fn forward_bands(&self, x: Bands) -> Bands {
-        x.conv(&self.conv, None, |y, _| y)
+        x.conv(&self.conv, None, |_| None)
     }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::{
     Result,
-    kernels::{self, Border, Conv2dShape, GroupNorm},
+    kernels::{self, Border, Conv2dShape, GroupNorm, Padding, Plus},
     weights::{Scope, Weight},
 };
 
@@ -51,6 +51,23 @@ impl Linear {
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         kernels::linear(x, &self.weight, self.bias.as_ref())
     }
+
+    /// As [`Linear::forward`], plus a tensor of the result's shape.
+    pub fn forward_plus<const D: usize>(&self, x: Tensor<D>, plus: Tensor<D>) -> Tensor<D> {
+        kernels::linear_plus(x, &self.weight, self.bias.as_ref(), Some(plus))
+    }
+
+    /// # Shapes
+    /// A map [B, inputs, H, W] → its pixels [B, H·W, outputs].
+    pub fn forward_of_pixels(&self, x: Tensor<4>) -> Tensor<3> {
+        kernels::linear_of_pixels(x, &self.weight, self.bias.as_ref())
+    }
+
+    /// # Shapes
+    /// Pixels [B, H·W, inputs] → a map [B, outputs, H, W], plus `map`.
+    pub fn forward_to_pixels(&self, x: Tensor<3>, map: Tensor<4>) -> Tensor<4> {
+        kernels::linear_to_pixels(x, &self.weight, self.bias.as_ref(), map)
+    }
 }
 
 /// A convolution layer.
@@ -89,12 +106,18 @@ impl Conv2d {
 
     /// As [`Conv2d::forward`], with something else beyond the edges.
     pub fn forward_beyond(&self, x: Tensor<4>, border: Border) -> Tensor<4> {
-        kernels::conv2d(x, &self.weight, self.bias.as_ref(), self.shape, border)
+        self.forward_plus(x, border, None)
     }
 
-    /// As [`Conv2d::forward`], of an input that is already enlarged and padded.
-    pub fn forward_padded(&self, x: Tensor<4>) -> Tensor<4> {
-        kernels::conv2d_padded(x, &self.weight, self.bias.as_ref(), self.shape)
+    /// As [`Conv2d::forward_beyond`], plus something.
+    pub fn forward_plus(&self, x: Tensor<4>, border: Border, plus: Option<Plus<4>>) -> Tensor<4> {
+        let Conv2dShape { padding, enlarge, .. } = self.shape;
+        self.forward_padded(kernels::pad(x, enlarge, Padding::square(padding), border), plus)
+    }
+
+    /// As [`Conv2d::forward`], of an input that is already enlarged and padded, plus something.
+    pub fn forward_padded(&self, x: Tensor<4>, plus: Option<Plus<4>>) -> Tensor<4> {
+        kernels::conv2d_plus(x, &self.weight, self.bias.as_ref(), self.shape, plus)
     }
 
     /// Kernel size and geometry.

@@ -334,9 +334,9 @@ impl EncoderLayer {
     pub fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
         let x = self.layer_norm1.forward(hidden.clone());
         let (q, k, v) = (self.q_proj.forward(x.clone()), self.k_proj.forward(x.clone()), self.v_proj.forward(x));
-        let hidden = hidden + self.out_proj.forward(kernels::attention(q, k, v, self.attention));
+        let hidden = self.out_proj.forward_plus(kernels::attention(q, k, v, self.attention), hidden);
         let x = self.activation.forward(self.fc1.forward(self.layer_norm2.forward(hidden.clone())));
-        hidden + self.fc2.forward(x)
+        self.fc2.forward_plus(x, hidden)
     }
 }
 

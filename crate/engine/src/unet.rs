@@ -260,6 +260,6 @@ impl UNet2DCondition {
         let x = bands(x);
         let moments = x.moments(self.conv_norm_out.groups);
         let before = NormSilu { norm: &self.conv_norm_out, moments: &moments };
-        x.conv(&self.conv_out, Some(before), |y, _| y).join()
+        x.conv(&self.conv_out, Some(before), |_| None).join()
     }
 }

@@ -7,7 +7,7 @@ mod common;
 use burn::tensor::{Device, Tensor, activation};
 use common::{Random, StoredWeight, difference, read, tensor};
 use fraise_engine::kernels::{
-    self, AttentionShape, Border, Conv2dShape, Finish, GroupNorm, Padding, activation::geglu_reference,
+    self, AttentionShape, Border, Conv2dShape, Finish, GroupNorm, Padding, Plus, activation::geglu_reference,
     attention::attention_reference, embedding::embedding_reference, gemm::conv2d_reference, gemm::linear_reference,
     norm::layer_norm_reference, norm::moments_reference, norm::normalize_reference, pad::pad_reference,
 };
@@ -110,6 +110,43 @@ fn conv2d_by_winograd_equals_its_twin() {
             let expected = conv2d_reference(x.clone(), &weight, bias, Conv2dShape::SAME);
             let what = format!("conv2d {scheme:?} [{batch}, {channels}, {height}, {width}] -> {outputs}");
             compare_within(WINOGRAD, &what, kernels::conv2d_padded(x, &weight, bias, Conv2dShape::SAME), expected);
+        }
+    }
+}
+
+#[test]
+fn sums_in_the_same_pass_equal_their_twins() {
+    let mut numbers = Random::new(28);
+    for scheme in Scheme::ALL {
+        for round in 0..8 {
+            let (batch, height, width) = (numbers.between(1, 3), numbers.between(2, 12), numbers.between(2, 12));
+            let (channels, outputs) = (inputs(scheme, &mut numbers, 96).max(2), numbers.between(3, 70));
+            let weight = StoredWeight::random(scheme, &[outputs, channels, 3, 3], &mut numbers);
+            let weight = weight.load_within(1 << 15, &Device::flex());
+            let x = random(&mut numbers, [batch, channels, height + 2, width + 2]);
+            let (bias, map) = (random(&mut numbers, [outputs]), random(&mut numbers, [batch, outputs, height, width]));
+            let plus = match round % 3 {
+                0 => Plus::Each(map.clone()),
+                1 => Plus::Channels(random(&mut numbers, [1, outputs])),
+                _ => Plus::Channels(random(&mut numbers, [batch, outputs])),
+            };
+            let expected = plus.clone().add_to(conv2d_reference(x.clone(), &weight, Some(&bias), Conv2dShape::SAME));
+            let what = format!("{scheme:?} [{batch}, {channels}, {height}, {width}] -> {outputs}, plus {round}");
+            let found = kernels::conv2d_plus(x, &weight, Some(&bias), Conv2dShape::SAME, Some(plus));
+            compare_within(WINOGRAD, &what, found, expected);
+
+            let weight = StoredWeight::random(scheme, &[outputs, channels], &mut numbers).load(&Device::flex());
+            let x = random(&mut numbers, [batch * height * width, channels]);
+            let expected = linear_reference(x.clone(), &weight, Some(&bias));
+            let rows = x.reshape([batch, height * width, channels]);
+            let product = expected.reshape([batch, height * width, outputs]);
+            let tokens = random(&mut numbers, [batch, height * width, outputs]);
+            let sum = kernels::linear_plus(rows.clone(), &weight, Some(&bias), Some(tokens.clone()));
+            compare(&what, sum, product.clone() + tokens);
+            let as_map = product.clone().swap_dims(1, 2).reshape([batch, outputs, height, width]);
+            compare(&what, kernels::linear_to_pixels(rows.clone(), &weight, Some(&bias), map.clone()), as_map + map);
+            let pixels = rows.swap_dims(1, 2).reshape([batch, channels, height, width]);
+            compare(&what, kernels::linear_of_pixels(pixels, &weight, Some(&bias)), product);
         }
     }
 }

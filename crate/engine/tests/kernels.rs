@@ -13,7 +13,7 @@ use std::time::Instant;
 use burn::tensor::{Device, Tensor};
 use common::{Random, StoredWeight, difference, gpu, read, tensor};
 use fraise_engine::kernels::{
-    self, AttentionShape, Border, Conv2dShape, Finish, GroupNorm, Level, Padding, Stage, Tile, Tuning, Variant,
+    self, AttentionShape, Border, Conv2dShape, Finish, GroupNorm, Level, Padding, Plus, Stage, Tile, Tuning, Variant,
     attention, gemm::conv2d_reference,
 };
 use fraise_engine::weights::{Scheme, Weight};
@@ -240,6 +240,69 @@ fn conv2d_by_winograd_equals_its_twin() {
     }
 }
 
+/// What is added to a convolution's result in the same pass: nothing, a map, or a number for each channel of all images or
+/// of each.
+fn plus(
+    round: usize,
+    values: &[f32],
+    [batch, channels, height, width]: [usize; 4],
+    device: &Device,
+) -> Option<Plus<4>> {
+    let channel_values = |images: usize| tensor(&values[..images * channels], [images, channels], device);
+    match round % 4 {
+        0 => None,
+        1 => Some(Plus::Each(tensor(values, [batch, channels, height, width], device))),
+        2 => Some(Plus::Channels(channel_values(1))),
+        _ => Some(Plus::Channels(channel_values(batch))),
+    }
+}
+
+/// One of each kind: the others differ in sizes alone.
+const SOME: [Variant; 3] = [Variant::Registers, Variant::Tiles32, Variant::Split32];
+
+#[test]
+fn sums_in_the_same_pass_equal_their_twins() {
+    let mut random = Random::new(14);
+    for scheme in Scheme::ALL {
+        for round in 0..4 {
+            // By Winograd's tiles in half of the rounds, where registers are used; in parts in some.
+            let (batch, height, width) = (random.between(1, 3), 2 * random.between(2, 6), 2 * random.between(2, 6));
+            let channels = if scheme.is_quantized() { 32 * random.between(1, 2) } else { 4 * random.between(4, 16) };
+            let outputs =
+                if (round + scheme as usize) % 4 < 2 { 16 * random.between(2, 4) } else { random.between(3, 50) };
+            let binding_bytes = if round % 3 == 0 { 1 << 14 } else { 1 << 20 };
+            let x = random.values(batch * channels * height * width);
+            let (bias, added) = (random.values(outputs), random.values(batch * outputs * height * width));
+            let stored = StoredWeight::random(scheme, &[outputs, channels, 3, 3], &mut random);
+            let shape = [batch, outputs, height, width];
+            let what = format!("conv2d {scheme:?} [{batch}, {channels}, {height}, {width}] -> {outputs}, plus {round}");
+            check_each_within(WINOGRAD, &SOME, &what, |device| {
+                let padded = kernels::pad(
+                    tensor(&x, [batch, channels, height, width], device),
+                    1,
+                    Padding::square((1, 1)),
+                    Border::Zeros,
+                );
+                let (weight, bias) = (stored.load_within(binding_bytes, device), optional_bias(&bias, device));
+                let plus = plus(round, &added, shape, device);
+                read(kernels::conv2d_plus(padded, &weight, bias.as_ref(), Conv2dShape::SAME, plus))
+            });
+            let stored = StoredWeight::random(scheme, &[outputs, channels], &mut random);
+            let pixels = height * width;
+            check_each(&SOME, &format!("{what}: pixels"), |device| {
+                let (weight, bias) = (stored.load_within(binding_bytes, device), optional_bias(&bias, device));
+                let map = tensor(&x, [batch, channels, height, width], device);
+                let rows = tensor(&x, [batch, pixels, channels], device);
+                let of_pixels = kernels::linear_of_pixels(map, &weight, bias.as_ref());
+                let plus = tensor(&added, [batch, pixels, outputs], device);
+                let sum = kernels::linear_plus(rows.clone(), &weight, bias.as_ref(), Some(plus));
+                let to_pixels = kernels::linear_to_pixels(rows, &weight, bias.as_ref(), tensor(&added, shape, device));
+                [read(of_pixels), read(sum), read(to_pixels)].concat()
+            });
+        }
+    }
+}
+
 #[test]
 fn conv2d_takes_views_of_tensors() {
     let mut random = Random::new(5);
@@ -354,15 +417,6 @@ fn geglu_equals_its_twin() {
         check(&format!("geglu [{rows}, {}]", 2 * inner), |device| {
             read(kernels::geglu(tensor(&x, [rows, 2 * inner], device)))
         });
-    }
-}
-
-#[test]
-fn transpose_equals_its_twin() {
-    let mut random = Random::new(12);
-    for shape in [[1, 1, 1], [2, 5, 7], [1, 192, 64]] {
-        let x = random.values(shape.iter().product());
-        check(&format!("transpose {shape:?}"), |device| read(kernels::transpose(tensor(&x, shape, device))));
     }
 }
 

@@ -142,11 +142,7 @@ impl SpatialAttention {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [batch, channels, height, width] = x.dims();
-        let y = kernels::group_norm(x.clone(), &self.norm, false);
-        let y = kernels::transpose(y.reshape([batch, channels, height * width])); // [B, H·W, C]
-        let y = kernels::transpose(self.attention.forward(y.clone(), y)); // [B, C, H·W]
-        x + y.reshape([batch, channels, height, width])
+        self.attention.forward_pixels(kernels::group_norm(x.clone(), &self.norm, false), x)
     }
 }
 
@@ -224,9 +220,9 @@ impl KlDecoder {
     /// As [`KlDecoder::forward`], of latents that say in how large bands, and what is beyond their edges. Exact.
     pub fn forward_bands(&self, mut x: Bands) -> Tensor<4> {
         if let Some(conv) = &self.post_quant_conv {
-            x = x.conv(conv, None, |y, _| y);
+            x = x.conv(conv, None, |_| None);
         }
-        x = self.middle.forward_bands(x.conv(&self.conv_in, None, |y, _| y));
+        x = self.middle.forward_bands(x.conv(&self.conv_in, None, |_| None));
         for (resnets, upsampler) in &self.up_blocks {
             x = resnets.iter().fold(x, |x, resnet| resnet.forward_bands(x, None));
             if let Some(upsampler) = upsampler {
@@ -235,6 +231,6 @@ impl KlDecoder {
         }
         let moments = x.moments(self.conv_norm_out.groups);
         let before = NormSilu { norm: &self.conv_norm_out, moments: &moments };
-        x.conv(&self.conv_out, Some(before), |pixels, _| pixels).join()
+        x.conv(&self.conv_out, Some(before), |_| None).join()
     }
 }

@@ -82,7 +82,7 @@ impl KlEncoder {
 
     /// As [`KlEncoder::forward`], of pixels that say in how large bands. Exact.
     pub fn forward_bands(&self, pixels: Bands) -> Tensor<4> {
-        let mut x = pixels.conv(&self.conv_in, None, |y, _| y);
+        let mut x = pixels.conv(&self.conv_in, None, |_| None);
         for (resnets, downsampler) in &self.down_blocks {
             x = resnets.iter().fold(x, |x, resnet| resnet.forward_bands(x, None));
             if let Some(downsampler) = downsampler {
@@ -92,9 +92,9 @@ impl KlEncoder {
         x = self.middle.forward_bands(x);
         let moments = x.moments(self.conv_norm_out.groups);
         let before = NormSilu { norm: &self.conv_norm_out, moments: &moments };
-        x = x.conv(&self.conv_out, Some(before), |y, _| y);
+        x = x.conv(&self.conv_out, Some(before), |_| None);
         if let Some(conv) = &self.quant_conv {
-            x = x.conv(conv, None, |y, _| y);
+            x = x.conv(conv, None, |_| None);
         }
         x.join().narrow(1, 0, self.latent_channels)
     }

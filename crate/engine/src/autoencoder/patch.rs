@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::{
     Error, Result,
-    kernels::{Border, Conv2dShape, pixel_shuffle},
+    kernels::{Border, Conv2dShape, Plus, pixel_shuffle},
     layers::{Activation, Conv2d, Linear},
     weights::Scope,
 };
@@ -128,7 +128,9 @@ struct PatchBlock {
 impl PatchBlock {
     fn forward(&self, x: Tensor<4>, border: Border) -> Tensor<4> {
         let silu = |x| Activation::Silu.forward(x);
-        x.clone() + self.convs.iter().fold(x, |h, conv| conv.forward_beyond(silu(h), border))
+        let [first, second] = &self.convs;
+        let hidden = first.forward_beyond(silu(x.clone()), border);
+        second.forward_plus(silu(hidden), border, Some(Plus::Each(x)))
     }
 }
 

@@ -6,11 +6,11 @@ use std::ops::Deref;
 
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_flex::{Flex, FlexTensor};
-use fraise_cpu::{Attention, Frame, Image, Input, Output, Rows};
+use fraise_cpu::{Attention, Frame, Image, Input, Output, Plus, Rows};
 
 use super::attention::AttentionShape;
 use super::crew::{Heads, Product};
-use super::gemm::Conv2dShape;
+use super::gemm::{self, Conv2dShape};
 use super::launch::is_on_cpu;
 use super::norm::{Finish, GroupNorm};
 use super::pad::{Border, Padding};
@@ -88,15 +88,31 @@ impl Packed {
     }
 }
 
-/// The product of all parts of `weight` into a tensor of `shape`; `out` as in [`Output`].
-fn product<const D: usize>(
-    weight: &Weight,
-    (input, positions): (Input, usize),
-    bias: Option<&Tensor<1>>,
-    (shape, out): ([usize; D], Option<usize>),
+/// [`super::gemm::Product`], of `x`, into a tensor of `shape`.
+pub fn product<const X: usize, const D: usize>(
+    x: &Tensor<X>,
+    product: &gemm::Product<D>,
+    shape: [usize; D],
 ) -> Option<Tensor<D>> {
+    let gemm::Product { weight, positions, pixels: out, .. } = *product;
+    let x = on_cpu(x)?;
+    let input = match &product.input {
+        None => Input::Rows(&x),
+        Some(gemm::Image { shape: Conv2dShape { kernel, stride, .. }, channels, size, .. }) => {
+            Input::Image(&x, Image { channels: *channels, size: *size, kernel: *kernel, stride: *stride })
+        }
+    };
     let packed: Vec<_> = weight.parts.iter().map(|part| Packed::of(part, weight.scheme)).collect::<Option<_>>()?;
-    let bias = bias.and_then(on_cpu);
+    let bias = product.bias.and_then(on_cpu);
+    let numbers = match &product.plus {
+        Some(gemm::Plus::Each(tensor)) => on_cpu(tensor),
+        Some(gemm::Plus::Channels(tensor)) => on_cpu(tensor),
+        None => None,
+    };
+    let plus = numbers.as_deref().zip(product.plus.as_ref()).map(|(numbers, plus)| match plus {
+        gemm::Plus::Each(_) => Plus::Each(numbers),
+        gemm::Plus::Channels(_) => Plus::Rows(numbers, plus.stride()),
+    });
     Some(filled(shape, |y| {
         let mut start = 0;
         for (packed, part) in packed.iter().zip(&weight.parts) {
@@ -104,25 +120,9 @@ fn product<const D: usize>(
             start = rows.end;
             let (weights, bias) = (packed.rows(), bias.as_deref());
             let product = Product { weights, id: part.id, rows, depth: weight.columns, input, positions, bias, out };
-            product.compute_into(Output { y: &mut *y, rows: weight.rows, out });
+            product.compute_into(Output { y: &mut *y, rows: weight.rows, out, plus });
         }
     }))
-}
-
-/// [`super::linear`] on [rows, K].
-pub fn linear(x: &Tensor<2>, weight: &Weight, bias: Option<&Tensor<1>>) -> Option<Tensor<2>> {
-    let (values, positions) = (on_cpu(x)?, x.dims()[0]);
-    product(weight, (Input::Rows(&values), positions), bias, ([positions, weight.rows], None))
-}
-
-/// [`super::conv2d_padded`].
-pub fn conv2d(x: &Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>, shape: Conv2dShape) -> Option<Tensor<4>> {
-    let [batch, channels, height, width] = x.dims();
-    let values = on_cpu(x)?;
-    let image = Image { channels, size: [height, width], kernel: shape.kernel, stride: shape.stride };
-    let [out_h, out_w] = image.output();
-    let (out, dims) = (out_h * out_w, [batch, weight.rows, out_h, out_w]);
-    product(weight, (Input::Image(&values, image), batch * out), bias, (dims, Some(out)))
 }
 
 /// [`super::embedding`].

@@ -95,7 +95,7 @@ impl Work<'_> {
         match self {
             Self::Product(product) => {
                 let (rows, bias) = (product.rows.len(), product.bias.map(|bias| &bias[product.rows.clone()]));
-                let output = Output { y: &mut y, rows, out: product.out };
+                let output = Output { y: &mut y, rows, out: product.out, plus: None };
                 let (input, weights) = ((product.input, product.positions), product.weights);
                 fraise_cpu::product((weights, 0..rows, product.depth), input, bias, output);
             }
@@ -134,8 +134,16 @@ impl<'a> Product<'a> {
         // Without pixels, each position is an image of one.
         let (pixels, all) = (output.out.unwrap_or(1), output.rows);
         for (rows, values) in shares[1..].iter().zip(results) {
-            let images = output.y.chunks_exact_mut(all * pixels).zip(values.chunks_exact(rows.len() * pixels));
-            images.for_each(|(y, values)| y[rows.start * pixels..rows.end * pixels].copy_from_slice(values));
+            for (image, values) in values.chunks_exact(rows.len() * pixels).enumerate() {
+                let at = (image * all + rows.start) * pixels;
+                match output.out {
+                    None => output.put(at, (image, rows.start), values),
+                    Some(_) => {
+                        let lines = rows.clone().zip(values.chunks_exact(pixels)).enumerate();
+                        lines.for_each(|(line, (n, values))| output.put(at + line * pixels, (image, n), values));
+                    }
+                }
+            }
         }
     }
 }

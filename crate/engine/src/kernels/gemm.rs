@@ -117,20 +117,117 @@ impl Conv2dShape {
     }
 }
 
+/// What is added to a product, in the same pass.
+#[derive(Debug, Clone)]
+pub enum Plus<const D: usize> {
+    /// A tensor of the result's own shape.
+    Each(Tensor<D>),
+    /// A number for each channel of a map, [1 or B, C].
+    Channels(Tensor<2>),
+}
+
+impl<const D: usize> Plus<D> {
+    /// What is added to some of the outputs, which are along dimension `along` of the result.
+    fn outputs(&self, along: usize, start: usize, count: usize) -> Self {
+        match self {
+            Self::Each(tensor) => Self::Each(tensor.clone().narrow(along, start, count)),
+            Self::Channels(tensor) => Self::Channels(tensor.clone().narrow(1, start, count)),
+        }
+    }
+
+    fn on_gpu(&self) -> Option<CubeTensor> {
+        match self {
+            Self::Each(tensor) => on_gpu(tensor),
+            Self::Channels(tensor) => on_gpu(tensor),
+        }
+    }
+
+    /// From one image's numbers to the next one's, where they are those of channels.
+    pub(super) fn stride(&self) -> usize {
+        match self {
+            Self::Channels(tensor) if tensor.dims()[0] > 1 => tensor.dims()[1],
+            _ => 0,
+        }
+    }
+
+    /// What tells kernels apart.
+    fn kind(plus: Option<&Self>) -> u32 {
+        match plus {
+            None => 0,
+            Some(Self::Each(_)) => EACH,
+            Some(Self::Channels(_)) => CHANNELS,
+        }
+    }
+
+    /// Plain-tensor twin of adding it.
+    pub fn add_to(self, y: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Each(tensor) => y + tensor,
+            Self::Channels(tensor) => {
+                let mut shape = [1; D];
+                shape[..2].copy_from_slice(&tensor.dims());
+                y + tensor.reshape(shape)
+            }
+        }
+    }
+}
+
+/// [`Plus::kind`] of [`Plus::Each`].
+const EACH: u32 = 1;
+/// [`Plus::kind`] of [`Plus::Channels`].
+const CHANNELS: u32 = 2;
+
 /// `x · wᵀ + bias`.
 ///
 /// # Shapes
 /// `x` [.., K], `weight` [N, K], `bias` [N] → [.., N].
 pub fn linear<const D: usize>(x: Tensor<D>, weight: &Weight, bias: Option<&Tensor<1>>) -> Tensor<D> {
+    linear_plus(x, weight, bias, None)
+}
+
+/// As [`linear`], plus a tensor of the result's shape.
+pub fn linear_plus<const D: usize>(
+    x: Tensor<D>,
+    weight: &Weight,
+    bias: Option<&Tensor<1>>,
+    plus: Option<Tensor<D>>,
+) -> Tensor<D> {
     let mut dims = x.dims();
     let k = dims[D - 1];
     let rows = dims.iter().product::<usize>() / k;
     dims[D - 1] = weight.rows;
-    let x = x.reshape([rows, k]);
-    let problem = Problem { weight, bias, p: rows, image: None };
-    let y = problem.launch(&x, [rows, weight.rows]).or_else(|| cpu::linear(&x, weight, bias));
-    let y = y.unwrap_or_else(|| linear_reference(x, weight, bias));
-    y.reshape(dims)
+    let plus = plus.map(|plus| Plus::Each(plus.reshape([rows, weight.rows])));
+    let product = Product { weight, bias, plus, positions: rows, input: None, pixels: None };
+    product.compute(x.reshape([rows, k]), [rows, weight.rows], linear_reference).reshape(dims)
+}
+
+/// As [`linear`], of the channels of every pixel, which become rows.
+///
+/// # Shapes
+/// `x` [B, K, H, W], `weight` [N, K], `bias` [N] → [B, H·W, N].
+pub fn linear_of_pixels(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>) -> Tensor<3> {
+    let [batch, _, height, width] = x.dims();
+    let (pixels, input) = (height * width, Some(Image::of(x.dims(), Conv2dShape::POINTWISE)));
+    let product = Product { weight, bias, plus: None, positions: batch * pixels, input, pixels: None };
+    product.compute(x, [batch, pixels, weight.rows], |x, weight, bias| {
+        let [batch, channels, height, width] = x.dims();
+        let rows = x.reshape([batch, channels, height * width]).swap_dims(1, 2).reshape([batch * pixels, channels]);
+        linear_reference(rows, weight, bias).reshape([batch, pixels, weight.rows])
+    })
+}
+
+/// As [`linear`], whose rows become the pixels of a map, plus `map`.
+///
+/// # Shapes
+/// `x` [B, H·W, K], `weight` [N, K], `bias` [N], `map` [B, N, H, W] → [B, N, H, W].
+pub fn linear_to_pixels(x: Tensor<3>, weight: &Weight, bias: Option<&Tensor<1>>, map: Tensor<4>) -> Tensor<4> {
+    let ([batch, pixels, k], dims) = (x.dims(), map.dims());
+    let plus = Some(Plus::Each(map));
+    let product = Product { weight, bias, plus, positions: batch * pixels, input: None, pixels: Some(pixels) };
+    product.compute(x.reshape([batch * pixels, k]), dims, |x, weight, bias| {
+        let rows = linear_reference(x, weight, bias).reshape([batch, pixels, weight.rows]);
+        rows.swap_dims(1, 2).reshape(dims)
+    })
 }
 
 /// Plain-tensor twin of [`linear`] on [rows, K].
@@ -155,20 +252,23 @@ pub fn conv2d(
 
 /// As [`conv2d`], of an input that is already enlarged and padded.
 pub fn conv2d_padded(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>, shape: Conv2dShape) -> Tensor<4> {
-    let [batch, channels, padded_h, padded_w] = x.dims();
+    conv2d_plus(x, weight, bias, shape, None)
+}
+
+/// As [`conv2d_padded`], plus something.
+pub fn conv2d_plus(
+    x: Tensor<4>,
+    weight: &Weight,
+    bias: Option<&Tensor<1>>,
+    shape: Conv2dShape,
+    plus: Option<Plus<4>>,
+) -> Tensor<4> {
+    let [batch, _, padded_h, padded_w] = x.dims();
     let [out_h, out_w] = [shape.output(padded_h), shape.output(padded_w)];
-    let image = Image {
-        kernel: shape.kernel,
-        stride: shape.stride,
-        values: channels * padded_h * padded_w,
-        plane: padded_h * padded_w,
-        row: padded_w,
-        out: out_h * out_w,
-        out_row: out_w,
-    };
-    let problem = Problem { weight, bias, p: batch * out_h * out_w, image: Some(image) };
-    let y = problem.launch(&x, [batch, weight.rows, out_h, out_w]).or_else(|| cpu::conv2d(&x, weight, bias, shape));
-    y.unwrap_or_else(|| conv2d_reference(x, weight, bias, shape))
+    let (pixels, input) = (out_h * out_w, Some(Image::of(x.dims(), shape)));
+    let product = Product { weight, bias, plus, positions: batch * pixels, input, pixels: Some(pixels) };
+    let dims = [batch, weight.rows, out_h, out_w];
+    product.compute(x, dims, |x, weight, bias| conv2d_reference(x, weight, bias, shape))
 }
 
 /// Plain-tensor twin of [`conv2d_padded`].
@@ -178,116 +278,149 @@ pub fn conv2d_reference(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>,
     module::conv2d(x, dense, bias.cloned(), ConvOptions::new([shape.stride; 2], [0, 0], [1, 1], 1))
 }
 
-/// One product to be computed.
-struct Problem<'a> {
-    weight: &'a Weight,
-    bias: Option<&'a Tensor<1>>,
-    /// Positions.
-    p: usize,
-    image: Option<Image>,
+/// One product to be computed, whose result has `D` dimensions.
+pub(super) struct Product<'a, const D: usize> {
+    pub weight: &'a Weight,
+    pub bias: Option<&'a Tensor<1>>,
+    pub plus: Option<Plus<D>>,
+    pub positions: usize,
+    /// The image that inputs are patches of; `None` where they are rows.
+    pub input: Option<Image>,
+    /// Pixels of one image where the result is a map, [B, N, ..]; `None` where it is rows, [.., N].
+    pub pixels: Option<usize>,
 }
 
-/// Where a convolution finds its inputs and puts its outputs; sizes in values.
-struct Image {
-    kernel: usize,
-    stride: usize,
-    /// One padded input image.
-    values: usize,
-    /// One padded input channel.
-    plane: usize,
-    /// One padded input row.
-    row: usize,
-    /// One output channel.
-    out: usize,
-    /// One output row.
-    out_row: usize,
+/// Where a convolution finds its inputs; sizes in values.
+pub(super) struct Image {
+    pub shape: Conv2dShape,
+    pub channels: usize,
+    /// Padded height and width.
+    pub size: [usize; 2],
+    /// Height and width of what comes of it.
+    pub output: [usize; 2],
 }
 
-/// Fields of the kernel's `info`; a linear layer uses the first four. `span`: places of `k` that one workgroup sums up.
-const INFO: [&str; 10] = ["n", "k", "p", "span", "values", "plane", "row", "out", "out_row", "stride"];
+impl Image {
+    fn of([_, channels, height, width]: [usize; 4], shape: Conv2dShape) -> Self {
+        Self { shape, channels, size: [height, width], output: [height, width].map(|side| shape.output(side)) }
+    }
 
-impl Problem<'_> {
+    /// From one input image, channel and row to the next.
+    fn strides(&self) -> [usize; 3] {
+        let [height, width] = self.size;
+        [self.channels * height * width, height * width, width]
+    }
+
+    /// Output pixels of one image.
+    fn pixels(&self) -> usize {
+        self.output[0] * self.output[1]
+    }
+}
+
+/// Fields of the kernel's `info`. `span`: places of `k` that one workgroup sums up. `out`: output pixels of one image.
+const INFO: [&str; 11] = ["n", "k", "p", "span", "values", "plane", "row", "out", "out_row", "stride", "plus_stride"];
+
+impl<const D: usize> Product<'_, D> {
+    /// The product of `shape`, wherever the tensors live; `reference` makes it without what is added.
+    fn compute<const X: usize>(
+        self,
+        x: Tensor<X>,
+        shape: [usize; D],
+        reference: impl FnOnce(Tensor<X>, &Weight, Option<&Tensor<1>>) -> Tensor<D>,
+    ) -> Tensor<D> {
+        let y = self.launch(&x, shape).or_else(|| cpu::product(&x, &self, shape));
+        y.unwrap_or_else(|| {
+            let y = reference(x, self.weight, self.bias);
+            self.plus.map_or(y.clone(), |plus| plus.add_to(y))
+        })
+    }
+
     /// The product on the GPU, or `None` where the tensors live on the CPU.
-    fn launch<const X: usize, const Y: usize>(&self, x: &Tensor<X>, shape: [usize; Y]) -> Option<Tensor<Y>> {
-        // Outputs are along the channels of an image and along the last dimension of a row.
-        let along = if self.image.is_some() { 1 } else { Y - 1 };
+    fn launch<const X: usize>(&self, x: &Tensor<X>, shape: [usize; D]) -> Option<Tensor<D>> {
+        let along = if self.pixels.is_some() { 1 } else { D - 1 };
         let input = on_gpu(x)?;
         let mut start = 0;
         let mut parts = Vec::new();
         for part in &self.weight.parts {
             let bias = self.bias.map(|bias| bias.clone().narrow(0, start, part.rows));
+            let plus = self.plus.as_ref().map(|plus| plus.outputs(along, start, part.rows));
             let mut shape = shape;
             shape[along] = part.rows;
-            parts.push(self.launch_part(&input, part, bias.as_ref(), shape)?);
+            parts.push(self.launch_part(&input, part, (bias.as_ref(), plus.as_ref()), shape)?);
             start += part.rows;
         }
         if parts.len() == 1 { parts.pop() } else { Some(Tensor::cat(parts, along)) }
     }
 
-    fn launch_part<const Y: usize>(
+    fn launch_part(
         &self,
         input: &CubeTensor,
         part: &WeightPart,
-        bias: Option<&Tensor<1>>,
-        shape: [usize; Y],
-    ) -> Option<Tensor<Y>> {
+        (bias, plus): (Option<&Tensor<1>>, Option<&Plus<D>>),
+        shape: [usize; D],
+    ) -> Option<Tensor<D>> {
         let words = words_on_gpu(&part.words)?;
         let scales = part.scales.as_ref().and_then(words_on_gpu);
         let bias = bias.and_then(on_gpu);
+        let added = plus.and_then(Plus::on_gpu);
         let (n, k) = (part.rows, self.weight.columns);
         let reads = self.reads_key(has_f16(input));
-        let variant = Tuning::of(&input.device).variant(n * self.p);
-        let mut inputs = vec![input, &words];
-        inputs.extend(scales.as_ref());
-        if let (Variant::Registers, Some(image)) = (variant, &self.image)
-            && let Some(tiled) = Tiled::best(image, [k / 9, n, self.p], input)
+        let plus_stride = plus.map_or(0, Plus::stride);
+        let variant = Tuning::of(&input.device).variant(n * self.positions);
+        let weights: Vec<_> = [Some(&words), scales.as_ref()].into_iter().flatten().collect();
+        let more: Vec<_> = [bias.as_ref(), added.as_ref()].into_iter().flatten().collect();
+        if let (Variant::Registers, Some(image)) = (variant, &self.input)
+            && let Some(tiled) = Tiled::best(image, [n, self.positions, plus_stride], input)
         {
-            return tiled.launch((input, bias.as_ref()), (&inputs[1..], &reads), shape);
+            return tiled.launch((input, &more), (&weights, &reads), shape);
         }
-        inputs.extend(bias.as_ref());
+        let inputs = [&[input], &weights[..], &more].concat();
         let Some((tile, wanted)) = variant.tile() else {
             let key = ("gemm", [&[registers::width(n)], &reads[..]].concat());
-            let kernel = self.kernel(key, registers_text, Unit::Invocation, [n, k]);
-            return Some(launch(kernel, registers::invocations(n, self.p), &inputs, shape));
+            let kernel = self.kernel(key, registers_text, Unit::Invocation, [n, k, plus_stride]);
+            return Some(launch(kernel, registers::invocations(n, self.positions), &inputs, shape));
         };
-        let tiles = self.p.div_ceil(tile.p as usize) * n.div_ceil(tile.n as usize);
+        let tiles = self.positions.div_ceil(tile.p as usize) * n.div_ceil(tile.n as usize);
         let span = split::span(tiles * tile.invocations() as usize, wanted as usize, k);
         let key = ("gemm tiles", [&tile.key()[..], &reads].concat());
-        let kernel = self.kernel(key, tiles_text, Unit::Workgroup(tile.invocations()), [n, span]);
+        let kernel = self.kernel(key, tiles_text, Unit::Workgroup(tile.invocations()), [n, span, plus_stride]);
         match k.div_ceil(span) {
             1 => Some(launch(kernel, tiles, &inputs, shape)),
-            spans => split::sum(&launch(kernel, tiles * spans, &inputs, [spans * n * self.p]), spans, shape),
+            spans => split::sum(&launch(kernel, tiles * spans, &inputs, [spans * n * self.positions]), spans, shape),
         }
     }
 
-    /// What the reading functions depend on.
+    /// What the reading and storing functions depend on.
     fn reads_key(&self, f16: bool) -> Vec<u32> {
-        let kernel = self.image.as_ref().map_or(0, |image| image.kernel);
+        let kernel = self.input.as_ref().map_or(0, |image| image.shape.kernel);
         vec![
             self.weight.scheme as u32,
             u32::from(self.bias.is_some()),
             u32::from(self.weight.columns.is_multiple_of(4)),
             kernel as u32,
             u32::from(f16),
+            u32::from(self.pixels.is_some()),
+            Plus::kind(self.plus.as_ref()),
         ]
     }
 
-    /// The kernel for `n` outputs and spans of so many places.
+    /// The kernel for `n` outputs, spans of so many places, and what is added to channels so far apart from image to image.
     fn kernel(
         &self,
         key: (&'static str, Vec<u32>),
         text: fn(&[u32]) -> String,
         unit: Unit,
-        [n, span]: [usize; 2],
+        [n, span, plus_stride]: [usize; 3],
     ) -> Wgsl {
         let k = self.weight.columns;
-        let mut info = vec![n, k, self.p, span];
-        if let Some(i) = &self.image {
-            info.extend([i.values, i.plane, i.row, i.out, i.out_row, i.stride]);
-        }
-        info.resize(INFO.len(), 0);
+        let ([values, plane, row], out_row, stride) = match &self.input {
+            Some(image) => (image.strides(), image.output[1], image.shape.stride),
+            None => ([0; 3], 0, 0),
+        };
+        let out = self.pixels.or(self.input.as_ref().map(Image::pixels)).unwrap_or(0);
+        let info = [n, k, self.positions, span, values, plane, row, out, out_row, stride, plus_stride];
         let info = info.into_iter().map(|value| value as u32).collect();
-        Wgsl { key, text, info, unit, multiplications: (n * k * self.p) as u64 }
+        Wgsl { key, text, info, unit, multiplications: (n * k * self.positions) as u64 }
     }
 }
 

@@ -5,30 +5,6 @@ use burn::tensor::Tensor;
 
 use super::launch::{Wgsl, entry, launch, on_gpu, prelude};
 
-/// Rows become columns.
-///
-/// # Shapes
-/// [B, M, N] → [B, N, M].
-pub fn transpose(x: Tensor<3>) -> Tensor<3> {
-    let Some(input) = on_gpu(&x) else { return transpose_reference(x) };
-    let [batch, rows, columns] = x.dims();
-    let count = batch * rows * columns;
-    let info = [count, rows, columns].map(|value| value as u32).to_vec();
-    launch(Wgsl::new(("transpose", Vec::new()), transpose_text, info), count, &[&input], [batch, columns, rows])
-}
-
-/// Plain-tensor twin of [`transpose`].
-pub fn transpose_reference(x: Tensor<3>) -> Tensor<3> {
-    x.swap_dims(1, 2)
-}
-
-fn transpose_text(_: &[u32]) -> String {
-    prelude(&[("x", "f32"), ("y", "f32")], &["count", "rows", "columns"])
-        + &entry("info.count")
-        + "let size = info.rows * info.columns; let place = i % size;\n\
-           y[i] = x[i - place + (place % info.rows) * info.columns + place / info.rows];\n}\n"
-}
-
 /// Each group of `scale`² channels becomes one, `scale` times as wide and high, as PyTorch's `pixel_shuffle` arranges them.
 ///
 /// # Shapes

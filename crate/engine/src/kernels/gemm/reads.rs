@@ -1,6 +1,6 @@
 //! The WGSL functions by which every variant of the product reads weights and activations.
 
-use super::INFO;
+use super::{CHANNELS, EACH, INFO};
 use crate::kernels::launch::prelude;
 use crate::weights::Scheme;
 
@@ -14,13 +14,25 @@ pub struct Reads {
     conv: Option<u32>,
     /// The adapter has 16-bit floats: weights and scales are read as such, not unpacked from words. Sums stay at 32 bits.
     f16: bool,
+    /// The result is maps, [B, N, ..], instead of rows, [.., N].
+    maps: bool,
+    /// Kind of what is added, 0 for nothing.
+    plus: u32,
 }
 
 impl Reads {
     /// From the part of a kernel's key that follows the variant.
     pub fn new(key: &[u32]) -> Self {
         let conv = (key[3] > 0).then_some(key[3]);
-        Self { scheme: Scheme::ALL[key[0] as usize], bias: key[1] != 0, whole: key[2] != 0, conv, f16: key[4] != 0 }
+        Self {
+            scheme: Scheme::ALL[key[0] as usize],
+            bias: key[1] != 0,
+            whole: key[2] != 0,
+            conv,
+            f16: key[4] != 0,
+            maps: key[5] != 0,
+            plus: key[6],
+        }
     }
 
     /// Whether activations are an image's.
@@ -49,6 +61,9 @@ impl Reads {
         buffers.extend(self.weight_buffers());
         if self.bias {
             buffers.push(("bias", "f32"));
+        }
+        if self.plus != 0 {
+            buffers.push(("plus", "f32"));
         }
         buffers.push(("y", "f32"));
         [prelude(&buffers, &INFO), self.weight_functions(), self.activation_functions()].concat()
@@ -195,16 +210,28 @@ impl Reads {
         }
     }
 
-    /// Stores the sums of position `p` (an expression) for the outputs `n0 + step`, given as pairs of step and value, in the
-    /// result that begins at `first` (an expression); beyond the edges nothing is stored.
-    pub fn stores(&self, p: &str, first: &str, values: &[(u32, String)]) -> String {
-        let (start, step) = match self.conv {
-            Some(_) => ("(q / info.out) * info.n * info.out + q % info.out + n0 * info.out", " * info.out"),
-            None => ("q * info.n + n0", ""),
+    /// Stores the sums of position `p` (an expression) for the outputs `n0 + step`, given as pairs of step and value; beyond
+    /// the edges nothing is stored. Where the sum is cut into spans, `split` (a variable) is the span's number: each has a
+    /// result of its own, and the first one has what is added.
+    pub fn stores(&self, p: &str, split: Option<&str>, values: &[(u32, String)]) -> String {
+        let (start, step) = match self.maps {
+            true => ("(q / info.out) * info.n * info.out + q % info.out + n0 * info.out", " * info.out"),
+            false => ("q * info.n + n0", ""),
         };
-        let mut text = format!("if ({p} < info.p) {{ let q = {p}; let o = {first} + {start};\n");
+        let first = split.map_or(String::new(), |split| format!("{split} * info.n * info.p + "));
+        let mut text = format!("if ({p} < info.p) {{ let q = {p}; let place = {start}; let o = {first}place;\n");
         for (j, value) in values {
-            text += &format!("if (n0 + {j}u < info.n) {{ y[o + {j}u{step}] = {value}; }}\n");
+            let added = match self.plus {
+                EACH => format!("plus[place + {j}u{step}]"),
+                CHANNELS => format!("plus[(q / info.out) * info.plus_stride + n0 + {j}u]"),
+                _ => "0.0".into(),
+            };
+            let added = match (self.plus, split) {
+                (0, _) => String::new(),
+                (_, None) => format!(" + {added}"),
+                (_, Some(split)) => format!(" + select(0.0, {added}, {split} == 0u)"),
+            };
+            text += &format!("if (n0 + {j}u < info.n) {{ y[o + {j}u{step}] = {value}{added}; }}\n");
         }
         text + "}\n"
     }

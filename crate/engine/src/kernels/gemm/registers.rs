@@ -39,7 +39,7 @@ pub fn text(width: u32, reads: &Reads) -> String {
     text += "}\n}\n";
     for i in 0..POSITIONS {
         let values: Vec<_> = (0..width).map(|j| (j, format!("a{i}_{j}"))).collect();
-        text += &reads.stores(&format!("(p0 + {i}u)"), "0u", &values);
+        text += &reads.stores(&format!("(p0 + {i}u)"), None, &values);
     }
     text + "}\n"
 }

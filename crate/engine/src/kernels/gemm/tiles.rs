@@ -316,7 +316,7 @@ impl Tile {
                 values.extend((0..4).map(|c| (first + c, format!("a{p}_{h}.{}", AXES[c as usize]))));
             }
             let step = p / 4 * (self.p * 4 / self.each_p) + p % 4;
-            text += &reads.stores(&format!("(tile_p + p_ * 4u + {step}u)"), "split * info.n * info.p", &values);
+            text += &reads.stores(&format!("(tile_p + p_ * 4u + {step}u)"), Some("split"), &values);
         }
         text
     }

@@ -10,8 +10,8 @@
 use burn::tensor::Tensor;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::Image;
 use super::reads::Reads;
+use super::{CHANNELS as OF_CHANNELS, EACH, Image};
 use crate::kernels::launch::{Wgsl, entry, launch, on_gpu, prelude};
 use crate::limits;
 
@@ -88,24 +88,28 @@ pub struct Tiled {
     tiles: [usize; 2],
     /// From one image, channel and row of the padded input to the next.
     strides: [usize; 3],
+    /// From what is added to one image's channels to what is added to the next one's.
+    plus_stride: usize,
 }
 
 /// Fields of the kernels' `info`. `tiles` of all images, and `places` for so many at each point.
-const INFO: [&str; 9] = ["channels", "rows", "tiles", "places", "down", "across", "values", "plane", "row"];
+const INFO: [&str; 10] =
+    ["channels", "rows", "tiles", "places", "down", "across", "values", "plane", "row", "plus_stride"];
 
 impl Tiled {
-    /// The tiles that make the least work of a convolution of `channels` to `rows` at `positions`, if any do.
-    pub fn best(image: &Image, [channels, rows, positions]: [usize; 3], input: &CubeTensor) -> Option<Self> {
-        let [height, width] = [image.out / image.out_row, image.out_row];
+    /// The tiles that make the least work of a convolution to `rows` channels at `positions`, if any do. What is added to
+    /// channels is `plus_stride` apart from image to image.
+    pub fn best(image: &Image, [rows, positions, plus_stride]: [usize; 3], input: &CubeTensor) -> Option<Self> {
+        let ([height, width], channels) = (image.output, image.channels);
         let is_whole = channels.is_multiple_of(CHANNELS) && rows.is_multiple_of(OUTPUTS);
-        if image.kernel != 3 || image.stride != 1 || !is_whole {
+        if image.shape.kernel != 3 || image.shape.stride != 1 || !is_whole {
             return None;
         }
         let tiled = |filter: Filter| {
             let side = filter.side as usize;
             let tiles = [height / side, width / side];
-            let strides = [image.values, image.plane, image.row];
-            Self { filter, channels, rows, images: positions / image.out, tiles, strides }
+            let images = positions / image.pixels();
+            Self { filter, channels, rows, images, tiles, strides: image.strides(), plus_stride }
         };
         let most_bytes = limits::TRANSFORMED_BYTES.min(limits::binding_bytes_of(input));
         [TWO, FOUR]
@@ -139,10 +143,11 @@ impl Tiled {
         (size_of::<f32>() * self.points() * self.channels.max(self.rows) * columns) as u64
     }
 
-    /// The convolution of `input` with `weights`: words and, where they are quantized, scales.
+    /// The convolution of `input` with `weights`: words and, where they are quantized, scales. `more`: bias and what is
+    /// added, as `reads` says.
     pub fn launch<const Y: usize>(
         &self,
-        (input, bias): (&CubeTensor, Option<&CubeTensor>),
+        (input, more): (&CubeTensor, &[&CubeTensor]),
         (weights, reads): (&[&CubeTensor], &[u32]),
         shape: [usize; Y],
     ) -> Option<Tensor<Y>> {
@@ -150,8 +155,12 @@ impl Tiled {
         let (channels, rows) = (self.channels, self.rows);
         let inputs = self.kernel("winograd inputs", inputs_text, &[]);
         let inputs = launch(inputs, channels * places, &[input], [points * channels * places]);
-        let transformed =
-            Wgsl { info: reads_info(rows, channels), ..self.kernel("winograd weights", weights_text, reads) };
+        // What follows the product is not the weights' business.
+        let [scheme, bias, whole, kernel, f16, maps, plus] = *reads else { return None };
+        let transformed = Wgsl {
+            info: reads_info(rows, channels),
+            ..self.kernel("winograd weights", weights_text, &[scheme, 0, whole, kernel, f16, maps, 0])
+        };
         let transformed = launch(transformed, channels / CHANNELS * rows, weights, [points * channels * rows]);
         let product = Wgsl {
             multiplications: (points * channels * rows * places) as u64,
@@ -160,18 +169,17 @@ impl Tiled {
         let units = points * (rows / OUTPUTS) * (places / TILES);
         let products = launch(product, units, &[&on_gpu(&inputs)?, &on_gpu(&transformed)?], [points * rows * places]);
         let products = on_gpu(&products)?;
-        let mut operands = vec![&products];
-        operands.extend(bias);
-        let outputs = self.kernel("winograd outputs", outputs_text, &[u32::from(bias.is_some())]);
-        Some(launch(outputs, rows * self.count(), &operands, shape))
+        let outputs = self.kernel("winograd outputs", outputs_text, &[bias, plus]);
+        Some(launch(outputs, rows * self.count(), &[&[&products], more].concat(), shape))
     }
 
     fn kernel(&self, name: &'static str, text: fn(&[u32]) -> String, more: &[u32]) -> Wgsl {
         let [values, plane, row] = self.strides;
         let [down, across] = self.tiles;
-        let info = [self.channels, self.rows, self.count(), self.places(), down, across, values, plane, row];
+        let counts = [self.channels, self.rows, self.count(), self.places(), down, across];
+        let info = [&counts[..], &[values, plane, row, self.plus_stride]].concat();
         let key = (name, [&[self.filter.side], more].concat());
-        Wgsl::new(key, text, info.map(|value| value as u32).to_vec())
+        Wgsl::new(key, text, info.into_iter().map(|value| value as u32).collect())
     }
 }
 
@@ -315,9 +323,10 @@ fn product_text(key: &[u32]) -> String {
 
 /// [points, N, places] → y [B, N, H, W].
 fn outputs_text(key: &[u32]) -> String {
-    let (filter, has_bias) = (Filter::of(key[0]), key[1] != 0);
+    let (filter, has_bias, plus) = (Filter::of(key[0]), key[1] != 0, key[2]);
     let mut buffers = vec![("x", "f32")];
     buffers.extend(has_bias.then_some(("bias", "f32")));
+    buffers.extend((plus != 0).then_some(("plus", "f32")));
     buffers.push(("y", "f32"));
     let mut text = prelude(&buffers, &INFO) + &entry("info.rows * info.tiles");
     text += "let n = i / info.tiles; let t = i % info.tiles;\nvar place = n * info.places + t;\n\
@@ -334,10 +343,15 @@ fn outputs_text(key: &[u32]) -> String {
          let to = ((image * info.rows + n) * info.down * {side}u + down_) * width + across_;\n",
         side = filter.side
     );
-    let bias = if has_bias { " + bias[n]" } else { "" };
+    let mut added = if has_bias { " + bias[n]".to_owned() } else { String::new() };
+    if plus == OF_CHANNELS {
+        added += " + plus[image * info.plus_stride + n]";
+    }
     for row in 0..filter.side {
         for column in 0..filter.side {
-            text += &format!("y[to + {row}u * width + {column}u] = o{row}_{column}{bias};\n");
+            let place = format!("to + {row}u * width + {column}u");
+            let each = if plus == EACH { format!(" + plus[{place}]") } else { String::new() };
+            text += &format!("y[{place}] = o{row}_{column}{added}{each};\n");
         }
     }
     text + "}\n"
