@@ -64,14 +64,20 @@ impl ResnetBlock2D {
         })
     }
 
+    /// What the time adds to each channel.
+    ///
     /// # Shapes
-    /// `x` [B, inputs, H, W], `time` [1 or B, time_channels] already activated → [B, outputs, H, W].
-    pub fn forward_bands(&self, mut x: Bands, time: Option<&Tensor<2>>) -> Bands {
-        let shift = self.time_emb_proj.as_ref().zip(time);
-        let shift = shift.map(|(projection, time)| Plus::Channels(projection.forward(time.clone())));
+    /// `time` [N, time_channels], already activated → [N, outputs]; `None` in autoencoders.
+    pub fn shift(&self, time: &Tensor<2>) -> Option<Tensor<2>> {
+        Some(self.time_emb_proj.as_ref()?.forward(time.clone()))
+    }
+
+    /// # Shapes
+    /// `x` [B, inputs, H, W], `shift` [1 or B, outputs] → [B, outputs, H, W].
+    pub fn forward_bands(&self, mut x: Bands, shift: Option<Tensor<2>>) -> Bands {
         let moments = x.moments(self.norm1.groups);
         let before = NormSilu { norm: &self.norm1, moments: &moments };
-        let hidden = x.clone().conv(&self.conv1, Some(before), |_| shift.clone());
+        let hidden = x.clone().conv(&self.conv1, Some(before), |_| shift.clone().map(Plus::Channels));
         let moments = hidden.moments(self.norm2.groups);
         let before = NormSilu { norm: &self.norm2, moments: &moments };
         hidden.conv(&self.conv2, Some(before), |rows| {
@@ -79,6 +85,21 @@ impl ResnetBlock2D {
             Some(Plus::Each(self.conv_shortcut.as_ref().map_or(x.clone(), |shortcut| shortcut.forward(x))))
         })
     }
+}
+
+/// Keys and values of an attention, [B, M, channels].
+#[derive(Debug, Clone)]
+struct Keys {
+    k: Tensor<3>,
+    v: Tensor<3>,
+}
+
+/// What a [`BasicTransformerBlock`] attends to in the text.
+#[derive(Debug, Clone)]
+struct TextKeys {
+    /// Where the first attention is to the text, too.
+    attn1: Option<Keys>,
+    attn2: Keys,
 }
 
 /// Multi-head attention from one sequence to another, or to itself.
@@ -106,11 +127,18 @@ impl Attention {
         })
     }
 
+    /// What is attended to.
+    ///
     /// # Shapes
-    /// `x` [B, N, channels], `context` [B, M, context] → [B, N, channels], plus `plus` of that shape.
-    pub fn forward_plus(&self, x: Tensor<3>, context: Tensor<3>, plus: Tensor<3>) -> Tensor<3> {
-        let (q, k, v) = (self.to_q.forward(x), self.to_k.forward(context.clone()), self.to_v.forward(context));
-        self.to_out.forward_plus(kernels::attention(q, k, v, self.shape), plus)
+    /// `context` [B, M, context] → twice [B, M, channels].
+    fn keys(&self, context: &Tensor<3>) -> Keys {
+        Keys { k: self.to_k.forward(context.clone()), v: self.to_v.forward(context.clone()) }
+    }
+
+    /// # Shapes
+    /// `x` [B, N, channels] → the same, plus `plus` of that shape.
+    fn forward_plus(&self, x: Tensor<3>, Keys { k, v }: Keys, plus: Tensor<3>) -> Tensor<3> {
+        self.to_out.forward_plus(kernels::attention(self.to_q.forward(x), k, v, self.shape), plus)
     }
 
     /// Of a map's pixels to each other.
@@ -155,12 +183,17 @@ impl BasicTransformerBlock {
         })
     }
 
-    fn forward(&self, x: Tensor<3>, context: &Tensor<3>, only_cross_attention: bool) -> Tensor<3> {
+    fn keys(&self, context: &Tensor<3>, only_cross_attention: bool) -> TextKeys {
+        let attn1 = only_cross_attention.then(|| self.attn1.keys(context));
+        TextKeys { attn1, attn2: self.attn2.keys(context) }
+    }
+
+    fn forward(&self, x: Tensor<3>, text: &TextKeys) -> Tensor<3> {
         let y = self.norm1.forward(x.clone());
-        let keys = if only_cross_attention { context.clone() } else { y.clone() };
+        let keys = text.attn1.clone().unwrap_or_else(|| self.attn1.keys(&y));
         let x = self.attn1.forward_plus(y, keys, x);
         let y = self.norm2.forward(x.clone());
-        let x = self.attn2.forward_plus(y, context.clone(), x);
+        let x = self.attn2.forward_plus(y, text.attn2.clone(), x);
         self.feed_forward(x)
     }
 
@@ -199,6 +232,10 @@ pub struct TransformerShape {
     pub only_cross_attention: bool,
 }
 
+/// What a [`Transformer2DModel`] attends to of the text: the same in all steps.
+#[derive(Debug, Clone)]
+pub struct TransformerKeys(Vec<TextKeys>);
+
 /// Lets image features attend to each other and to the text.
 #[derive(Debug)]
 pub struct Transformer2DModel {
@@ -227,12 +264,17 @@ impl Transformer2DModel {
         Ok(Self { norm, proj_in, blocks, proj_out, only_cross_attention: shape.only_cross_attention })
     }
 
+    /// What [`Self::forward`] attends to of the text, `context` [B, M, context].
+    pub fn keys(&self, context: &Tensor<3>) -> TransformerKeys {
+        TransformerKeys(self.blocks.iter().map(|block| block.keys(context, self.only_cross_attention)).collect())
+    }
+
     /// # Shapes
-    /// `x` [B, C, H, W], `context` [B, M, context] → [B, C, H, W].
-    pub fn forward(&self, x: Tensor<4>, context: &Tensor<3>) -> Tensor<4> {
+    /// `x` [B, C, H, W], `text` for as many rows → [B, C, H, W].
+    pub fn forward(&self, x: Tensor<4>, text: &TransformerKeys) -> Tensor<4> {
         let hidden = self.proj_in.forward_of_pixels(kernels::group_norm(x.clone(), &self.norm, false)); // [B, H·W, C]
-        let hidden =
-            self.blocks.iter().fold(hidden, |hidden, block| block.forward(hidden, context, self.only_cross_attention));
+        let blocks = self.blocks.iter().zip(&text.0);
+        let hidden = blocks.fold(hidden, |hidden, (block, text)| block.forward(hidden, text));
         self.proj_out.forward_to_pixels(hidden, x)
     }
 }

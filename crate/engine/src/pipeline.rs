@@ -39,7 +39,7 @@ use crate::{
     sampler::{self, Sampler, SchedulerConfig},
     scorer::Scorer,
     store::{Digest, Store},
-    unet::{Conditions, UNet2DCondition, UNet2DConditionConfig},
+    unet::{Conditions, Prepared, UNet2DCondition, UNet2DConditionConfig},
     upscaler::{self, Upscaler},
     weights::Weights,
 };
@@ -294,7 +294,7 @@ struct Run {
     sampler: Box<dyn Sampler>,
     /// What the UNet is told of a row for each picture, where guided without and then with the prompt; in as many passes as
     /// it takes.
-    passes: Vec<Conditions>,
+    passes: Vec<Prepared>,
     /// Guidance scale where two predictions are to be combined.
     guidance: Option<f64>,
     batch: Batch,
@@ -312,7 +312,6 @@ impl Run {
         let mut sampler = pipeline.sampler(request)?;
         let guidance = pipeline.is_guided(request).then_some(request.guidance);
         let mut batch = pipeline.batch(pictures);
-        let passes = pipeline.passes(pictures)?;
         let initial = batch.initial(origin.latents)?;
         let (begin, sample, start) = match (origin.start, request.strength) {
             (None, None) => (0, initial * sampler.init_noise_sigma(), None),
@@ -328,19 +327,22 @@ impl Run {
             }
             _ => return Err(Error::request("image", "a start picture and a strength go together")),
         };
+        let passes = pipeline.passes(pictures, sampler.timesteps())?;
         Ok(Self { pipeline, sampler, passes, guidance, batch, start, sample, begin, index: begin })
     }
 
     /// Computes the next step, or `None` after the last.
     fn step(&mut self) -> Option<Step> {
         let index = self.index;
-        let timestep = *self.sampler.timesteps().get(index)?;
+        let total = self.sampler.timesteps().len();
+        if index == total {
+            return None;
+        }
         let input = self.sampler.scale_model_input(self.sample.clone(), index);
-        let output = self.predict(input, timestep);
+        let output = self.predict(input, index);
         let batch = &mut self.batch;
         let mut stepped = self.sampler.step(output, index, self.sample.clone(), &mut || batch.draw());
         self.index += 1;
-        let total = self.sampler.timesteps().len();
         if let Some((start, noise)) = &self.start {
             let keep = |sample, index| start.keep(sample, noise, index, self.sampler.as_ref());
             stepped.prev_sample = keep(stepped.prev_sample, self.index);
@@ -356,25 +358,24 @@ impl Run {
     }
 
     /// The UNet's output for the prompt, moved away from the one without it where the run is guided.
-    fn predict(&self, input: Tensor<4>, timestep: f64) -> Tensor<4> {
-        let Some(scale) = self.guidance else { return self.forward(input, timestep) };
-        let output = self.forward(input.repeat_dim(0, 2), timestep);
+    fn predict(&self, input: Tensor<4>, index: usize) -> Tensor<4> {
+        let Some(scale) = self.guidance else { return self.forward(input, index) };
+        let output = self.forward(input.repeat_dim(0, 2), index);
         let half = |first| output.clone().narrow(0, first, self.batch.len());
         let (without, with) = (half(0), half(self.batch.len()));
         without.clone() + (with - without) * scale
     }
 
     /// The UNet's output for all rows, pass by pass.
-    fn forward(&self, rows: Tensor<4>, timestep: f64) -> Tensor<4> {
+    fn forward(&self, rows: Tensor<4>, index: usize) -> Tensor<4> {
         let unet = &self.pipeline.unet;
-        if let [conditions] = &self.passes[..] {
-            return unet.forward(rows, timestep, conditions);
+        if let [pass] = &self.passes[..] {
+            return unet.forward(rows, index, pass);
         }
         let mut first = 0;
-        let passes = self.passes.iter().map(|conditions| {
-            let many = conditions.context.dims()[0];
-            first += many;
-            unet.forward(rows.clone().narrow(0, first - many, many), timestep, conditions)
+        let passes = self.passes.iter().map(|pass| {
+            first += pass.rows();
+            unet.forward(rows.clone().narrow(0, first - pass.rows(), pass.rows()), index, pass)
         });
         Tensor::cat(passes.collect(), 0)
     }

@@ -29,6 +29,8 @@ pub const MAX_ROWS: usize = 2 * MAX_BATCH;
 /// Most resolution levels, and layers in one, of a model that this is computed for.
 const MAX_LEVELS: usize = 8;
 const MAX_LAYERS: usize = 16;
+/// Tokens of one chunk of a prompt.
+const CHUNK_TOKENS: u64 = 77;
 /// Bytes of an activation.
 const FLOAT_BYTES: u64 = 4;
 
@@ -307,12 +309,12 @@ impl Walk {
         let most = ((self.piece / row).saturating_sub(2) / enlarge).max(1);
         let count = x.height.div_ceil(most);
         if count == 1 {
-            // Normalized, then padded, then convolved.
-            self.tensor(padded.max(x.bytes()));
+            // Normalized and padded, then convolved.
+            self.tensor(padded);
             self.tensor(y.bytes());
-            self.alive(held + x.bytes() + padded + x.bytes().max(y.bytes()));
+            self.alive(held + x.bytes() + padded + y.bytes());
         } else {
-            // The rows and their halo, those normalized, and those padded or the result.
+            // The rows and their halo, those padded, and the result.
             let band = row * (x.height.div_ceil(count) * enlarge + 2);
             y.banded = true;
             self.tensor(band);
@@ -374,7 +376,8 @@ fn denoise(unet: &UNet2DConditionConfig, latents: Map, piece: u64) -> Demand {
     let attends = |kind: &str| kind.starts_with("CrossAttn");
     let mut x = latents.with_channels(widths.first().copied().unwrap_or(0));
     let mut skips = vec![x];
-    let held = |skips: &[Map]| latents.bytes() * 2 + skips.iter().map(|skip| skip.bytes()).sum::<u64>();
+    let text = latents.batch * text_keys_bytes(unet, levels);
+    let held = |skips: &[Map]| text + latents.bytes() * 2 + skips.iter().map(|skip| skip.bytes()).sum::<u64>();
     for (level, (&width, kind)) in widths.iter().zip(&unet.down_block_types).enumerate().take(levels) {
         for _ in 0..layers(level) {
             // The layer's input is the newest skip.
@@ -405,6 +408,21 @@ fn denoise(unet: &UNet2DConditionConfig, latents: Map, piece: u64) -> Demand {
         }
     }
     walk.demand
+}
+
+/// Bytes of the keys and values of a row's text in all transformers, which are kept for the whole run.
+fn text_keys_bytes(unet: &UNet2DConditionConfig, levels: usize) -> u64 {
+    let attends = |kind: &str| kind.starts_with("CrossAttn");
+    let layers = |level: usize| unet.layers_per_block.get(level).unwrap_or(2);
+    let of_layers =
+        |level: usize, count: usize| count as u64 * unet.depth(level) as u64 * unet.block_out_channels[level] as u64;
+    let down = (0..levels)
+        .filter(|&level| attends(&unet.down_block_types[level]))
+        .map(|level| of_layers(level, layers(level)));
+    let up = (0..levels).filter(|&level| attends(&unet.up_block_types[levels - 1 - level]));
+    let up = up.map(|level| of_layers(level, layers(level) + 1));
+    let mid = unet.mid_block_type.is_some().then(|| of_layers(levels.saturating_sub(1), 1));
+    down.chain(up).chain(mid).sum::<u64>().saturating_mul(2 * CHUNK_TOKENS * FLOAT_BYTES)
 }
 
 /// What decides how much a decoder takes.

@@ -11,7 +11,9 @@ use burn::tensor::Tensor;
 use crate::{
     Result,
     bands::{Bands, NormSilu},
-    blocks::{Downsample2D, ResnetBlock2D, ResnetNorm, Transformer2DModel, TransformerShape, Upsample2D},
+    blocks::{
+        Downsample2D, ResnetBlock2D, ResnetNorm, Transformer2DModel, TransformerKeys, TransformerShape, Upsample2D,
+    },
     kernels::{self, Border, Conv2dShape, GroupNorm},
     layers::{Conv2d, group_norm},
     weights::Scope,
@@ -37,9 +39,9 @@ impl UNet2DConditionConfig {
         let conv_in = Conv2d::init(&mut s.sub("conv_in"), self.in_channels, first, Conv2dShape::SAME)?;
         let mut scope = s.sub("down_blocks");
         let down_blocks = (0..levels).map(|i| self.down_block(&mut scope.sub(i), i)).collect::<Result<_>>()?;
-        let mid_block = match self.mid_block_type {
-            Some(_) => Some(self.mid_block(&mut s.sub("mid_block"), last)?),
-            None => None,
+        let mid_layers = match self.mid_block_type {
+            Some(_) => self.mid_layers(&mut s.sub("mid_block"), last)?,
+            None => Vec::new(),
         };
         let mut scope = s.sub("up_blocks");
         let up_blocks = (0..levels).map(|i| self.up_block(&mut scope.sub(i), i)).collect::<Result<_>>()?;
@@ -48,7 +50,7 @@ impl UNet2DConditionConfig {
             add_embedding,
             conv_in,
             down_blocks,
-            mid_block,
+            mid_layers,
             up_blocks,
             conv_norm_out: group_norm(&mut s.sub("conv_norm_out"), first, self.norm_num_groups, self.norm_eps)?,
             conv_out: Conv2d::init(&mut s.sub("conv_out"), first, self.out_channels, Conv2dShape::SAME)?,
@@ -88,16 +90,13 @@ impl UNet2DConditionConfig {
         Ok(DownBlock { layers, downsampler })
     }
 
-    fn mid_block(&self, s: &mut Scope, channels: usize) -> Result<MidBlock> {
+    fn mid_layers(&self, s: &mut Scope, channels: usize) -> Result<Vec<Layer>> {
         let shape = self.transformer(self.block_out_channels.len() - 1);
         let mut resnets = s.sub("resnets");
         let resnet_0 = self.resnet(&mut resnets.sub(0), (channels, channels))?;
         let resnet_1 = self.resnet(&mut resnets.sub(1), (channels, channels))?;
-        Ok(MidBlock {
-            resnet_0,
-            attention: Transformer2DModel::init(&mut s.sub("attentions").sub(0), &shape)?,
-            resnet_1,
-        })
+        let attention = Transformer2DModel::init(&mut s.sub("attentions").sub(0), &shape)?;
+        Ok(vec![(resnet_0, Some(attention)), (resnet_1, None)])
     }
 
     /// `index` counts from the deepest level.
@@ -124,7 +123,7 @@ impl UNet2DConditionConfig {
     }
 }
 
-/// What predictions depend on besides the sample and the time; the same for every step of a run.
+/// What predictions depend on besides the sample and the time.
 #[derive(Debug, Clone)]
 pub struct Conditions {
     /// Text embeddings, [B, tokens, cross_attention_dim].
@@ -159,6 +158,25 @@ impl Conditions {
     }
 }
 
+/// What [`UNet2DCondition::prepare`] computes of the conditions, once for all steps of a run.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    rows: usize,
+    border: Border,
+    /// What each layer's transformer attends to of the text, where it has one.
+    keys: Vec<Option<TransformerKeys>>,
+    /// For each layer, what the time adds to channels in each step, [T or T·B, C].
+    shifts: Vec<Tensor<2>>,
+    steps: usize,
+}
+
+impl Prepared {
+    /// Rows of the batch.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+}
+
 fn attention(s: &mut Scope, attends: bool, i: usize, shape: &TransformerShape) -> Result<Option<Transformer2DModel>> {
     if attends { Transformer2DModel::init(&mut s.sub("attentions").sub(i), shape).map(Some) } else { Ok(None) }
 }
@@ -170,13 +188,6 @@ type Layer = (ResnetBlock2D, Option<Transformer2DModel>);
 struct DownBlock {
     layers: Vec<Layer>,
     downsampler: Option<Downsample2D>,
-}
-
-#[derive(Debug)]
-struct MidBlock {
-    resnet_0: ResnetBlock2D,
-    attention: Transformer2DModel,
-    resnet_1: ResnetBlock2D,
 }
 
 #[derive(Debug)]
@@ -192,7 +203,8 @@ pub struct UNet2DCondition {
     add_embedding: Option<AddedEmbedding>,
     conv_in: Conv2d,
     down_blocks: Vec<DownBlock>,
-    mid_block: Option<MidBlock>,
+    /// None in models without a mid block.
+    mid_layers: Vec<Layer>,
     up_blocks: Vec<UpBlock>,
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
@@ -208,23 +220,62 @@ impl UNet2DCondition {
         Some(self.add_embedding.as_ref()?.forward(pooled, time_ids))
     }
 
-    /// One forward pass.
+    /// What is the same in all steps of a run, and for each step what its time alone decides.
+    ///
+    /// `timesteps`: those of the steps, in the scheduler's training units.
+    pub fn prepare(&self, conditions: &Conditions, timesteps: &[f64]) -> Prepared {
+        let Conditions { context, border, .. } = conditions;
+        let time = self.time(conditions, timesteps);
+        Prepared {
+            rows: context.dims()[0],
+            border: *border,
+            keys: self.layers().map(|(_, transformer)| Some(transformer.as_ref()?.keys(context))).collect(),
+            shifts: self.layers().filter_map(|(resnet, _)| resnet.shift(&time)).collect(),
+            steps: timesteps.len(),
+        }
+    }
+
+    /// The embedded timesteps, activated for the resnets: [T, 4·first width], or [T·B, ..] where rows differ in what is added.
+    fn time(&self, conditions: &Conditions, timesteps: &[f64]) -> Tensor<2> {
+        let (guidance, device) = (conditions.guidance_embedding.as_ref(), conditions.context.device());
+        let time = self.time_embedding.forward(timesteps, guidance, &device);
+        kernels::silu(match &conditions.added_embedding {
+            Some(added) => {
+                let ([count, width], [rows, _]) = (time.dims(), added.dims());
+                let sum = time.reshape([count, 1, width]) + added.clone().reshape([1, rows, width]);
+                sum.reshape([count * rows, width])
+            }
+            None => time,
+        })
+    }
+
+    /// All layers in the order in which [`Self::forward`] comes to them.
+    fn layers(&self) -> impl Iterator<Item = &Layer> {
+        let down = self.down_blocks.iter().flat_map(|block| &block.layers);
+        let up = self.up_blocks.iter().flat_map(|block| &block.layers);
+        down.chain(&self.mid_layers).chain(up)
+    }
+
+    /// One forward pass, of step `step` of those that were prepared.
     ///
     /// # Shapes
-    /// `sample` [B, in_channels, h, w], `timestep` in the scheduler's training units → [B, out_channels, h, w].
-    pub fn forward(&self, sample: Tensor<4>, timestep: f64, conditions: &Conditions) -> Tensor<4> {
-        let (context, border) = (&conditions.context, conditions.border);
+    /// `sample` [B, in_channels, h, w], as many rows as were prepared → [B, out_channels, h, w].
+    ///
+    /// # Panics
+    /// Where so many steps were not prepared.
+    pub fn forward(&self, sample: Tensor<4>, step: usize, prepared: &Prepared) -> Tensor<4> {
+        let border = prepared.border;
         let bands = |x| Bands::within_limits(x).bordered(border);
-        let time = self.time_embedding.forward(timestep, conditions.guidance_embedding.as_ref(), &sample.device());
-        let time = match &conditions.added_embedding {
-            Some(added) => time + added.clone(),
-            None => time,
-        };
-        let time = kernels::silu(time); // shared by all resnets
-        let layer = |(resnet, transformer): &Layer, x: Tensor<4>| {
-            let x = resnet.forward_bands(bands(x), Some(&time)).join();
-            match transformer {
-                Some(transformer) => transformer.forward(x, context),
+        let mut given = prepared.shifts.iter().zip(&prepared.keys);
+        let mut layer = |(resnet, transformer): &Layer, x: Tensor<4>| {
+            let (shifts, keys) = given.next().unzip();
+            let shift = shifts.map(|shifts| {
+                let rows = shifts.dims()[0] / prepared.steps;
+                shifts.clone().narrow(0, step * rows, rows)
+            });
+            let x = resnet.forward_bands(bands(x), shift).join();
+            match transformer.as_ref().zip(keys.and_then(Option::as_ref)) {
+                Some((transformer, keys)) => transformer.forward(x, keys),
                 None => x,
             }
         };
@@ -240,11 +291,7 @@ impl UNet2DCondition {
                 skips.push(x.clone());
             }
         }
-        if let Some(mid) = &self.mid_block {
-            x = mid.resnet_0.forward_bands(bands(x), Some(&time)).join();
-            x = mid.attention.forward(x, context);
-            x = mid.resnet_1.forward_bands(bands(x), Some(&time)).join();
-        }
+        x = self.mid_layers.iter().fold(x, |x, pair| layer(pair, x));
         for block in &self.up_blocks {
             for pair in &block.layers {
                 if let Some(skip) = skips.pop() {

@@ -299,7 +299,8 @@ fn unet(config: &[u8], weights: &[u8], (golden, border): (&Golden, Border), devi
     };
     let context = golden.tensor("encoder_hidden_states", device)?;
     let conditions = Conditions { context, guidance_embedding, added_embedding, border };
-    Ok(unet.forward(golden.tensor("sample", device)?, f64::from(timestep), &conditions))
+    let prepared = unet.prepare(&conditions, &[f64::from(timestep)]);
+    Ok(unet.forward(golden.tensor("sample", device)?, 0, &prepared))
 }
 
 /// Loads the tensors whose names start with `prefix`, builds a module from them, and checks that it took them all.

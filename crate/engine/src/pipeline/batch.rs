@@ -7,7 +7,7 @@ use crate::{
     Error, Result,
     noise::{NoiseStream, slerp},
     request::{EffectiveRequest, Noise},
-    unet::Conditions,
+    unet::{Conditions, Prepared},
 };
 
 impl Pipeline {
@@ -22,7 +22,7 @@ impl Pipeline {
     /// What the UNet is told of each row, in passes over as many at once as there is room for, whose texts are equally long:
     /// a longer one would lengthen the others', and so change them. Rows are in the order of the pictures; where the run is
     /// guided, all without the prompt come before all with it.
-    pub(super) fn passes(&self, pictures: &[EffectiveRequest]) -> Result<Vec<Conditions>> {
+    pub(super) fn passes(&self, pictures: &[EffectiveRequest], timesteps: &[f64]) -> Result<Vec<Prepared>> {
         let mut told: Vec<Conditions> = Vec::with_capacity(pictures.len());
         for (index, picture) in pictures.iter().enumerate() {
             let known = pictures[..index].iter().position(|other| other.prompt == picture.prompt);
@@ -35,7 +35,8 @@ impl Pipeline {
         let needs = self.requirements(first.width, first.height);
         let most = (2..=rows.len()).rev().find(|&rows| needs.fits_batch(rows)).unwrap_or(1);
         let runs = rows.chunk_by(|row, next| row.context.dims() == next.context.dims());
-        Ok(runs.flat_map(|run| run.chunks(most)).map(|pass| pass[0].followed_by(&pass[1..])).collect())
+        let passes = runs.flat_map(|run| run.chunks(most)).map(|pass| pass[0].followed_by(&pass[1..]));
+        Ok(passes.map(|conditions| self.unet.prepare(&conditions, timesteps)).collect())
     }
 }
 

@@ -17,12 +17,12 @@ impl Pipeline {
         Ok(self.conditioner.encode(Negative::Unguided, prompt, PromptSyntax::Plain)?.context)
     }
 
-    /// One pass of the UNet, for models that are conditioned on text alone.
+    /// One pass of the UNet, with what is otherwise prepared for all steps, for models that are conditioned on text alone.
     ///
     /// # Shapes
     /// As [`crate::unet::UNet2DCondition::forward`].
     pub fn predict(&self, sample: Tensor<4>, timestep: f64, context: Tensor<3>) -> Tensor<4> {
         let conditions = Conditions { context, guidance_embedding: None, added_embedding: None, border: Border::Zeros };
-        self.unet.forward(sample, timestep, &conditions)
+        self.unet.forward(sample, 0, &self.unet.prepare(&conditions, &[timestep]))
     }
 }

@@ -191,7 +191,7 @@ impl UNet2DConditionConfig {
     pub(super) fn layers(&self, level: usize) -> usize {
         self.layers_per_block.get(level).unwrap_or(2)
     }
-    pub(super) fn depth(&self, level: usize) -> usize {
+    pub(crate) fn depth(&self, level: usize) -> usize {
         self.transformer_layers_per_block.get(level).unwrap_or(1)
     }
     pub(super) fn context(&self, level: usize) -> usize {

@@ -59,12 +59,12 @@ impl TimeEmbedding {
         })
     }
 
-    /// [1, 4·first width], not yet activated.
-    pub(super) fn forward(&self, timestep: f64, guidance_embedding: Option<&Tensor<2>>, device: &Device) -> Tensor<2> {
-        let wave = self.wave.of(timestep);
-        let width = wave.len();
-        let mut x = Tensor::from_data(TensorData::new(wave, [1, width]), device);
-        if let (Some(projection), Some(guidance)) = (&self.cond_proj, guidance_embedding) {
+    /// [T, 4·first width], not yet activated.
+    pub(super) fn forward(&self, timesteps: &[f64], guidance: Option<&Tensor<2>>, device: &Device) -> Tensor<2> {
+        let waves: Vec<f32> = timesteps.iter().flat_map(|timestep| self.wave.of(*timestep)).collect();
+        let shape = [timesteps.len(), waves.len() / timesteps.len().max(1)];
+        let mut x = Tensor::from_data(TensorData::new(waves, shape), device);
+        if let (Some(projection), Some(guidance)) = (&self.cond_proj, guidance) {
             x = x + projection.forward(guidance.clone());
         }
         self.linear_2.forward(kernels::silu(self.linear_1.forward(x)))
