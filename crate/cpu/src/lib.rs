@@ -27,6 +27,6 @@ pub use math::{geglu, gelu, quick_gelu, silu};
 pub use norm::{group_moments, layer_norm, normalize_groups};
 pub use pad::{Frame, pad};
 pub use panels::{Image, Input};
-pub use product::{Output, Plus, ROWS, product};
+pub use product::{Output, ROWS, product};
 pub use weights::Rows;
 pub use winograd::FEWEST as FEWEST_ROWS;

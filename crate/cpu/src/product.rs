@@ -22,15 +22,6 @@ const FEWEST: usize = 64;
 /// So many positions are worth a tile, most of whose lanes then have nothing to do.
 const FEW: usize = 4;
 
-/// What is added to a product.
-#[derive(Debug, Clone, Copy)]
-pub enum Plus<'a> {
-    /// A number for each of the results, in the same order.
-    Each(&'a [f32]),
-    /// A number for each row, and how far from one image's to the next one's. Only where there is `out`.
-    Rows(&'a [f32], usize),
-}
-
 /// Where `y(n, p)` goes: to `y[image · rows · out + n · out + p]` for the pixels p < out of each image, or, where `out`
 /// is `None`, to `y[p · rows + n]`.
 #[derive(Debug)]
@@ -41,8 +32,8 @@ pub struct Output<'a> {
     pub rows: usize,
     /// Output pixels of one image.
     pub out: Option<usize>,
-    /// What is added.
-    pub plus: Option<Plus<'a>>,
+    /// What is added, in the order of the results.
+    pub plus: Option<&'a [f32]>,
 }
 
 /// `y(n, p) = bias[n] + Σ_k weights[n, k] · input(p, k)` for `rows` of the outputs, to which `weights` [rows, depth]
@@ -171,19 +162,15 @@ pub(crate) fn multiply(
 }
 
 impl Output<'_> {
-    /// Puts a run of results of row `n` and an image, or of several rows where there is no `out`, to `at` and after.
+    /// Puts a run of results to `at` and after.
     #[inline]
-    pub fn put(&mut self, at: usize, (image, n): (usize, usize), values: &[f32]) {
+    pub fn put(&mut self, at: usize, values: &[f32]) {
         let y = &mut self.y[at..][..values.len()];
         match self.plus {
             None => y.copy_from_slice(values),
-            Some(Plus::Each(plus)) => {
+            Some(plus) => {
                 let plus = &plus[at..][..values.len()];
                 y.iter_mut().zip(values).zip(plus).for_each(|((y, value), plus)| *y = value + plus);
-            }
-            Some(Plus::Rows(plus, stride)) => {
-                let plus = plus[image * stride + n];
-                y.iter_mut().zip(values).for_each(|(y, value)| *y = value + plus);
             }
         }
     }
@@ -198,19 +185,18 @@ impl Output<'_> {
                     for lane in 0..count {
                         values.iter_mut().zip(sums).for_each(|(value, sum)| *value = sum[lane % LANES]);
                         let at = (first + lane) * self.rows + outputs.start;
-                        self.put(at, (0, outputs.start), &values[..outputs.len()]);
+                        self.put(at, &values[..outputs.len()]);
                     }
                 }
                 Some(out) => {
-                    let start = |p: usize| p / out * self.rows * out + p % out;
-                    let image = first / out;
-                    let in_one_image = image == (first + count - 1) / out;
-                    let at: [usize; LANES] = std::array::from_fn(|lane| start(first + lane));
+                    let rows = self.rows;
+                    let start = |p: usize| p / out * rows * out + p % out;
+                    let in_one_image = first / out == (first + count - 1) / out;
                     for (n, sum) in outputs.clone().zip(sums) {
                         match in_one_image {
-                            true => self.put(at[0] + n * out, (image, n), &sum[..count]),
+                            true => self.put(start(first) + n * out, &sum[..count]),
                             false => (0..count).for_each(|lane| {
-                                self.put(at[lane] + n * out, ((first + lane) / out, n), &sum[lane..=lane]);
+                                self.put(start(first + lane) + n * out, &sum[lane..=lane]);
                             }),
                         }
                     }

@@ -162,8 +162,6 @@ struct Panel {
     inputs: [usize; LANES],
     /// Where its outputs begin in the result's first row, the image included.
     outputs: [usize; LANES],
-    /// The image of each.
-    images: [usize; LANES],
     /// How many there are.
     count: usize,
 }
@@ -196,7 +194,6 @@ impl Grid<'_> {
                 let (image, y, x) = place(lane);
                 ((image * rows * down + y) * self.side * across + x) * self.side
             }),
-            images: std::array::from_fn(|lane| place(lane).0),
             count: LANES.min(self.count - first),
         }
     }
@@ -339,8 +336,8 @@ fn write<F: Filtering<M, N>, const M: usize, const N: usize>(
         );
         for (line, lanes) in lines.iter().enumerate() {
             let at = (row * height + line) * width;
-            for (lane, (start, image)) in panel.outputs.iter().zip(panel.images).enumerate().take(panel.count) {
-                output.put(at + start, (image, row), &lanes.map(|lanes| lanes[lane]));
+            for (lane, start) in panel.outputs.iter().enumerate().take(panel.count) {
+                output.put(at + start, &lanes.map(|lanes| lanes[lane]));
             }
         }
     }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::{
     Error, Result,
     bands::Bands,
-    kernels::{Border, Conv2dShape, Plus},
+    kernels::{Border, Conv2dShape},
     layers::{Activation, Conv2d},
     weights::Scope,
 };
@@ -200,7 +200,7 @@ impl TinyBlock {
         let [first, second, third] = &self.convs;
         let y = x.clone().conv(first, None, |_| None).map(|y| self.activation.forward(y));
         let y = y.conv(second, None, |_| None).map(|y| self.activation.forward(y));
-        let y = y.conv(third, None, |rows| Some(Plus::Each(x.take_rows(rows))));
+        let y = y.conv(third, None, |rows| Some(x.take_rows(rows)));
         y.map(|y| Activation::Relu.forward(y))
     }
 }

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use burn::tensor::Tensor;
 
-use crate::kernels::{self, Border, Conv2dShape, Finish, GroupNorm, Moments, Padding, Plus};
+use crate::kernels::{self, Border, Conv2dShape, Finish, GroupNorm, Moments, Padding};
 use crate::layers::Conv2d;
 use crate::limits::piece_bytes;
 
@@ -123,7 +123,7 @@ impl Bands {
         mut self,
         conv: &Conv2d,
         before: Option<NormSilu>,
-        mut plus: impl FnMut(Range<usize>) -> Option<Plus<4>>,
+        mut plus: impl FnMut(Range<usize>) -> Option<Tensor<4>>,
     ) -> Self {
         let [batch, channels, height, width] = self.dims();
         let Conv2dShape { kernel, stride, padding, enlarge } = conv.shape();

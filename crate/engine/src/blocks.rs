@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use crate::{
     Result,
     bands::{Bands, NormSilu},
-    kernels::{self, AttentionShape, Border, Conv2dShape, GroupNorm, Padding, Plus},
+    kernels::{self, AttentionShape, Border, Conv2dShape, GroupNorm, Padding},
     layers::{Conv2d, LayerNorm, Linear, group_norm, upsample_nearest},
     limits::piece_bytes,
     weights::Scope,
@@ -64,12 +64,16 @@ impl ResnetBlock2D {
         })
     }
 
-    /// What the time adds to each channel.
+    /// What the time adds to each channel after the first convolution, whose own bias is in it.
     ///
     /// # Shapes
     /// `time` [N, time_channels], already activated → [N, outputs]; `None` in autoencoders.
     pub fn shift(&self, time: &Tensor<2>) -> Option<Tensor<2>> {
-        Some(self.time_emb_proj.as_ref()?.forward(time.clone()))
+        let shift = self.time_emb_proj.as_ref()?.forward(time.clone());
+        Some(match self.conv1.bias() {
+            Some(bias) => shift + bias.clone().unsqueeze(),
+            None => shift,
+        })
     }
 
     /// # Shapes
@@ -77,12 +81,23 @@ impl ResnetBlock2D {
     pub fn forward_bands(&self, mut x: Bands, shift: Option<Tensor<2>>) -> Bands {
         let moments = x.moments(self.norm1.groups);
         let before = NormSilu { norm: &self.norm1, moments: &moments };
-        let hidden = x.clone().conv(&self.conv1, Some(before), |_| shift.clone().map(Plus::Channels));
+        let hidden = match shift.map(|shift| (shift.dims(), shift)) {
+            None => x.clone().conv(&self.conv1, Some(before), |_| None),
+            Some(([1, channels], shift)) => {
+                let conv = self.conv1.with_bias(Some(shift.reshape([channels])));
+                x.clone().conv(&conv, Some(before), |_| None)
+            }
+            Some(([rows, channels], shift)) => {
+                let hidden = x.clone().conv(&self.conv1.with_bias(None), Some(before), |_| None);
+                let shift = shift.reshape([rows, channels, 1, 1]);
+                hidden.map(|hidden| hidden + shift.clone())
+            }
+        };
         let moments = hidden.moments(self.norm2.groups);
         let before = NormSilu { norm: &self.norm2, moments: &moments };
         hidden.conv(&self.conv2, Some(before), |rows| {
             let x = x.take_rows(rows);
-            Some(Plus::Each(self.conv_shortcut.as_ref().map_or(x.clone(), |shortcut| shortcut.forward(x))))
+            Some(self.conv_shortcut.as_ref().map_or(x.clone(), |shortcut| shortcut.forward(x)))
         })
     }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::{
     Result,
-    kernels::{self, Border, Conv2dShape, GroupNorm, Padding, Plus},
+    kernels::{self, Border, Conv2dShape, GroupNorm, Padding},
     weights::{Scope, Weight},
 };
 
@@ -109,15 +109,25 @@ impl Conv2d {
         self.forward_plus(x, border, None)
     }
 
-    /// As [`Conv2d::forward_beyond`], plus something.
-    pub fn forward_plus(&self, x: Tensor<4>, border: Border, plus: Option<Plus<4>>) -> Tensor<4> {
+    /// As [`Conv2d::forward_beyond`], plus a tensor of the result's shape.
+    pub fn forward_plus(&self, x: Tensor<4>, border: Border, plus: Option<Tensor<4>>) -> Tensor<4> {
         let Conv2dShape { padding, enlarge, .. } = self.shape;
         self.forward_padded(kernels::pad(x, enlarge, Padding::square(padding), border), plus)
     }
 
-    /// As [`Conv2d::forward`], of an input that is already enlarged and padded, plus something.
-    pub fn forward_padded(&self, x: Tensor<4>, plus: Option<Plus<4>>) -> Tensor<4> {
+    /// As [`Conv2d::forward`], of an input that is already enlarged and padded, plus a tensor of the result's shape.
+    pub fn forward_padded(&self, x: Tensor<4>, plus: Option<Tensor<4>>) -> Tensor<4> {
         kernels::conv2d_plus(x, &self.weight, self.bias.as_ref(), self.shape, plus)
+    }
+
+    /// The same layer with another bias, [outputs].
+    pub fn with_bias(&self, bias: Option<Tensor<1>>) -> Self {
+        Self { weight: self.weight.clone(), bias, shape: self.shape }
+    }
+
+    /// What is added to each channel, [outputs].
+    pub fn bias(&self) -> Option<&Tensor<1>> {
+        self.bias.as_ref()
     }
 
     /// Kernel size and geometry.

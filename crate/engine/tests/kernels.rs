@@ -13,7 +13,7 @@ use std::time::Instant;
 use burn::tensor::{Device, Tensor};
 use common::{Random, StoredWeight, difference, gpu, read, tensor};
 use fraise_engine::kernels::{
-    self, AttentionShape, Border, Conv2dShape, Finish, GroupNorm, Level, Padding, Plus, Stage, Tile, Tuning, Variant,
+    self, AttentionShape, Border, Conv2dShape, Finish, GroupNorm, Level, Padding, Stage, Tile, Tuning, Variant,
     attention, gemm::conv2d_reference,
 };
 use fraise_engine::weights::{Scheme, Weight};
@@ -240,23 +240,6 @@ fn conv2d_by_winograd_equals_its_twin() {
     }
 }
 
-/// What is added to a convolution's result in the same pass: nothing, a map, or a number for each channel of all images or
-/// of each.
-fn plus(
-    round: usize,
-    values: &[f32],
-    [batch, channels, height, width]: [usize; 4],
-    device: &Device,
-) -> Option<Plus<4>> {
-    let channel_values = |images: usize| tensor(&values[..images * channels], [images, channels], device);
-    match round % 4 {
-        0 => None,
-        1 => Some(Plus::Each(tensor(values, [batch, channels, height, width], device))),
-        2 => Some(Plus::Channels(channel_values(1))),
-        _ => Some(Plus::Channels(channel_values(batch))),
-    }
-}
-
 /// One of each kind: the others differ in sizes alone.
 const SOME: [Variant; 3] = [Variant::Registers, Variant::Tiles32, Variant::Split32];
 
@@ -284,7 +267,7 @@ fn sums_in_the_same_pass_equal_their_twins() {
                     Border::Zeros,
                 );
                 let (weight, bias) = (stored.load_within(binding_bytes, device), optional_bias(&bias, device));
-                let plus = plus(round, &added, shape, device);
+                let plus = (round % 4 != 0).then(|| tensor(&added, shape, device));
                 read(kernels::conv2d_plus(padded, &weight, bias.as_ref(), Conv2dShape::SAME, plus))
             });
             let stored = StoredWeight::random(scheme, &[outputs, channels], &mut random);

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::{
     Error, Result,
-    kernels::{Border, Conv2dShape, Plus, pixel_shuffle},
+    kernels::{Border, Conv2dShape, pixel_shuffle},
     layers::{Activation, Conv2d, Linear},
     weights::Scope,
 };
@@ -130,7 +130,7 @@ impl PatchBlock {
         let silu = |x| Activation::Silu.forward(x);
         let [first, second] = &self.convs;
         let hidden = first.forward_beyond(silu(x.clone()), border);
-        second.forward_plus(silu(hidden), border, Some(Plus::Each(x)))
+        second.forward_plus(silu(hidden), border, Some(x))
     }
 }
 

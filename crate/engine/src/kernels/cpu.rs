@@ -6,7 +6,7 @@ use std::ops::Deref;
 
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_flex::{Flex, FlexTensor};
-use fraise_cpu::{Attention, Frame, Image, Input, Output, Plus, Rows};
+use fraise_cpu::{Attention, Frame, Image, Input, Output, Rows};
 
 use super::attention::AttentionShape;
 use super::crew::{Heads, Product};
@@ -104,15 +104,7 @@ pub fn product<const X: usize, const D: usize>(
     };
     let packed: Vec<_> = weight.parts.iter().map(|part| Packed::of(part, weight.scheme)).collect::<Option<_>>()?;
     let bias = product.bias.and_then(on_cpu);
-    let numbers = match &product.plus {
-        Some(gemm::Plus::Each(tensor)) => on_cpu(tensor),
-        Some(gemm::Plus::Channels(tensor)) => on_cpu(tensor),
-        None => None,
-    };
-    let plus = numbers.as_deref().zip(product.plus.as_ref()).map(|(numbers, plus)| match plus {
-        gemm::Plus::Each(_) => Plus::Each(numbers),
-        gemm::Plus::Channels(_) => Plus::Rows(numbers, plus.stride()),
-    });
+    let plus = product.plus.as_ref().and_then(on_cpu);
     Some(filled(shape, |y| {
         let mut start = 0;
         for (packed, part) in packed.iter().zip(&weight.parts) {
@@ -120,7 +112,7 @@ pub fn product<const X: usize, const D: usize>(
             start = rows.end;
             let (weights, bias) = (packed.rows(), bias.as_deref());
             let product = Product { weights, id: part.id, rows, depth: weight.columns, input, positions, bias, out };
-            product.compute_into(Output { y: &mut *y, rows: weight.rows, out, plus });
+            product.compute_into(Output { y: &mut *y, rows: weight.rows, out, plus: plus.as_deref() });
         }
     }))
 }

@@ -134,16 +134,8 @@ impl<'a> Product<'a> {
         // Without pixels, each position is an image of one.
         let (pixels, all) = (output.out.unwrap_or(1), output.rows);
         for (rows, values) in shares[1..].iter().zip(results) {
-            for (image, values) in values.chunks_exact(rows.len() * pixels).enumerate() {
-                let at = (image * all + rows.start) * pixels;
-                match output.out {
-                    None => output.put(at, (image, rows.start), values),
-                    Some(_) => {
-                        let lines = rows.clone().zip(values.chunks_exact(pixels)).enumerate();
-                        lines.for_each(|(line, (n, values))| output.put(at + line * pixels, (image, n), values));
-                    }
-                }
-            }
+            let images = values.chunks_exact(rows.len() * pixels).enumerate();
+            images.for_each(|(image, values)| output.put((image * all + rows.start) * pixels, values));
         }
     }
 }

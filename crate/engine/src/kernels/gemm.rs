@@ -117,66 +117,6 @@ impl Conv2dShape {
     }
 }
 
-/// What is added to a product, in the same pass.
-#[derive(Debug, Clone)]
-pub enum Plus<const D: usize> {
-    /// A tensor of the result's own shape.
-    Each(Tensor<D>),
-    /// A number for each channel of a map, [1 or B, C].
-    Channels(Tensor<2>),
-}
-
-impl<const D: usize> Plus<D> {
-    /// What is added to some of the outputs, which are along dimension `along` of the result.
-    fn outputs(&self, along: usize, start: usize, count: usize) -> Self {
-        match self {
-            Self::Each(tensor) => Self::Each(tensor.clone().narrow(along, start, count)),
-            Self::Channels(tensor) => Self::Channels(tensor.clone().narrow(1, start, count)),
-        }
-    }
-
-    fn on_gpu(&self) -> Option<CubeTensor> {
-        match self {
-            Self::Each(tensor) => on_gpu(tensor),
-            Self::Channels(tensor) => on_gpu(tensor),
-        }
-    }
-
-    /// From one image's numbers to the next one's, where they are those of channels.
-    pub(super) fn stride(&self) -> usize {
-        match self {
-            Self::Channels(tensor) if tensor.dims()[0] > 1 => tensor.dims()[1],
-            _ => 0,
-        }
-    }
-
-    /// What tells kernels apart.
-    fn kind(plus: Option<&Self>) -> u32 {
-        match plus {
-            None => 0,
-            Some(Self::Each(_)) => EACH,
-            Some(Self::Channels(_)) => CHANNELS,
-        }
-    }
-
-    /// Plain-tensor twin of adding it.
-    pub fn add_to(self, y: Tensor<D>) -> Tensor<D> {
-        match self {
-            Self::Each(tensor) => y + tensor,
-            Self::Channels(tensor) => {
-                let mut shape = [1; D];
-                shape[..2].copy_from_slice(&tensor.dims());
-                y + tensor.reshape(shape)
-            }
-        }
-    }
-}
-
-/// [`Plus::kind`] of [`Plus::Each`].
-const EACH: u32 = 1;
-/// [`Plus::kind`] of [`Plus::Channels`].
-const CHANNELS: u32 = 2;
-
 /// `x · wᵀ + bias`.
 ///
 /// # Shapes
@@ -185,7 +125,7 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: &Weight, bias: Option<&Tenso
     linear_plus(x, weight, bias, None)
 }
 
-/// As [`linear`], plus a tensor of the result's shape.
+/// As [`linear`], plus a tensor of the result's shape, in the same pass.
 pub fn linear_plus<const D: usize>(
     x: Tensor<D>,
     weight: &Weight,
@@ -196,7 +136,7 @@ pub fn linear_plus<const D: usize>(
     let k = dims[D - 1];
     let rows = dims.iter().product::<usize>() / k;
     dims[D - 1] = weight.rows;
-    let plus = plus.map(|plus| Plus::Each(plus.reshape([rows, weight.rows])));
+    let plus = plus.map(|plus| plus.reshape([rows, weight.rows]));
     let product = Product { weight, bias, plus, positions: rows, input: None, pixels: None };
     product.compute(x.reshape([rows, k]), [rows, weight.rows], linear_reference).reshape(dims)
 }
@@ -222,8 +162,8 @@ pub fn linear_of_pixels(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>)
 /// `x` [B, H·W, K], `weight` [N, K], `bias` [N], `map` [B, N, H, W] → [B, N, H, W].
 pub fn linear_to_pixels(x: Tensor<3>, weight: &Weight, bias: Option<&Tensor<1>>, map: Tensor<4>) -> Tensor<4> {
     let ([batch, pixels, k], dims) = (x.dims(), map.dims());
-    let plus = Some(Plus::Each(map));
-    let product = Product { weight, bias, plus, positions: batch * pixels, input: None, pixels: Some(pixels) };
+    let product =
+        Product { weight, bias, plus: Some(map), positions: batch * pixels, input: None, pixels: Some(pixels) };
     product.compute(x.reshape([batch * pixels, k]), dims, |x, weight, bias| {
         let rows = linear_reference(x, weight, bias).reshape([batch, pixels, weight.rows]);
         rows.swap_dims(1, 2).reshape(dims)
@@ -255,13 +195,13 @@ pub fn conv2d_padded(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>, sh
     conv2d_plus(x, weight, bias, shape, None)
 }
 
-/// As [`conv2d_padded`], plus something.
+/// As [`conv2d_padded`], plus a tensor of the result's shape, in the same pass.
 pub fn conv2d_plus(
     x: Tensor<4>,
     weight: &Weight,
     bias: Option<&Tensor<1>>,
     shape: Conv2dShape,
-    plus: Option<Plus<4>>,
+    plus: Option<Tensor<4>>,
 ) -> Tensor<4> {
     let [batch, _, padded_h, padded_w] = x.dims();
     let [out_h, out_w] = [shape.output(padded_h), shape.output(padded_w)];
@@ -282,7 +222,8 @@ pub fn conv2d_reference(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>,
 pub(super) struct Product<'a, const D: usize> {
     pub weight: &'a Weight,
     pub bias: Option<&'a Tensor<1>>,
-    pub plus: Option<Plus<D>>,
+    /// What is added, of the result's shape.
+    pub plus: Option<Tensor<D>>,
     pub positions: usize,
     /// The image that inputs are patches of; `None` where they are rows.
     pub input: Option<Image>,
@@ -318,7 +259,7 @@ impl Image {
 }
 
 /// Fields of the kernel's `info`. `span`: places of `k` that one workgroup sums up. `out`: output pixels of one image.
-const INFO: [&str; 11] = ["n", "k", "p", "span", "values", "plane", "row", "out", "out_row", "stride", "plus_stride"];
+const INFO: [&str; 10] = ["n", "k", "p", "span", "values", "plane", "row", "out", "out_row", "stride"];
 
 impl<const D: usize> Product<'_, D> {
     /// The product of `shape`, wherever the tensors live; `reference` makes it without what is added.
@@ -331,7 +272,10 @@ impl<const D: usize> Product<'_, D> {
         let y = self.launch(&x, shape).or_else(|| cpu::product(&x, &self, shape));
         y.unwrap_or_else(|| {
             let y = reference(x, self.weight, self.bias);
-            self.plus.map_or(y.clone(), |plus| plus.add_to(y))
+            match self.plus {
+                Some(plus) => y + plus,
+                None => y,
+            }
         })
     }
 
@@ -343,7 +287,7 @@ impl<const D: usize> Product<'_, D> {
         let mut parts = Vec::new();
         for part in &self.weight.parts {
             let bias = self.bias.map(|bias| bias.clone().narrow(0, start, part.rows));
-            let plus = self.plus.as_ref().map(|plus| plus.outputs(along, start, part.rows));
+            let plus = self.plus.as_ref().map(|plus| plus.clone().narrow(along, start, part.rows));
             let mut shape = shape;
             shape[along] = part.rows;
             parts.push(self.launch_part(&input, part, (bias.as_ref(), plus.as_ref()), shape)?);
@@ -356,34 +300,32 @@ impl<const D: usize> Product<'_, D> {
         &self,
         input: &CubeTensor,
         part: &WeightPart,
-        (bias, plus): (Option<&Tensor<1>>, Option<&Plus<D>>),
+        (bias, plus): (Option<&Tensor<1>>, Option<&Tensor<D>>),
         shape: [usize; D],
     ) -> Option<Tensor<D>> {
         let words = words_on_gpu(&part.words)?;
         let scales = part.scales.as_ref().and_then(words_on_gpu);
-        let bias = bias.and_then(on_gpu);
-        let added = plus.and_then(Plus::on_gpu);
+        let (bias, plus) = (bias.and_then(on_gpu), plus.and_then(on_gpu));
         let (n, k) = (part.rows, self.weight.columns);
         let reads = self.reads_key(has_f16(input));
-        let plus_stride = plus.map_or(0, Plus::stride);
         let variant = Tuning::of(&input.device).variant(n * self.positions);
         let weights: Vec<_> = [Some(&words), scales.as_ref()].into_iter().flatten().collect();
-        let more: Vec<_> = [bias.as_ref(), added.as_ref()].into_iter().flatten().collect();
+        let more: Vec<_> = [bias.as_ref(), plus.as_ref()].into_iter().flatten().collect();
         if let (Variant::Registers, Some(image)) = (variant, &self.input)
-            && let Some(tiled) = Tiled::best(image, [n, self.positions, plus_stride], input)
+            && let Some(tiled) = Tiled::best(image, [n, self.positions], input)
         {
             return tiled.launch((input, &more), (&weights, &reads), shape);
         }
         let inputs = [&[input], &weights[..], &more].concat();
         let Some((tile, wanted)) = variant.tile() else {
             let key = ("gemm", [&[registers::width(n)], &reads[..]].concat());
-            let kernel = self.kernel(key, registers_text, Unit::Invocation, [n, k, plus_stride]);
+            let kernel = self.kernel(key, registers_text, Unit::Invocation, [n, k]);
             return Some(launch(kernel, registers::invocations(n, self.positions), &inputs, shape));
         };
         let tiles = self.positions.div_ceil(tile.p as usize) * n.div_ceil(tile.n as usize);
         let span = split::span(tiles * tile.invocations() as usize, wanted as usize, k);
         let key = ("gemm tiles", [&tile.key()[..], &reads].concat());
-        let kernel = self.kernel(key, tiles_text, Unit::Workgroup(tile.invocations()), [n, span, plus_stride]);
+        let kernel = self.kernel(key, tiles_text, Unit::Workgroup(tile.invocations()), [n, span]);
         match k.div_ceil(span) {
             1 => Some(launch(kernel, tiles, &inputs, shape)),
             spans => split::sum(&launch(kernel, tiles * spans, &inputs, [spans * n * self.positions]), spans, shape),
@@ -400,17 +342,17 @@ impl<const D: usize> Product<'_, D> {
             kernel as u32,
             u32::from(f16),
             u32::from(self.pixels.is_some()),
-            Plus::kind(self.plus.as_ref()),
+            u32::from(self.plus.is_some()),
         ]
     }
 
-    /// The kernel for `n` outputs, spans of so many places, and what is added to channels so far apart from image to image.
+    /// The kernel for `n` outputs and spans of so many places.
     fn kernel(
         &self,
         key: (&'static str, Vec<u32>),
         text: fn(&[u32]) -> String,
         unit: Unit,
-        [n, span, plus_stride]: [usize; 3],
+        [n, span]: [usize; 2],
     ) -> Wgsl {
         let k = self.weight.columns;
         let ([values, plane, row], out_row, stride) = match &self.input {
@@ -418,7 +360,7 @@ impl<const D: usize> Product<'_, D> {
             None => ([0; 3], 0, 0),
         };
         let out = self.pixels.or(self.input.as_ref().map(Image::pixels)).unwrap_or(0);
-        let info = [n, k, self.positions, span, values, plane, row, out, out_row, stride, plus_stride];
+        let info = [n, k, self.positions, span, values, plane, row, out, out_row, stride];
         let info = info.into_iter().map(|value| value as u32).collect();
         Wgsl { key, text, info, unit, multiplications: (n * k * self.positions) as u64 }
     }

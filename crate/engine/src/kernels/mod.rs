@@ -25,7 +25,7 @@ pub use activation::{geglu, gelu, quick_gelu, silu};
 pub use attention::{AttentionShape, attention};
 pub use calibration::{Calibration, Level, calibrate, cpu_rate};
 pub use embedding::embedding;
-pub use gemm::{Conv2dShape, Plus, Stage, Tile, Variant};
+pub use gemm::{Conv2dShape, Stage, Tile, Variant};
 pub use gemm::{conv2d, conv2d_padded, conv2d_plus, linear, linear_of_pixels, linear_plus, linear_to_pixels};
 pub use layout::pixel_shuffle;
 pub use norm::{Finish, GroupNorm, Moments, combine, group_norm, layer_norm, moments, normalize};

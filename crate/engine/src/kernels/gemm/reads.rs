@@ -1,6 +1,6 @@
 //! The WGSL functions by which every variant of the product reads weights and activations.
 
-use super::{CHANNELS, EACH, INFO};
+use super::INFO;
 use crate::kernels::launch::prelude;
 use crate::weights::Scheme;
 
@@ -16,8 +16,8 @@ pub struct Reads {
     f16: bool,
     /// The result is maps, [B, N, ..], instead of rows, [.., N].
     maps: bool,
-    /// Kind of what is added, 0 for nothing.
-    plus: u32,
+    /// Something is added.
+    plus: bool,
 }
 
 impl Reads {
@@ -31,7 +31,7 @@ impl Reads {
             conv,
             f16: key[4] != 0,
             maps: key[5] != 0,
-            plus: key[6],
+            plus: key[6] != 0,
         }
     }
 
@@ -62,7 +62,7 @@ impl Reads {
         if self.bias {
             buffers.push(("bias", "f32"));
         }
-        if self.plus != 0 {
+        if self.plus {
             buffers.push(("plus", "f32"));
         }
         buffers.push(("y", "f32"));
@@ -221,15 +221,10 @@ impl Reads {
         let first = split.map_or(String::new(), |split| format!("{split} * info.n * info.p + "));
         let mut text = format!("if ({p} < info.p) {{ let q = {p}; let place = {start}; let o = {first}place;\n");
         for (j, value) in values {
-            let added = match self.plus {
-                EACH => format!("plus[place + {j}u{step}]"),
-                CHANNELS => format!("plus[(q / info.out) * info.plus_stride + n0 + {j}u]"),
-                _ => "0.0".into(),
-            };
             let added = match (self.plus, split) {
-                (0, _) => String::new(),
-                (_, None) => format!(" + {added}"),
-                (_, Some(split)) => format!(" + select(0.0, {added}, {split} == 0u)"),
+                (false, _) => String::new(),
+                (true, None) => format!(" + plus[place + {j}u{step}]"),
+                (true, Some(split)) => format!(" + select(0.0, plus[place + {j}u{step}], {split} == 0u)"),
             };
             text += &format!("if (n0 + {j}u < info.n) {{ y[o + {j}u{step}] = {value}{added}; }}\n");
         }

@@ -10,8 +10,8 @@
 use burn::tensor::Tensor;
 use burn_cubecl::tensor::CubeTensor;
 
+use super::Image;
 use super::reads::Reads;
-use super::{CHANNELS as OF_CHANNELS, EACH, Image};
 use crate::kernels::launch::{Wgsl, entry, launch, on_gpu, prelude};
 use crate::limits;
 
@@ -88,18 +88,14 @@ pub struct Tiled {
     tiles: [usize; 2],
     /// From one image, channel and row of the padded input to the next.
     strides: [usize; 3],
-    /// From what is added to one image's channels to what is added to the next one's.
-    plus_stride: usize,
 }
 
 /// Fields of the kernels' `info`. `tiles` of all images, and `places` for so many at each point.
-const INFO: [&str; 10] =
-    ["channels", "rows", "tiles", "places", "down", "across", "values", "plane", "row", "plus_stride"];
+const INFO: [&str; 9] = ["channels", "rows", "tiles", "places", "down", "across", "values", "plane", "row"];
 
 impl Tiled {
-    /// The tiles that make the least work of a convolution to `rows` channels at `positions`, if any do. What is added to
-    /// channels is `plus_stride` apart from image to image.
-    pub fn best(image: &Image, [rows, positions, plus_stride]: [usize; 3], input: &CubeTensor) -> Option<Self> {
+    /// The tiles that make the least work of a convolution to `rows` channels at `positions`, if any do.
+    pub fn best(image: &Image, [rows, positions]: [usize; 2], input: &CubeTensor) -> Option<Self> {
         let ([height, width], channels) = (image.output, image.channels);
         let is_whole = channels.is_multiple_of(CHANNELS) && rows.is_multiple_of(OUTPUTS);
         if image.shape.kernel != 3 || image.shape.stride != 1 || !is_whole {
@@ -109,7 +105,7 @@ impl Tiled {
             let side = filter.side as usize;
             let tiles = [height / side, width / side];
             let images = positions / image.pixels();
-            Self { filter, channels, rows, images, tiles, strides: image.strides(), plus_stride }
+            Self { filter, channels, rows, images, tiles, strides: image.strides() }
         };
         let most_bytes = limits::TRANSFORMED_BYTES.min(limits::binding_bytes_of(input));
         [TWO, FOUR]
@@ -176,10 +172,9 @@ impl Tiled {
     fn kernel(&self, name: &'static str, text: fn(&[u32]) -> String, more: &[u32]) -> Wgsl {
         let [values, plane, row] = self.strides;
         let [down, across] = self.tiles;
-        let counts = [self.channels, self.rows, self.count(), self.places(), down, across];
-        let info = [&counts[..], &[values, plane, row, self.plus_stride]].concat();
+        let info = [self.channels, self.rows, self.count(), self.places(), down, across, values, plane, row];
         let key = (name, [&[self.filter.side], more].concat());
-        Wgsl::new(key, text, info.into_iter().map(|value| value as u32).collect())
+        Wgsl::new(key, text, info.map(|value| value as u32).to_vec())
     }
 }
 
@@ -323,10 +318,10 @@ fn product_text(key: &[u32]) -> String {
 
 /// [points, N, places] → y [B, N, H, W].
 fn outputs_text(key: &[u32]) -> String {
-    let (filter, has_bias, plus) = (Filter::of(key[0]), key[1] != 0, key[2]);
+    let (filter, has_bias, has_plus) = (Filter::of(key[0]), key[1] != 0, key[2] != 0);
     let mut buffers = vec![("x", "f32")];
     buffers.extend(has_bias.then_some(("bias", "f32")));
-    buffers.extend((plus != 0).then_some(("plus", "f32")));
+    buffers.extend(has_plus.then_some(("plus", "f32")));
     buffers.push(("y", "f32"));
     let mut text = prelude(&buffers, &INFO) + &entry("info.rows * info.tiles");
     text += "let n = i / info.tiles; let t = i % info.tiles;\nvar place = n * info.places + t;\n\
@@ -343,15 +338,12 @@ fn outputs_text(key: &[u32]) -> String {
          let to = ((image * info.rows + n) * info.down * {side}u + down_) * width + across_;\n",
         side = filter.side
     );
-    let mut added = if has_bias { " + bias[n]".to_owned() } else { String::new() };
-    if plus == OF_CHANNELS {
-        added += " + plus[image * info.plus_stride + n]";
-    }
+    let bias = if has_bias { " + bias[n]" } else { "" };
     for row in 0..filter.side {
         for column in 0..filter.side {
             let place = format!("to + {row}u * width + {column}u");
-            let each = if plus == EACH { format!(" + plus[{place}]") } else { String::new() };
-            text += &format!("y[{place}] = o{row}_{column}{added}{each};\n");
+            let plus = if has_plus { format!(" + plus[{place}]") } else { String::new() };
+            text += &format!("y[{place}] = o{row}_{column}{bias}{plus};\n");
         }
     }
     text + "}\n"
