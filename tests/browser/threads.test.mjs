@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { launchChromium, launchFirefox } from "./browsers.mjs";
-import { DEFAULT_MODEL, openEngine } from "./engine.mjs";
+import { DEFAULT_MODEL, openEngine, startEngine } from "./engine.mjs";
 import { closedAfter } from "./setup.mjs";
 import { changedWorker, openSite } from "./site.mjs";
 
@@ -21,17 +21,21 @@ async function open(headers, code = "", browser = chromium) {
   return openEngine(browser, site, "cpu");
 }
 
-/** A picture's channels, and what the engine says of itself before and after. */
+/** A picture's channels, and what the engine says of itself before and after; then the page is closed. */
 async function paint({ page, close }) {
-  const found = await page.evaluate(async () => {
+  const found = await painted(page);
+  await close();
+  return found;
+}
+
+function painted(page) {
+  return page.evaluate(async () => {
     const [isIsolated, before] = [crossOriginIsolated, window.engine.device.threads];
     let picture;
     for await (const step of window.engine.generate({ prompt: "a strawberry on a beach", seed: 42, steps: 4 })) picture = await step.image();
     const { data } = await window.pixels(picture);
     return { isIsolated, threads: before, memory: await window.engine.memory(), channels: [...data] };
   });
-  await close();
-  return found;
 }
 
 const alone = await paint(await open({}));
@@ -51,7 +55,58 @@ for (const [name, launch] of [["Chromium", () => chromium], ["Firefox", () => cl
     context.diagnostic(`memory of one ${one.memory.wasmBytes >> 20} MiB, of three ${three.memory.wasmBytes >> 20} MiB`);
     assert.ok(three.memory.wasmBytes > one.memory.wasmBytes, "the others' memories are counted");
   });
+
+  test(`${name}: where the host sends no headers, the studio has three threads from its second visit on, offline too`, TIMEOUT, async () => {
+    const { page, close } = await visitKept(await launch());
+    const first = await paintedOnCpu(page);
+    assert.deepEqual([first.isIsolated, first.threads], [false, 1]);
+    await page.evaluate(() => sessionStorage.setItem("kept", "over the reload"));
+
+    site.answer = () => ({ status: 503 });
+    await page.reload();
+    const second = await paintedOnCpu(page);
+    assert.deepEqual([second.isIsolated, second.threads], [true, 3]);
+    assert.deepEqual(second.channels, first.channels);
+    assert.equal(await page.evaluate(() => sessionStorage.getItem("kept")), "over the reload");
+    for (const address of ["?shared", "index.html#seed=7"]) {
+      await page.goto(`${site.url}${address}`);
+      assert.ok(await page.evaluate(() => crossOriginIsolated), address);
+    }
+    await close();
+  });
 }
+
+/** The studio of a host of three cores, kept by its service worker. The host redirects `index.html`, as some do. */
+async function visitKept(browser, headers = {}) {
+  site.headers = headers;
+  const worker = await changedWorker(THREE_CORES);
+  site.answer = (path) => (path === "/index.html" ? { status: 308, headers: { location: "/" } } : worker(path));
+  const opened = await browser.newPage();
+  await opened.page.goto(site.url);
+  await opened.page.waitForFunction(() => navigator.serviceWorker.controller !== null);
+  return opened;
+}
+
+async function paintedOnCpu(page) {
+  await startEngine(page, "cpu");
+  return painted(page);
+}
+
+test("what the host itself says of the headers stands", TIMEOUT, async () => {
+  const weaker = await visitKept(chromium, { "cross-origin-opener-policy": "same-origin-allow-popups" });
+  await weaker.page.reload();
+  const picture = await paintedOnCpu(weaker.page);
+  assert.deepEqual([picture.isIsolated, picture.threads], [false, 1]);
+  assert.deepEqual(picture.channels, alone.channels);
+  await weaker.close();
+
+  const other = await visitKept(chromium, { ...ISOLATED, "cross-origin-embedder-policy": "credentialless" });
+  const reloaded = await other.page.reload();
+  assert.ok(reloaded.fromServiceWorker());
+  assert.equal(reloaded.headers()["cross-origin-embedder-policy"], "credentialless");
+  assert.equal((await paintedOnCpu(other.page)).threads, 3);
+  await other.close();
+});
 
 test("a member that stops in the middle of a picture is done without", TIMEOUT, async () => {
   // The second one sleeps for ever before its hundredth answer, as one does that the browser has ended.
