@@ -162,7 +162,7 @@ export const en = {
   modelLicense: "Licence",
   modelUnreadable: "The model's description could not be read. Generate will try again and say why.",
   runsOnGpu: "Painting on the graphics card.",
-  runsOnCpu: "Painting on the processor.",
+  runsOnCpu: (threads: number) => `Painting on the processor${threads > 1 ? `, on ${threads} threads` : ""}.`,
   privacy: "Nothing you type or paint leaves this machine. Pictures are marked as made by AI.",
   chooseModel: "Paint with",
   defaultModel: (name: string) => `${name} (comes with the page)`,

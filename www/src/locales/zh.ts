@@ -163,7 +163,7 @@ export const zh: Words = {
   modelLicense: "许可证",
   modelUnreadable: "读不到模型的说明。点“开始画”会再试一次，并说明原因。",
   runsOnGpu: "正在使用显卡。",
-  runsOnCpu: "正在使用处理器。",
+  runsOnCpu: (threads) => `正在使用处理器${threads > 1 ? `（${threads} 个线程）` : ""}。`,
   privacy: "你输入的文字和画出的图都不会离开这台设备。图片会标明由 AI 生成。",
   chooseModel: "用来画画的模型",
   defaultModel: (name) => `${name}（随网页提供）`,
