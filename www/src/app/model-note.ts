@@ -46,8 +46,8 @@ export class ModelNote extends StudioElement {
         ${isModelLoaded ? html`${words.modelReady} <span id="runs-on">${ready}</span>` : this.#size(formatBytes(model.totalBytes))}
       </p>
       ${isModelLoaded ? this.#storage() : nothing}
-      ${model.license ? html`<p>${words.modelLicense}: ${model.license}</p>` : nothing}
-      ${model.licenseRestrictions ? html`<p>${model.licenseRestrictions}</p>` : nothing}
+      ${model.license ? html`<p>${words.modelLicense(model.license)}</p>` : nothing}
+      ${model.licenseRestrictions ? html`<p>${words.modelRestrictions(model.licenseRestrictions)}</p>` : nothing}
       <p>${words.privacy}</p>
     </section>`;
   }

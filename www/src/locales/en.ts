@@ -32,6 +32,7 @@ export const en = {
 
   settings: "Settings",
   negative: "Leave out",
+  leftOut: (negative: string) => `Leave out: ${negative}`,
   negativeHint: "Counts with guidance above 1.",
   negativeSpokenHint: "With commas between.",
   negativePlaceholder: "things that should not be in the picture",
@@ -159,7 +160,8 @@ export const en = {
   modelPersistent: "This browser keeps it until you remove it.",
   modelEvictable: "This browser may clear it away when space runs short; it would then be downloaded again.",
   modelInMemory: "It runs from memory: this browser has no room for it, or keeps nothing for this page. The next visit downloads it again.",
-  modelLicense: "Licence",
+  modelLicense: (license: string) => `Licence: ${license}`,
+  modelRestrictions: (restrictions: string) => `Restrictions: ${restrictions}`,
   modelUnreadable: "The model's description could not be read. Generate will try again and say why.",
   runsOnGpu: "Painting on the graphics card.",
   runsOnCpu: (threads: number) => `Painting on the processor${threads > 1 ? `, on ${threads} threads` : ""}.`,

@@ -34,6 +34,7 @@ export const zh: Words = {
 
   settings: "设置",
   negative: "不要出现",
+  leftOut: (negative) => `不要出现：${negative}`,
   negativeHint: "引导强度大于 1 时才起作用。",
   negativeSpokenHint: "多个词之间用逗号隔开。",
   negativePlaceholder: "不希望出现在画里的东西",
@@ -160,7 +161,8 @@ export const zh: Words = {
   modelPersistent: "此浏览器会一直保存它，直到你删除。",
   modelEvictable: "空间不足时此浏览器可能会清除它，之后需要重新下载。",
   modelInMemory: "正在从内存运行：此浏览器没有足够空间，或不为本页保存任何内容。下次访问会重新下载。",
-  modelLicense: "许可证",
+  modelLicense: (license) => `许可证：${license}`,
+  modelRestrictions: (restrictions) => `限制：${restrictions}`,
   modelUnreadable: "读不到模型的说明。点“开始画”会再试一次，并说明原因。",
   runsOnGpu: "正在使用显卡。",
   runsOnCpu: (threads) => `正在使用处理器${threads > 1 ? `（${threads} 个线程）` : ""}。`,
