@@ -3,14 +3,20 @@
 /** The site's own model. */
 export const DEFAULT_MODEL = "models/fraise-1/manifest.json";
 
-/**
- * A page of the site in a fresh profile, with `window.engine` on `device`, which has loaded `model`; what that says of itself is
- * `window.info`. `window.pixels(picture)` gives the `ImageData` of a blob or a bitmap.
- */
+/** A page of the site in a fresh profile, with an engine as {@link startEngine} starts it. */
 export async function openEngine(browser, site, device, model = DEFAULT_MODEL) {
   const opened = await browser.newPage({ serviceWorkers: "block" });
   await opened.page.goto(site.url);
-  await opened.page.evaluate(
+  await startEngine(opened.page, device, model);
+  return opened;
+}
+
+/**
+ * Gives a page of the site `window.engine` on `device`, which has loaded `model`; what that says of itself is `window.info`.
+ * `window.pixels(picture)` gives the `ImageData` of a blob or a bitmap.
+ */
+export async function startEngine(page, device, model = DEFAULT_MODEL) {
+  await page.evaluate(
     async ([kind, url]) => {
       window.engine = await window.fraise.Engine.create({ device: kind });
       window.info = await window.engine.load(url);
@@ -23,5 +29,4 @@ export async function openEngine(browser, site, device, model = DEFAULT_MODEL) {
     },
     [device, model],
   );
-  return opened;
 }

@@ -204,11 +204,26 @@ test("a picture shared with the app, or opened in it, fills in its settings", TI
   await studio.close();
 });
 
-test("other people's pages beside the studio are left to the network", TIMEOUT, async () => {
+test("other people's pages beside the studio are left to the network, and paint without isolation", TIMEOUT, async () => {
   const studio = await openKept();
+  await studio.page.reload();
+  assert.ok(await studio.page.evaluate(() => crossOriginIsolated), "the studio itself has it");
   site.log.length = 0;
+  await studio.page.goto(`${site.url}embed.html`);
+  assert.equal(await studio.page.evaluate(() => crossOriginIsolated), false);
   await studio.page.goto(`${site.url}widget.html`);
   await studio.page.waitForFunction(() => customElements.get("fraise-painter"));
-  assert.ok(site.log.includes("/widget.html") && site.log.includes("/painter.js"), String(site.log));
+  assert.ok(["/embed.html", "/widget.html", "/painter.js"].every((path) => site.log.includes(path)), String(site.log));
+  assert.equal(await studio.page.evaluate(() => crossOriginIsolated), false);
+  const bytes = await studio.page.evaluate(
+    () =>
+      new Promise((resolve, reject) => {
+        const painter = document.querySelector("fraise-painter");
+        painter.addEventListener("fraise-result", ({ detail }) => resolve(detail.blob?.size ?? detail.png?.size));
+        painter.addEventListener("fraise-error", ({ detail }) => reject(new Error(JSON.stringify(detail))));
+        painter.shadowRoot.querySelector("[part~=button]").click();
+      }),
+  );
+  assert.ok(bytes > 10_000, "with the kept worker, whose script says more than the page");
   await studio.close();
 });

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { launchChromium, launchFirefox } from "./browsers.mjs";
-import { DEFAULT_MODEL, openEngine } from "./engine.mjs";
+import { DEFAULT_MODEL, openEngine, startEngine } from "./engine.mjs";
 import { closedAfter } from "./setup.mjs";
 import { changedWorker, openSite } from "./site.mjs";
 
@@ -21,17 +21,21 @@ async function open(headers, code = "", browser = chromium) {
   return openEngine(browser, site, "cpu");
 }
 
-/** A picture's channels, and what the engine says of itself before and after. */
+/** A picture's channels, and what the engine says of itself before and after; then the page is closed. */
 async function paint({ page, close }) {
-  const found = await page.evaluate(async () => {
+  const found = await painted(page);
+  await close();
+  return found;
+}
+
+function painted(page) {
+  return page.evaluate(async () => {
     const [isIsolated, before] = [crossOriginIsolated, window.engine.device.threads];
     let picture;
     for await (const step of window.engine.generate({ prompt: "a strawberry on a beach", seed: 42, steps: 4 })) picture = await step.image();
     const { data } = await window.pixels(picture);
     return { isIsolated, threads: before, memory: await window.engine.memory(), channels: [...data] };
   });
-  await close();
-  return found;
 }
 
 const alone = await paint(await open({}));
@@ -45,13 +49,65 @@ for (const [name, launch] of [["Chromium", () => chromium], ["Firefox", () => cl
   test(`${name}: with isolation three threads paint what one paints, to the level`, TIMEOUT, async (context) => {
     const browser = await launch();
     const one = name === "Chromium" ? alone : await paint(await open({}, "", browser));
-    const three = await paint(await open(ISOLATED, "", browser));
+    // The page starts them: workers that start workers now and then hang in Firefox.
+    const three = await paint(await open(ISOLATED, "delete self.Worker", browser));
     assert.deepEqual([three.isIsolated, three.threads], [true, 3]);
     assert.deepEqual(three.channels, one.channels);
     context.diagnostic(`memory of one ${one.memory.wasmBytes >> 20} MiB, of three ${three.memory.wasmBytes >> 20} MiB`);
     assert.ok(three.memory.wasmBytes > one.memory.wasmBytes, "the others' memories are counted");
   });
+
+  test(`${name}: where the host sends no headers, the studio has three threads from its second visit on, offline too`, TIMEOUT, async () => {
+    const { page, close } = await visitKept(await launch());
+    const first = await paintedOnCpu(page);
+    assert.deepEqual([first.isIsolated, first.threads], [false, 1]);
+    await page.evaluate(() => sessionStorage.setItem("kept", "over the reload"));
+
+    site.answer = () => ({ status: 503 });
+    await page.reload();
+    const second = await paintedOnCpu(page);
+    assert.deepEqual([second.isIsolated, second.threads], [true, 3]);
+    assert.deepEqual(second.channels, first.channels);
+    assert.equal(await page.evaluate(() => sessionStorage.getItem("kept")), "over the reload");
+    for (const address of ["?shared", "index.html#seed=7"]) {
+      await page.goto(`${site.url}${address}`);
+      assert.ok(await page.evaluate(() => crossOriginIsolated), address);
+    }
+    await close();
+  });
 }
+
+/** The studio of a host of three cores, kept by its service worker. The host redirects `index.html`, as some do. */
+async function visitKept(browser, headers = {}) {
+  site.headers = headers;
+  const worker = await changedWorker(THREE_CORES);
+  site.answer = (path) => (path === "/index.html" ? { status: 308, headers: { location: "/" } } : worker(path));
+  const opened = await browser.newPage();
+  await opened.page.goto(site.url);
+  await opened.page.waitForFunction(() => navigator.serviceWorker.controller !== null);
+  return opened;
+}
+
+async function paintedOnCpu(page) {
+  await startEngine(page, "cpu");
+  return painted(page);
+}
+
+test("what the host itself says of the headers stands", TIMEOUT, async () => {
+  const weaker = await visitKept(chromium, { "cross-origin-opener-policy": "same-origin-allow-popups" });
+  await weaker.page.reload();
+  const picture = await paintedOnCpu(weaker.page);
+  assert.deepEqual([picture.isIsolated, picture.threads], [false, 1]);
+  assert.deepEqual(picture.channels, alone.channels);
+  await weaker.close();
+
+  const other = await visitKept(chromium, { ...ISOLATED, "cross-origin-embedder-policy": "credentialless" });
+  const reloaded = await other.page.reload();
+  assert.ok(reloaded.fromServiceWorker());
+  assert.equal(reloaded.headers()["cross-origin-embedder-policy"], "credentialless");
+  assert.equal((await paintedOnCpu(other.page)).threads, 3);
+  await other.close();
+});
 
 test("a member that stops in the middle of a picture is done without", TIMEOUT, async () => {
   // The second one sleeps for ever before its hundredth answer, as one does that the browser has ended.
@@ -83,12 +139,22 @@ test("a member that stops in the middle of a picture is done without", TIMEOUT, 
 });
 
 test("where members do not start, the engine's worker computes alone", TIMEOUT, async () => {
-  const refusals = [
-    `self.Worker = class { constructor() { throw new DOMException("refused", "SecurityError"); } };`,
-    `if (self.name === "fraise-member") throw new Error("no member");`,
-  ];
-  for (const refusal of refusals) {
-    const picture = await paint(await open(ISOLATED, refusal));
+  const refusing = () => {
+    const { Worker } = window;
+    window.Worker = class extends Worker {
+      constructor(script, options) {
+        if (options.name === "fraise-member") throw new DOMException("refused", "SecurityError");
+        super(script, options);
+      }
+    };
+  };
+  const refusals = [[refusing, ""], [null, `if (self.name === "fraise-member") throw new Error("no member");`]];
+  for (const [inPage, inWorker] of refusals) {
+    const { page, close } = await open(ISOLATED, inWorker);
+    if (inPage) await page.evaluate(inPage);
+    await page.evaluate(() => window.engine.close());
+    await startEngine(page, "cpu");
+    const picture = await paint({ page, close });
     assert.deepEqual([picture.isIsolated, picture.threads], [true, 1]);
     assert.deepEqual(picture.channels, alone.channels);
   }
@@ -114,5 +180,9 @@ test("closing the engine ends its members", TIMEOUT, async () => {
   await until(2);
   await page.evaluate(() => window.engine.close());
   await until(0);
+  await startEngine(page, "cpu");
+  await until(2);
+  await page.evaluate((model) => window.engine.load(model), DEFAULT_MODEL);
+  await until(2);
   await close();
 });

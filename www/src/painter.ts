@@ -239,8 +239,8 @@ export class FraisePainter extends LitElement {
     return html`<details part="about">
       <summary>${words.about}</summary>
       <p>${words.privacy}</p>
-      <p>${name}${license ? html`. ${words.modelLicense}: ${license}` : nothing}</p>
-      ${licenseRestrictions ? html`<p>${licenseRestrictions}</p>` : nothing}
+      <p>${name}${license ? html`. ${words.modelLicense(license)}` : nothing}</p>
+      ${licenseRestrictions ? html`<p>${words.modelRestrictions(licenseRestrictions)}</p>` : nothing}
     </details>`;
   }
 

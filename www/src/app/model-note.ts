@@ -33,12 +33,12 @@ export class ModelNote extends StudioElement {
 
   protected override render(): TemplateResult {
     const { words, state } = this;
-    const { model, isModelLoaded, runsOn } = state;
+    const { model, isModelLoaded, runsOn, threads } = state;
     if (model === "unreadable") {
       return html`<section id="model">${this.#choice()}<p>${words.modelUnreadable}</p></section>`;
     }
     if (model === null) return html`<section id="model" aria-busy="true">${this.#choice()}<p>…</p></section>`;
-    const ready = runsOn === "gpu" ? words.runsOnGpu : words.runsOnCpu;
+    const ready = runsOn === "gpu" ? words.runsOnGpu : words.runsOnCpu(threads);
     return html`<section id="model" aria-label=${words.modelTitle}>
       ${this.#choice()}
       <h2>${model.name}</h2>
@@ -46,8 +46,8 @@ export class ModelNote extends StudioElement {
         ${isModelLoaded ? html`${words.modelReady} <span id="runs-on">${ready}</span>` : this.#size(formatBytes(model.totalBytes))}
       </p>
       ${isModelLoaded ? this.#storage() : nothing}
-      ${model.license ? html`<p>${words.modelLicense}: ${model.license}</p>` : nothing}
-      ${model.licenseRestrictions ? html`<p>${model.licenseRestrictions}</p>` : nothing}
+      ${model.license ? html`<p>${words.modelLicense(model.license)}</p>` : nothing}
+      ${model.licenseRestrictions ? html`<p>${words.modelRestrictions(model.licenseRestrictions)}</p>` : nothing}
       <p>${words.privacy}</p>
     </section>`;
   }

@@ -161,8 +161,8 @@ export class ModelsDrawer extends StudioElement {
 
   #license(license: string, restrictions: string): TemplateResult {
     const { words } = this;
-    return html`<p>${words.modelLicense}: ${license || words.licenseUnknown}</p>
-      ${restrictions ? html`<p>${restrictions}</p>` : nothing}`;
+    return html`<p>${words.modelLicense(license || words.licenseUnknown)}</p>
+      ${restrictions ? html`<p>${words.modelRestrictions(restrictions)}</p>` : nothing}`;
   }
 
   /** By which the studio chooses the model; null where it cannot, as of one that another page on this site brought. */

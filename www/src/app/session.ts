@@ -55,7 +55,8 @@ export class Session {
     if (isModelLoaded) return engine;
     void askToPersist().then((isPersistent) => this.#host.show({ isPersistent }));
     const { isKept } = await engine.load(modelUrl, { signal, onProgress: (progress) => this.#host.loading(progress) });
-    this.#host.show({ isModelLoaded: true, isModelKept: isKept, runsOn: engine.device.kind }); // which `auto` may have changed
+    const { kind: runsOn, threads } = engine.device; // which `auto` may have changed
+    this.#host.show({ isModelLoaded: true, isModelKept: isKept, runsOn, threads });
     return engine;
   }
 

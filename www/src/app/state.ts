@@ -114,6 +114,8 @@ export interface StudioState {
   readonly speeds: Readonly<Record<string, ModelSpeed | "measuring" | null>>;
   /** Where the engine computes, once it runs. */
   readonly runsOn: "gpu" | "cpu" | null;
+  /** Threads that the processor computes with. */
+  readonly threads: number;
   readonly activity: Activity;
   /** How often the device was lost since a picture was finished or another device chosen. */
   readonly losses: number;
@@ -180,6 +182,7 @@ export function initialState(language: Language): StudioState {
     storage: null,
     speeds: {},
     runsOn: null,
+    threads: 1,
     activity: { kind: "idle" },
     losses: 0,
     conversion: { kind: "none" },

@@ -1,5 +1,7 @@
-/** One worker and the calls under way in it. A worker that dies fails every open call and all later ones. */
+/** One worker, those that help it, and the calls under way in it. A worker that dies fails every open call and all later ones. */
+import type { CrewCall } from "./crew";
 import { FraiseError, internalError, type ErrorShape } from "./errors";
+import { Members } from "./members";
 import type { CallMessage, CallName, Calls, FromWorker, NoticeMessage, Progress } from "./protocol";
 
 /** How long a dead worker's messages are waited for. */
@@ -13,6 +15,7 @@ interface OpenCall {
 /** The page's end of the line to the worker. */
 export class Connection {
   readonly #worker: Worker;
+  readonly #members = new Members();
   readonly #openCalls = new Map<number, OpenCall>();
   readonly #progressOf = new Map<number, (progress: Progress) => void>();
   #lastId = 0;
@@ -69,6 +72,10 @@ export class Connection {
       this.#die(new FraiseError(message.fatal));
     } else if ("progress" in message) {
       this.#progressOf.get(message.job)?.(message.progress);
+    } else if ("crew" in message) {
+      void this.#muster(message);
+    } else if ("dismissed" in message) {
+      this.#members.end(message.dismissed);
     } else {
       const open = this.#openCalls.get(message.id);
       this.#openCalls.delete(message.id);
@@ -77,10 +84,17 @@ export class Connection {
     }
   }
 
+  async #muster(call: CrewCall): Promise<void> {
+    if (this.#fault) return;
+    const isThere = await this.#members.start(call);
+    this.notify({ notice: "mustered", crew: call.crew, isThere });
+  }
+
   #die(fault: FraiseError): void {
     if (this.#fault) return;
     this.#fault = fault;
     this.#worker.terminate();
+    this.#members.end();
     for (const open of this.#openCalls.values()) open.reject(fault);
     this.#openCalls.clear();
     this.#progressOf.clear();

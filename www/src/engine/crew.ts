@@ -1,13 +1,12 @@
 /**
  * More workers for the processor's arithmetic, on pages that may share memory with them: those that are isolated across
- * origins (COOP and COEP). Elsewhere the engine's own worker computes alone.
+ * origins (COOP and COEP). Elsewhere the engine's own worker computes alone. The page starts and ends them (`members.ts`).
  */
+import type { FromWorker } from "./protocol";
 import { wasm } from "./wasm";
 
 /** More than eight have more to tell each other than they gain, and each holds a memory of its own. */
 const MOST_MEMBERS = 8;
-/** How long the others may take to start. */
-const START_LIMIT_MS = 5000;
 /** What is shared at first, and at most: several layers of the largest models that processors paint with. It grows as needed. */
 const FIRST_BYTES = 4 << 20;
 const MOST_BYTES = 512 << 20;
@@ -19,6 +18,15 @@ export interface Enlistment {
   readonly buffer: SharedArrayBuffer;
 }
 
+/** What the page is told that is to start a crew, in the place of an earlier one. */
+export interface CrewCall extends Omit<Enlistment, "member"> {
+  /** Counts this worker's crews. */
+  readonly crew: number;
+  readonly others: number;
+  /** Address of the members' script, which is this worker's own. */
+  readonly script: string;
+}
+
 /** Others that wait for work. */
 export interface Crew {
   readonly buffer: SharedArrayBuffer;
@@ -26,50 +34,48 @@ export interface Crew {
   end(): void;
 }
 
+let lastCrew = 0;
+/** Hears whether the crew that was called last is there. */
+let answer: (isThere: boolean) => void = () => undefined;
+
 /** How many compute where that is possible, the engine's own worker among them. */
 export function crewSize(): number {
   const isShared = globalThis.crossOriginIsolated === true && typeof SharedArrayBuffer === "function";
   return isShared ? Math.max(1, Math.min(navigator.hardwareConcurrency || 1, MOST_MEMBERS)) : 1;
 }
 
-/** Starts the others, from this worker's own script; null where one does not start. */
+/** Has the page start the others; null where one does not start. */
 export async function startCrew(module: WebAssembly.Module): Promise<Crew | null> {
   const others = crewSize() - 1;
-  const workers: Worker[] = [];
-  const end = () => workers.forEach((worker) => worker.terminate());
+  const crew = (lastCrew += 1);
+  let buffer: SharedArrayBuffer;
   try {
-    const buffer = new SharedArrayBuffer(FIRST_BYTES, { maxByteLength: MOST_BYTES });
-    await Promise.all(Array.from({ length: others }, (_, member) => startMember({ member, module, buffer }, workers)));
-    return { buffer, others, end };
+    buffer = new SharedArrayBuffer(FIRST_BYTES, { maxByteLength: MOST_BYTES });
   } catch (error) {
-    console.warn("Fraise computes on one thread, since its other workers do not start:", error);
-    end();
+    console.warn("Fraise computes on one thread, since no memory can be shared:", error);
     return null;
   }
+  answer(false); // to a call whose load was given up
+  const answered = new Promise<boolean>((resolve) => {
+    answer = resolve;
+  });
+  tell({ crew, module, buffer, others, script: globalThis.location.href });
+  return (await answered) ? { buffer, others, end: () => tell({ dismissed: crew }) } : null;
 }
 
-function startMember(enlistment: Enlistment, workers: Worker[]): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error("it takes too long")), START_LIMIT_MS);
-    const worker = new Worker(globalThis.location.href, { type: "module", name: "fraise-member" });
-    workers.push(worker);
-    worker.onmessage = () => {
-      clearTimeout(timer);
-      resolve();
-    };
-    worker.onerror = (event) => {
-      event.preventDefault();
-      clearTimeout(timer);
-      reject(new Error(event.message || "the script could not be loaded"));
-    };
-    worker.postMessage(enlistment);
-  });
+/** The page says whether a crew waits for work. */
+export function mustered(crew: number, isThere: boolean): void {
+  if (crew === lastCrew) answer(isThere);
 }
 
 /** Makes this worker a member, which does nothing else from then on. */
 export function enlist({ member, module, buffer }: Enlistment): void {
   wasm.initSync({ module });
-  // Any message tells the engine's worker that this one is about to wait for work.
-  (globalThis as unknown as { postMessage(message: null): void }).postMessage(null);
+  // Any message tells the page that this worker is about to wait for work.
+  tell(null);
   wasm.serve(buffer, member);
+}
+
+function tell(message: FromWorker | null): void {
+  (globalThis as unknown as { postMessage(message: FromWorker | null): void }).postMessage(message);
 }

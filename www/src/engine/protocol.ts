@@ -4,7 +4,7 @@
  * The page calls, the worker answers each call once by its `id`. Loads and runs are jobs with a number of their own, so
  * that a cancel or a late answer can never hit the next one. Notices have no answer.
  */
-import type { Enlistment } from "./crew";
+import type { CrewCall, Enlistment } from "./crew";
 import type { ErrorShape } from "./errors";
 
 /**
@@ -379,9 +379,11 @@ export type CallMessage = { [Name in CallName]: { id: number; call: Name; params
 export type NoticeMessage =
   | { notice: "cancel"; job: number }
   | { notice: "attach"; canvas: number; surface: OffscreenCanvas }
-  | { notice: "release"; canvas: number };
+  | { notice: "release"; canvas: number }
+  /** Whether the crew that was called waits for work. */
+  | { notice: "mustered"; crew: number; isThere: boolean };
 
-/** Everything that a worker is sent: by the page, or, to help, by the engine's own worker. */
+/** Everything that a worker is sent. */
 export type ToWorker = CallMessage | NoticeMessage | Enlistment;
 
 /** Everything the worker sends. */
@@ -389,5 +391,9 @@ export type FromWorker =
   | { id: number; result: Calls[CallName]["result"] }
   | { id: number; error: ErrorShape }
   | { job: number; progress: Progress }
+  /** A crew is wanted. */
+  | CrewCall
+  /** A crew is no longer wanted. */
+  | { dismissed: number }
   /** The worker cannot go on; every open call fails with this. */
   | { fatal: ErrorShape };

@@ -7,7 +7,7 @@
  * The same script is that of the workers that help the engine's own (`crew.ts`).
  */
 import type { FraiseEngine, Run } from "../wasm/fraise_web.js";
-import { crewSize, enlist, startCrew } from "./crew";
+import { crewSize, enlist, mustered, startCrew } from "./crew";
 import { internalError, isErrorShape, networkError, requestError, type ErrorShape } from "./errors";
 import { hostFault } from "./host";
 import { ByteMeter, StepMeter } from "./pace";
@@ -54,6 +54,7 @@ scope.onmessage = ({ data }) => {
   if ("call" in data) void answer(data);
   else if ("member" in data) enlist(data);
   else if (data.notice === "cancel") cancel(data.job);
+  else if (data.notice === "mustered") mustered(data.crew, data.isThere);
   else if (data.notice === "attach") engine?.attach(data.canvas, data.surface);
   else engine?.release(data.canvas);
 };

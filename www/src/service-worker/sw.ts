@@ -1,15 +1,16 @@
 /**
- * The studio's service worker: keeps the page's shell as one versioned set, and takes pictures that are shared with the
- * installed app. Models are none of its business; they live in IndexedDB.
+ * The studio's service worker: keeps the page's shell as one versioned set, isolates the page across origins, and takes
+ * pictures that are shared with the installed app. Models are none of its business; they live in IndexedDB.
  *
  * Every file of a version is fetched when it is installed and served from then on without the network. A newer version
  * waits beside it until the visitor asks for it (`SKIP_WAITING`).
  */
 import { clientsClaim } from "workbox-core";
-import { cleanupOutdatedCaches, precacheAndRoute, type PrecacheEntry } from "workbox-precaching";
+import { addPlugins, cleanupOutdatedCaches, precacheAndRoute, type PrecacheEntry } from "workbox-precaching";
 import { registerRoute } from "workbox-routing";
 import { CacheFirst } from "workbox-strategies";
 import { hasRelaxedSimd } from "../engine/simd";
+import { isolation } from "./isolation";
 import { keepShared, SHARE_PATH } from "./shared";
 
 declare const self: ServiceWorkerGlobalScope & { readonly __WB_MANIFEST: PrecacheEntry[] };
@@ -24,6 +25,7 @@ self.addEventListener("message", ({ data }) => {
 clientsClaim();
 cleanupOutdatedCaches();
 const shell = self.__WB_MANIFEST.filter((file) => !UNUSED.test(typeof file === "string" ? file : file.url));
+addPlugins([isolation]);
 precacheAndRoute(shell, { ignoreURLParametersMatching: [/./], cleanURLs: false });
 // The converter's vocabulary comes with the first conversion, and stays.
 registerRoute(/\/assets\/merges-[^/]*\.txt$/, new CacheFirst({ cacheName: "fraise-vocabulary" }));

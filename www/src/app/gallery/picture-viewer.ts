@@ -72,7 +72,7 @@ export class PictureViewer extends GalleryDialog {
     const at = shown.findIndex(({ id }) => id === picture.id);
     return html`<div class="picture"><fraise-image id="viewed" .blob=${png} .isBare=${this.state.areFilesBare} .text=${prompt || words.noPrompt}></fraise-image></div>
       <p class="prompt" id="viewed-prompt" aria-live="polite">${prompt || words.noPrompt}</p>
-      ${negative ? html`<p>${words.negative}: ${negative}</p>` : html``}
+      ${negative ? html`<p>${words.leftOut(negative)}</p>` : html``}
       <p class="fact">${this.#facts(picture)}</p>
       <div class="row">
         <button id="previous" ?disabled=${at <= 0} aria-label=${words.previous} title=${words.previous} @click=${() => void gallery.step(-1)}>←</button>
