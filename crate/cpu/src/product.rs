@@ -32,8 +32,6 @@ pub struct Output<'a> {
     pub rows: usize,
     /// Output pixels of one image.
     pub out: Option<usize>,
-    /// What is added, in the order of the results.
-    pub plus: Option<&'a [f32]>,
 }
 
 /// `y(n, p) = bias[n] + Σ_k weights[n, k] · input(p, k)` for `rows` of the outputs, to which `weights` [rows, depth]
@@ -162,42 +160,23 @@ pub(crate) fn multiply(
 }
 
 impl Output<'_> {
-    /// Puts a run of results to `at` and after.
-    #[inline]
-    pub fn put(&mut self, at: usize, values: &[f32]) {
-        let y = &mut self.y[at..][..values.len()];
-        match self.plus {
-            None => y.copy_from_slice(values),
-            Some(plus) => {
-                let plus = &plus[at..][..values.len()];
-                y.iter_mut().zip(values).zip(plus).for_each(|((y, value), plus)| *y = value + plus);
-            }
-        }
-    }
-
     fn write(&mut self, outputs: Range<usize>, positions: Range<usize>, sums: &[[f32; LANES]]) {
         for (panel, sums) in sums.chunks_exact(ROW_GROUP).enumerate() {
             let first = positions.start + panel * LANES;
             let count = LANES.min(positions.end - first);
             match self.out {
                 None => {
-                    let mut values = [0.0; ROW_GROUP];
-                    for lane in 0..count {
-                        values.iter_mut().zip(sums).for_each(|(value, sum)| *value = sum[lane % LANES]);
-                        let at = (first + lane) * self.rows + outputs.start;
-                        self.put(at, &values[..outputs.len()]);
+                    for (lane, y) in self.y[first * self.rows..].chunks_exact_mut(self.rows).take(count).enumerate() {
+                        y[outputs.clone()].iter_mut().zip(sums).for_each(|(y, sum)| *y = sum[lane % LANES]);
                     }
                 }
                 Some(out) => {
-                    let rows = self.rows;
-                    let start = |p: usize| p / out * rows * out + p % out;
+                    let start = |p: usize| p / out * self.rows * out + p % out;
                     let in_one_image = first / out == (first + count - 1) / out;
                     for (n, sum) in outputs.clone().zip(sums) {
                         match in_one_image {
-                            true => self.put(start(first) + n * out, &sum[..count]),
-                            false => (0..count).for_each(|lane| {
-                                self.put(start(first + lane) + n * out, &sum[lane..=lane]);
-                            }),
+                            true => self.y[start(first) + n * out..][..count].copy_from_slice(&sum[..count]),
+                            false => (0..count).for_each(|lane| self.y[start(first + lane) + n * out] = sum[lane]),
                         }
                     }
                 }

@@ -335,9 +335,9 @@ fn write<F: Filtering<M, N>, const M: usize, const N: usize>(
             |y, x, value| (value + bias).store(&mut lines[y][x]),
         );
         for (line, lanes) in lines.iter().enumerate() {
-            let at = (row * height + line) * width;
+            let y = &mut output.y[(row * height + line) * width..];
             for (lane, start) in panel.outputs.iter().enumerate().take(panel.count) {
-                output.put(at + start, &lanes.map(|lanes| lanes[lane]));
+                y[*start..start + M].copy_from_slice(&lanes.map(|lanes| lanes[lane]));
             }
         }
     }

@@ -59,7 +59,7 @@ export class SettingsPanel extends StudioElement {
     return html`<details>
       <summary>${this.words.settings}</summary>
       <div class="fields">
-        ${this.#seed()} ${this.#variation()} ${this.#steps()} ${this.#guidance()} ${this.#upscale()} ${this.#tiling()} ${this.#negative()}
+        ${this.#negative()} ${this.#seed()} ${this.#variation()} ${this.#steps()} ${this.#guidance()} ${this.#upscale()} ${this.#tiling()}
         <fraise-sampling></fraise-sampling>
         ${this.#device()} ${this.#files()}
         <button id="copy-form-link" @click=${() => void this.studio.exchange.copyLink()}>${this.words.copyFormLink}</button>

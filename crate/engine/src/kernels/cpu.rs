@@ -112,7 +112,10 @@ pub fn product<const X: usize, const D: usize>(
             start = rows.end;
             let (weights, bias) = (packed.rows(), bias.as_deref());
             let product = Product { weights, id: part.id, rows, depth: weight.columns, input, positions, bias, out };
-            product.compute_into(Output { y: &mut *y, rows: weight.rows, out, plus: plus.as_deref() });
+            product.compute_into(Output { y: &mut *y, rows: weight.rows, out });
+        }
+        if let Some(plus) = &plus {
+            y.iter_mut().zip(&**plus).for_each(|(y, plus)| *y += plus);
         }
     }))
 }

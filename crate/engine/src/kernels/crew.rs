@@ -95,7 +95,7 @@ impl Work<'_> {
         match self {
             Self::Product(product) => {
                 let (rows, bias) = (product.rows.len(), product.bias.map(|bias| &bias[product.rows.clone()]));
-                let output = Output { y: &mut y, rows, out: product.out, plus: None };
+                let output = Output { y: &mut y, rows, out: product.out };
                 let (input, weights) = ((product.input, product.positions), product.weights);
                 fraise_cpu::product((weights, 0..rows, product.depth), input, bias, output);
             }
@@ -134,8 +134,8 @@ impl<'a> Product<'a> {
         // Without pixels, each position is an image of one.
         let (pixels, all) = (output.out.unwrap_or(1), output.rows);
         for (rows, values) in shares[1..].iter().zip(results) {
-            let images = values.chunks_exact(rows.len() * pixels).enumerate();
-            images.for_each(|(image, values)| output.put((image * all + rows.start) * pixels, values));
+            let images = output.y.chunks_exact_mut(all * pixels).zip(values.chunks_exact(rows.len() * pixels));
+            images.for_each(|(y, values)| y[rows.start * pixels..rows.end * pixels].copy_from_slice(values));
         }
     }
 }

@@ -258,8 +258,9 @@ impl Image {
     }
 }
 
-/// Fields of the kernel's `info`. `span`: places of `k` that one workgroup sums up. `out`: output pixels of one image.
-const INFO: [&str; 10] = ["n", "k", "p", "span", "values", "plane", "row", "out", "out_row", "stride"];
+/// Fields of the kernel's `info`. `span`: places of `k` that one workgroup sums up. `out`: output pixels of one image that is
+/// read; `to`: of one that is stored, which is 1 where the results are rows.
+const INFO: [&str; 11] = ["n", "k", "p", "span", "values", "plane", "row", "out", "out_row", "stride", "to"];
 
 impl<const D: usize> Product<'_, D> {
     /// The product of `shape`, wherever the tensors live; `reference` makes it without what is added.
@@ -305,23 +306,30 @@ impl<const D: usize> Product<'_, D> {
     ) -> Option<Tensor<D>> {
         let words = words_on_gpu(&part.words)?;
         let scales = part.scales.as_ref().and_then(words_on_gpu);
-        let (bias, plus) = (bias.and_then(on_gpu), plus.and_then(on_gpu));
+        let bias = bias.and_then(on_gpu);
         let (n, k) = (part.rows, self.weight.columns);
-        let reads = self.reads_key(has_f16(input));
         let variant = Tuning::of(&input.device).variant(n * self.positions);
         let weights: Vec<_> = [Some(&words), scales.as_ref()].into_iter().flatten().collect();
-        let more: Vec<_> = [bias.as_ref(), plus.as_ref()].into_iter().flatten().collect();
-        if let (Variant::Registers, Some(image)) = (variant, &self.input)
-            && let Some(tiled) = Tiled::best(image, [n, self.positions], input)
-        {
-            return tiled.launch((input, &more), (&weights, &reads), shape);
-        }
-        let inputs = [&[input], &weights[..], &more].concat();
         let Some((tile, wanted)) = variant.tile() else {
-            let key = ("gemm", [&[registers::width(n)], &reads[..]].concat());
-            let kernel = self.kernel(key, registers_text, Unit::Invocation, [n, k]);
-            return Some(launch(kernel, registers::invocations(n, self.positions), &inputs, shape));
+            // What is added is so in a pass of its own: software adapters take a second to compile one more such kernel.
+            let reads = self.reads_key(has_f16(input), false);
+            let y = match self.input.as_ref().and_then(|image| Tiled::best(image, [n, self.positions], input)) {
+                Some(tiled) => tiled.launch((input, bias.as_ref()), (&weights, &reads), shape)?,
+                None => {
+                    let inputs = [&[input], &weights[..], &Vec::from_iter(&bias)].concat();
+                    let key = ("gemm", [&[registers::width(n)], &reads[..]].concat());
+                    let kernel = self.kernel(key, registers_text, Unit::Invocation, [n, k]);
+                    launch(kernel, registers::invocations(n, self.positions), &inputs, shape)
+                }
+            };
+            return Some(match plus {
+                Some(plus) => y + plus.clone(),
+                None => y,
+            });
         };
+        let plus = plus.and_then(on_gpu);
+        let reads = self.reads_key(has_f16(input), plus.is_some());
+        let inputs = [&[input], &weights[..], &Vec::from_iter(&bias), &Vec::from_iter(&plus)].concat();
         let tiles = self.positions.div_ceil(tile.p as usize) * n.div_ceil(tile.n as usize);
         let span = split::span(tiles * tile.invocations() as usize, wanted as usize, k);
         let key = ("gemm tiles", [&tile.key()[..], &reads].concat());
@@ -333,7 +341,7 @@ impl<const D: usize> Product<'_, D> {
     }
 
     /// What the reading and storing functions depend on.
-    fn reads_key(&self, f16: bool) -> Vec<u32> {
+    fn reads_key(&self, f16: bool, plus: bool) -> Vec<u32> {
         let kernel = self.input.as_ref().map_or(0, |image| image.shape.kernel);
         vec![
             self.weight.scheme as u32,
@@ -341,8 +349,7 @@ impl<const D: usize> Product<'_, D> {
             u32::from(self.weight.columns.is_multiple_of(4)),
             kernel as u32,
             u32::from(f16),
-            u32::from(self.pixels.is_some()),
-            u32::from(self.plus.is_some()),
+            u32::from(plus),
         ]
     }
 
@@ -359,8 +366,8 @@ impl<const D: usize> Product<'_, D> {
             Some(image) => (image.strides(), image.output[1], image.shape.stride),
             None => ([0; 3], 0, 0),
         };
-        let out = self.pixels.or(self.input.as_ref().map(Image::pixels)).unwrap_or(0);
-        let info = [n, k, self.positions, span, values, plane, row, out, out_row, stride];
+        let (out, to) = (self.input.as_ref().map_or(0, Image::pixels), self.pixels.unwrap_or(1));
+        let info = [n, k, self.positions, span, values, plane, row, out, out_row, stride, to];
         let info = info.into_iter().map(|value| value as u32).collect();
         Wgsl { key, text, info, unit, multiplications: (n * k * self.positions) as u64 }
     }

@@ -14,8 +14,6 @@ pub struct Reads {
     conv: Option<u32>,
     /// The adapter has 16-bit floats: weights and scales are read as such, not unpacked from words. Sums stay at 32 bits.
     f16: bool,
-    /// The result is maps, [B, N, ..], instead of rows, [.., N].
-    maps: bool,
     /// Something is added.
     plus: bool,
 }
@@ -30,8 +28,7 @@ impl Reads {
             whole: key[2] != 0,
             conv,
             f16: key[4] != 0,
-            maps: key[5] != 0,
-            plus: key[6] != 0,
+            plus: key[5] != 0,
         }
     }
 
@@ -214,19 +211,17 @@ impl Reads {
     /// the edges nothing is stored. Where the sum is cut into spans, `split` (a variable) is the span's number: each has a
     /// result of its own, and the first one has what is added.
     pub fn stores(&self, p: &str, split: Option<&str>, values: &[(u32, String)]) -> String {
-        let (start, step) = match self.maps {
-            true => ("(q / info.out) * info.n * info.out + q % info.out + n0 * info.out", " * info.out"),
-            false => ("q * info.n + n0", ""),
-        };
         let first = split.map_or(String::new(), |split| format!("{split} * info.n * info.p + "));
-        let mut text = format!("if ({p} < info.p) {{ let q = {p}; let place = {start}; let o = {first}place;\n");
+        let mut text = format!(
+            "if ({p} < info.p) {{ let q = {p}; let place = ((q / info.to) * info.n + n0) * info.to + q % info.to; let o = {first}place;\n"
+        );
         for (j, value) in values {
             let added = match (self.plus, split) {
                 (false, _) => String::new(),
-                (true, None) => format!(" + plus[place + {j}u{step}]"),
-                (true, Some(split)) => format!(" + select(0.0, plus[place + {j}u{step}], {split} == 0u)"),
+                (true, None) => format!(" + plus[place + {j}u * info.to]"),
+                (true, Some(split)) => format!(" + select(0.0, plus[place + {j}u * info.to], {split} == 0u)"),
             };
-            text += &format!("if (n0 + {j}u < info.n) {{ y[o + {j}u{step}] = {value}{added}; }}\n");
+            text += &format!("if (n0 + {j}u < info.n) {{ y[o + {j}u * info.to] = {value}{added}; }}\n");
         }
         text + "}\n"
     }

@@ -139,11 +139,10 @@ impl Tiled {
         (size_of::<f32>() * self.points() * self.channels.max(self.rows) * columns) as u64
     }
 
-    /// The convolution of `input` with `weights`: words and, where they are quantized, scales. `more`: bias and what is
-    /// added, as `reads` says.
+    /// The convolution of `input` with `weights`: words and, where they are quantized, scales.
     pub fn launch<const Y: usize>(
         &self,
-        (input, more): (&CubeTensor, &[&CubeTensor]),
+        (input, bias): (&CubeTensor, Option<&CubeTensor>),
         (weights, reads): (&[&CubeTensor], &[u32]),
         shape: [usize; Y],
     ) -> Option<Tensor<Y>> {
@@ -151,12 +150,8 @@ impl Tiled {
         let (channels, rows) = (self.channels, self.rows);
         let inputs = self.kernel("winograd inputs", inputs_text, &[]);
         let inputs = launch(inputs, channels * places, &[input], [points * channels * places]);
-        // What follows the product is not the weights' business.
-        let [scheme, bias, whole, kernel, f16, maps, plus] = *reads else { return None };
-        let transformed = Wgsl {
-            info: reads_info(rows, channels),
-            ..self.kernel("winograd weights", weights_text, &[scheme, 0, whole, kernel, f16, maps, 0])
-        };
+        let transformed =
+            Wgsl { info: reads_info(rows, channels), ..self.kernel("winograd weights", weights_text, reads) };
         let transformed = launch(transformed, channels / CHANNELS * rows, weights, [points * channels * rows]);
         let product = Wgsl {
             multiplications: (points * channels * rows * places) as u64,
@@ -165,8 +160,10 @@ impl Tiled {
         let units = points * (rows / OUTPUTS) * (places / TILES);
         let products = launch(product, units, &[&on_gpu(&inputs)?, &on_gpu(&transformed)?], [points * rows * places]);
         let products = on_gpu(&products)?;
-        let outputs = self.kernel("winograd outputs", outputs_text, &[bias, plus]);
-        Some(launch(outputs, rows * self.count(), &[&[&products], more].concat(), shape))
+        let mut operands = vec![&products];
+        operands.extend(bias);
+        let outputs = self.kernel("winograd outputs", outputs_text, &[u32::from(bias.is_some())]);
+        Some(launch(outputs, rows * self.count(), &operands, shape))
     }
 
     fn kernel(&self, name: &'static str, text: fn(&[u32]) -> String, more: &[u32]) -> Wgsl {
@@ -318,10 +315,9 @@ fn product_text(key: &[u32]) -> String {
 
 /// [points, N, places] → y [B, N, H, W].
 fn outputs_text(key: &[u32]) -> String {
-    let (filter, has_bias, has_plus) = (Filter::of(key[0]), key[1] != 0, key[2] != 0);
+    let (filter, has_bias) = (Filter::of(key[0]), key[1] != 0);
     let mut buffers = vec![("x", "f32")];
     buffers.extend(has_bias.then_some(("bias", "f32")));
-    buffers.extend(has_plus.then_some(("plus", "f32")));
     buffers.push(("y", "f32"));
     let mut text = prelude(&buffers, &INFO) + &entry("info.rows * info.tiles");
     text += "let n = i / info.tiles; let t = i % info.tiles;\nvar place = n * info.places + t;\n\
@@ -341,9 +337,7 @@ fn outputs_text(key: &[u32]) -> String {
     let bias = if has_bias { " + bias[n]" } else { "" };
     for row in 0..filter.side {
         for column in 0..filter.side {
-            let place = format!("to + {row}u * width + {column}u");
-            let plus = if has_plus { format!(" + plus[{place}]") } else { String::new() };
-            text += &format!("y[{place}] = o{row}_{column}{bias}{plus};\n");
+            text += &format!("y[to + {row}u * width + {column}u] = o{row}_{column}{bias};\n");
         }
     }
     text + "}\n"
