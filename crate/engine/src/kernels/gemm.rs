@@ -125,7 +125,7 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: &Weight, bias: Option<&Tenso
     linear_plus(x, weight, bias, None)
 }
 
-/// As [`linear`], plus a tensor of the result's shape, in the same pass.
+/// As [`linear`], plus a tensor of the result's shape: by tiles in the same pass.
 pub fn linear_plus<const D: usize>(
     x: Tensor<D>,
     weight: &Weight,
@@ -195,7 +195,7 @@ pub fn conv2d_padded(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>, sh
     conv2d_plus(x, weight, bias, shape, None)
 }
 
-/// As [`conv2d_padded`], plus a tensor of the result's shape, in the same pass.
+/// As [`conv2d_padded`], plus a tensor of the result's shape: by tiles in the same pass.
 pub fn conv2d_plus(
     x: Tensor<4>,
     weight: &Weight,
