@@ -151,7 +151,7 @@ test("auto measures a GPU that is said to be real, and takes the faster processo
   });
   await page.goto(site.url);
   const { device } = await load(page, "auto");
-  t.diagnostic(device.whyNotGpu);
+  t.diagnostic(`${device.whyNotGpu} ${JSON.stringify(device.measured)}`);
   assert.equal(device.kind, "cpu");
   assert.match(device.whyNotGpu, /processor is faster here: [\d.]+ against [\d.]+/);
   const [[, { gpuRate, cpuRate }]] = await kept(page);
