@@ -4,7 +4,8 @@
 //! Weights stay as the pack stores them ([`crate::weights::Weight`]); a kernel dequantizes what it reads in registers.
 //! All run within WebGPU's default limits, and none needs 16-bit floats; where the adapter has them, weights are read as
 //! such. Arithmetic is at 32 bits everywhere. Barriers cost software adapters most and save real GPUs most, so the product
-//! has variants with and without ([`gemm`]), of which [`calibration`] chooses by measurement.
+//! has variants with and without ([`gemm`]), of which [`calibration`] chooses by measurement; norms, softmax and attention go
+//! with it ([`Tuning::is_shared`]).
 
 pub mod activation;
 pub mod attention;
