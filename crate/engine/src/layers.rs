@@ -106,13 +106,13 @@ impl Conv2d {
 
     /// As [`Conv2d::forward`], with something else beyond the edges.
     pub fn forward_beyond(&self, x: Tensor<4>, border: Border) -> Tensor<4> {
-        self.forward_plus(x, border, None)
+        kernels::conv2d(x, &self.weight, self.bias.as_ref(), self.shape, border)
     }
 
     /// As [`Conv2d::forward_beyond`], plus a tensor of the result's shape.
-    pub fn forward_plus(&self, x: Tensor<4>, border: Border, plus: Option<Tensor<4>>) -> Tensor<4> {
+    pub fn forward_plus(&self, x: Tensor<4>, border: Border, plus: Tensor<4>) -> Tensor<4> {
         let Conv2dShape { padding, enlarge, .. } = self.shape;
-        self.forward_padded(kernels::pad(x, enlarge, Padding::square(padding), border), plus)
+        self.forward_padded(kernels::pad(x, enlarge, Padding::square(padding), border), Some(plus))
     }
 
     /// As [`Conv2d::forward`], of an input that is already enlarged and padded, plus a tensor of the result's shape.

@@ -130,7 +130,7 @@ impl PatchBlock {
         let silu = |x| Activation::Silu.forward(x);
         let [first, second] = &self.convs;
         let hidden = first.forward_beyond(silu(x.clone()), border);
-        second.forward_plus(silu(hidden), border, Some(x))
+        second.forward_plus(silu(hidden), border, x)
     }
 }
 

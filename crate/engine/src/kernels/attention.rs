@@ -1,9 +1,9 @@
 //! Scaled dot-product attention that never stores the whole score matrix.
 //!
-//! One invocation holds one query and its running output in registers and walks over the keys, a few at a time, with the
-//! online softmax (running maximum and sum), so memory grows with the sequence, not with its square. Neighbouring
-//! invocations have neighbouring queries of one head, so that they read the same key at the same time; on GPUs that share
-//! memory well, a workgroup brings tiles of keys and values there first. Heads too wide for registers, as the KL
+//! One invocation holds one query and its running output in registers and walks over the keys with the online
+//! softmax (running maximum and sum), so memory grows with the sequence, not with its square. Neighbouring invocations
+//! have neighbouring queries of one head, so that they read the same key at the same time; on GPUs that share memory
+//! well, a workgroup brings tiles of keys and values there first, and takes a few keys at a time. Heads too wide for registers, as the KL
 //! autoencoder's of 512 channels, go through matrix products over groups of queries instead, as do all heads on the CPU, by
 //! a kernel of its own.
 //!
@@ -14,7 +14,7 @@ use burn::tensor::{Bool, Tensor, activation};
 
 use super::cpu;
 use super::gemm::linear;
-use super::launch::{Unit, Wgsl, entry, entry_of_workgroup, launch, on_gpu, prelude};
+use super::launch::{Wgsl, entry, entry_of_workgroup, launch, on_gpu, prelude};
 use super::reduce::{LONG, reductions};
 use super::tuning::Tuning;
 use crate::limits::piece_bytes;
@@ -68,12 +68,10 @@ pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, shape: AttentionShape
     let blocks = batch * shape.heads * queries.div_ceil(QUERIES as usize);
     let count = if is_shared { blocks } else { batch * shape.heads * queries };
     let info = [count, queries, keys, channels / 4, shape.heads].map(|value| value as u32).to_vec();
+    let kernel = Wgsl::new(("attention", vec![lanes, u32::from(shape.causal)]), text, info);
     let kernel = match is_shared {
-        true => {
-            let kernel = Wgsl::new(("attention shared", vec![lanes]), shared_text, info);
-            Wgsl { unit: Unit::Workgroup(QUERIES), ..kernel }
-        }
-        false => Wgsl::new(("attention", vec![lanes, u32::from(shape.causal)]), text, info),
+        true => kernel.by_workgroups("attention shared", shared_text, QUERIES),
+        false => kernel,
     };
     let kernel = Wgsl { multiplications: (2 * batch * queries * keys * channels) as u64, ..kernel };
     launch(kernel, count, &[&gq, &gk, &gv], [batch, queries, channels])
@@ -152,12 +150,10 @@ fn softmax(x: Tensor<2>, scale: f64) -> Tensor<2> {
     let [rows, columns] = x.dims();
     let Some(gx) = on_gpu(&x) else { return activation::softmax(x * scale, 1) };
     let info = vec![rows as u32, columns as u32, (scale as f32).to_bits()];
+    let kernel = Wgsl::new(("softmax", Vec::new()), softmax_text, info);
     let kernel = match Tuning::of(&gx.device).is_shared() {
-        true => {
-            let kernel = Wgsl::new(("softmax shared", Vec::new()), shared_softmax_text, info);
-            Wgsl { unit: Unit::Workgroup(LONG), ..kernel }
-        }
-        false => Wgsl::new(("softmax", Vec::new()), softmax_text, info),
+        true => kernel.by_workgroups("softmax shared", shared_softmax_text, LONG),
+        false => kernel,
     };
     launch(kernel, rows, &[&gx], [rows, columns])
 }

@@ -146,12 +146,11 @@ pub fn linear_plus<const D: usize>(
 /// # Shapes
 /// `x` [B, K, H, W], `weight` [N, K], `bias` [N] → [B, H·W, N].
 pub fn linear_of_pixels(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>) -> Tensor<3> {
-    let [batch, _, height, width] = x.dims();
+    let [batch, channels, height, width] = x.dims();
     let (pixels, input) = (height * width, Some(Image::of(x.dims(), Conv2dShape::POINTWISE)));
     let product = Product { weight, bias, plus: None, positions: batch * pixels, input, pixels: None };
     product.compute(x, [batch, pixels, weight.rows], |x, weight, bias| {
-        let [batch, channels, height, width] = x.dims();
-        let rows = x.reshape([batch, channels, height * width]).swap_dims(1, 2).reshape([batch * pixels, channels]);
+        let rows = x.reshape([batch, channels, pixels]).swap_dims(1, 2).reshape([batch * pixels, channels]);
         linear_reference(rows, weight, bias).reshape([batch, pixels, weight.rows])
     })
 }

@@ -51,6 +51,11 @@ impl Wgsl {
     pub fn new(key: (&'static str, Vec<u32>), text: fn(&[u32]) -> String, info: Vec<u32>) -> Self {
         Self { key, text, info, unit: Unit::Invocation, multiplications: 0 }
     }
+
+    /// The same operation where invocations share memory: by workgroups of so many.
+    pub fn by_workgroups(self, name: &'static str, text: fn(&[u32]) -> String, size: u32) -> Self {
+        Self { key: (name, self.key.1), text, unit: Unit::Workgroup(size), ..self }
+    }
 }
 
 impl KernelSource for Wgsl {

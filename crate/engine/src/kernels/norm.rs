@@ -9,7 +9,7 @@
 use burn::tensor::{Tensor, activation};
 
 use super::cpu;
-use super::launch::{Unit, Wgsl, entry, entry_of_workgroup, launch, on_gpu, prelude};
+use super::launch::{Wgsl, entry, entry_of_workgroup, launch, on_gpu, prelude};
 use super::pad::{Border, Padding, pad_reference};
 use super::reduce::{LONG, SHORT, reductions};
 use super::tuning::Tuning;
@@ -87,12 +87,10 @@ pub fn moments(x: &Tensor<4>, groups: usize) -> Moments {
     };
     let count = batch * groups * slices;
     let info = [count, members, slices].map(|value| value as u32).to_vec();
+    let kernel = Wgsl::new(("moments", Vec::new()), moments_text, info);
     let kernel = match is_shared {
-        true => {
-            let kernel = Wgsl::new(("moments shared", Vec::new()), shared_moments_text, info);
-            Wgsl { unit: Unit::Workgroup(LONG), ..kernel }
-        }
-        false => Wgsl::new(("moments", Vec::new()), moments_text, info),
+        true => kernel.by_workgroups("moments shared", shared_moments_text, LONG),
+        false => kernel,
     };
     few(launch(kernel, count, &[&gx], [batch * groups, slices, 3]))
 }
@@ -189,12 +187,10 @@ pub fn layer_norm<const D: usize>(x: Tensor<D>, weight: &Tensor<1>, bias: &Tenso
     let columns = dims[D - 1];
     let rows = dims.iter().product::<usize>() / columns;
     let info = vec![rows as u32, columns as u32, (eps as f32).to_bits()];
+    let kernel = Wgsl::new(("layer_norm", Vec::new()), layer_norm_text, info);
     let kernel = match Tuning::of(&gx.device).is_shared() {
-        true => {
-            let kernel = Wgsl::new(("layer_norm shared", Vec::new()), shared_layer_norm_text, info);
-            Wgsl { unit: Unit::Workgroup(SHORT), ..kernel }
-        }
-        false => Wgsl::new(("layer_norm", Vec::new()), layer_norm_text, info),
+        true => kernel.by_workgroups("layer_norm shared", shared_layer_norm_text, SHORT),
+        false => kernel,
     };
     launch(kernel, rows, &[&gx, &gw, &gb], dims)
 }

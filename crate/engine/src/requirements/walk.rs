@@ -139,14 +139,12 @@ pub(super) fn denoise(unet: &UNet2DConditionConfig, latents: Map, piece: u64) ->
     let mut walk = Walk::new(piece);
     let widths = &unet.block_out_channels;
     let levels = widths.len().min(unet.down_block_types.len()).min(unet.up_block_types.len());
-    let layers = |level: usize| unet.layers_per_block.get(level).unwrap_or(2);
-    let attends = |kind: &str| kind.starts_with("CrossAttn");
     let mut x = latents.with_channels(widths.first().copied().unwrap_or(0));
     let mut skips = vec![x];
     let text = latents.batch * text_keys_bytes(unet, levels);
     let held = |skips: &[Map]| text + latents.bytes() * 2 + skips.iter().map(|skip| skip.bytes()).sum::<u64>();
     for (level, (&width, kind)) in widths.iter().zip(&unet.down_block_types).enumerate().take(levels) {
-        for _ in 0..layers(level) {
+        for _ in 0..unet.layers(level) {
             // The layer's input is the newest skip.
             let held = held(&skips) - x.bytes();
             x = walk.layer(held, x, width, attends(kind));
@@ -162,7 +160,7 @@ pub(super) fn denoise(unet: &UNet2DConditionConfig, latents: Map, piece: u64) ->
     }
     for index in 0..levels {
         let level = levels - 1 - index;
-        for _ in 0..=layers(level) {
+        for _ in 0..=unet.layers(level) {
             let Some(skip) = skips.pop() else { break };
             let cat = x.with_channels((x.channels + skip.channels) as usize);
             walk.tensor(cat.bytes());
@@ -177,17 +175,20 @@ pub(super) fn denoise(unet: &UNet2DConditionConfig, latents: Map, piece: u64) ->
     walk.demand
 }
 
+/// Whether the transformers of a block of that kind attend to the text.
+fn attends(kind: &str) -> bool {
+    kind.starts_with("CrossAttn")
+}
+
 /// Bytes of the keys and values of a row's text in all transformers, which are kept for the whole run.
 fn text_keys_bytes(unet: &UNet2DConditionConfig, levels: usize) -> u64 {
-    let attends = |kind: &str| kind.starts_with("CrossAttn");
-    let layers = |level: usize| unet.layers_per_block.get(level).unwrap_or(2);
     let of_layers =
         |level: usize, count: usize| count as u64 * unet.depth(level) as u64 * unet.block_out_channels[level] as u64;
     let down = (0..levels)
         .filter(|&level| attends(&unet.down_block_types[level]))
-        .map(|level| of_layers(level, layers(level)));
+        .map(|level| of_layers(level, unet.layers(level)));
     let up = (0..levels).filter(|&level| attends(&unet.up_block_types[levels - 1 - level]));
-    let up = up.map(|level| of_layers(level, layers(level) + 1));
+    let up = up.map(|level| of_layers(level, unet.layers(level) + 1));
     let mid = unet.mid_block_type.is_some().then(|| of_layers(levels.saturating_sub(1), 1));
     down.chain(up).chain(mid).sum::<u64>().saturating_mul(2 * CHUNK_TOKENS * FLOAT_BYTES)
 }

@@ -188,7 +188,7 @@ impl UNet2DConditionConfig {
     pub(super) fn heads(&self, level: usize) -> usize {
         self.num_attention_heads.as_ref().unwrap_or(&self.attention_head_dim).get(level).unwrap_or(8)
     }
-    pub(super) fn layers(&self, level: usize) -> usize {
+    pub(crate) fn layers(&self, level: usize) -> usize {
         self.layers_per_block.get(level).unwrap_or(2)
     }
     pub(crate) fn depth(&self, level: usize) -> usize {
