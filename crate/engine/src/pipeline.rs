@@ -11,6 +11,7 @@ mod loading;
 #[cfg(feature = "parity")]
 mod modules;
 mod optional;
+mod previewer;
 mod start;
 mod warm_up;
 
@@ -20,6 +21,7 @@ use std::rc::Rc;
 use burn::tensor::{Device, Tensor, TensorData};
 use futures::{Stream, stream};
 
+pub use previewer::Previewer;
 pub use start::Start;
 
 use batch::Batch;

@@ -43,7 +43,7 @@ fn control_of(buffer: &SharedArrayBuffer) -> Int32Array {
 /// The engine's crew, there or not.
 pub struct Muster {
     members: u32,
-    start: Function,
+    start: Option<Function>,
     workers: RefCell<Option<Rc<Workers>>>,
 }
 
@@ -52,7 +52,12 @@ impl Muster {
     /// `{buffer: SharedArrayBuffer, others: number, end: () => void}` once the others wait for work, or null where they
     /// cannot be had.
     pub fn new(members: u32, start: Function) -> Self {
-        Self { members: members.max(1), start, workers: RefCell::new(None) }
+        Self { members: members.max(1), start: Some(start), workers: RefCell::new(None) }
+    }
+
+    /// This worker alone.
+    pub fn none() -> Self {
+        Self { members: 1, start: None, workers: RefCell::new(None) }
     }
 
     /// How many members there would be.
@@ -63,10 +68,8 @@ impl Muster {
     /// Has the others work with this thread from now on, where they can be had; they may already.
     pub async fn assemble(&self) {
         let is_there = self.workers.borrow().as_ref().is_some_and(|workers| workers.members() > 1);
-        if is_there || self.members == 1 {
-            return;
-        }
-        let workers = Workers::start(&self.start).await.map(Rc::new);
+        let Some(start) = self.start.as_ref().filter(|_| !is_there && self.members > 1) else { return };
+        let workers = Workers::start(start).await.map(Rc::new);
         crew::employ(workers.clone().map(|workers| workers as Rc<dyn Crew>));
         self.workers.replace(workers);
     }

@@ -24,6 +24,7 @@ pub mod pack_store;
 #[cfg(feature = "parity")]
 pub mod parity;
 pub mod presenter;
+pub mod previews;
 pub mod report;
 pub mod run;
 pub mod timer;
@@ -53,6 +54,7 @@ use crate::fetch::{NetworkCount, PackSource};
 use crate::indexed_db::IndexedDbStore;
 use crate::pack_store::PackStore;
 use crate::presenter::{Presenter, image_data};
+use crate::previews::Previews;
 use crate::report::{LoadedPack, MemoryReport, PackInfo, PackRequirements};
 use crate::run::Run;
 
@@ -64,6 +66,7 @@ pub struct FraiseEngine {
     paints_from_gpu: bool,
     compute: RefCell<Rc<ComputeDevice>>,
     crew: Muster,
+    previews: Previews,
     store: Rc<IndexedDbStore>,
     packs: PackStore,
     digest: WebDigest,
@@ -72,6 +75,21 @@ pub struct FraiseEngine {
     presenters: RefCell<BTreeMap<u32, Rc<Presenter>>>,
     /// The pictures of the run that finished last.
     finished: Rc<RefCell<Vec<Finished>>>,
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// How an engine's worker has others started.
+    pub type Helpers;
+    /// As for [`Muster::new`].
+    #[wasm_bindgen(method, getter)]
+    fn members(this: &Helpers) -> u32;
+    /// Likewise.
+    #[wasm_bindgen(method, getter, js_name = startCrew)]
+    fn start_crew(this: &Helpers) -> Function;
+    /// As for [`Previews::new`].
+    #[wasm_bindgen(method, getter, js_name = startPreviews)]
+    fn start_previews(this: &Helpers) -> Function;
 }
 
 /// A pack on the device.
@@ -104,8 +122,8 @@ impl Finished {
 #[wasm_bindgen]
 impl FraiseEngine {
     /// Opens the device of that kind (`gpu`, `cpu` or `auto`). `on_panic` is told why, should the engine ever stop: its
-    /// open promises then never settle. `paints_from_gpu` says whether canvases may be painted without a readback. `members`
-    /// and `start_crew`: as for [`Muster::new`].
+    /// open promises then never settle. `paints_from_gpu` says whether canvases may be painted without a readback. `helpers`: how
+    /// other workers are had; without it there are none.
     ///
     /// # Errors
     /// `NoWebGpu`, or `Request` for another kind.
@@ -113,8 +131,7 @@ impl FraiseEngine {
         device: String,
         on_panic: Function,
         paints_from_gpu: bool,
-        members: u32,
-        start_crew: Function,
+        helpers: Option<Helpers>,
     ) -> Result<FraiseEngine, JsValue> {
         report_panics_to(on_panic);
         let scope: WorkerGlobalScope = js_sys::global().unchecked_into();
@@ -128,7 +145,8 @@ impl FraiseEngine {
             device_kind: device,
             paints_from_gpu,
             compute: RefCell::new(Rc::new(compute)),
-            crew: Muster::new(members, start_crew),
+            crew: helpers.as_ref().map_or_else(Muster::none, |helpers| Muster::new(helpers.members(), helpers.start_crew())),
+            previews: Previews::new(helpers.as_ref().map(Helpers::start_previews)),
             network: Rc::default(),
             loaded: RefCell::default(),
             presenters: RefCell::default(),
@@ -243,7 +261,7 @@ impl FraiseEngine {
         let held = self.loaded.borrow().as_ref().map(|loaded| loaded.pipeline.memory());
         let compute = self.compute();
         serialize_or_throw(&MemoryReport {
-            wasm_bytes: core::arch::wasm32::memory_size::<0>() as u64 * PAGE + self.crew.bytes(),
+            wasm_bytes: core::arch::wasm32::memory_size::<0>() as u64 * PAGE + self.crew.bytes() + self.previews.bytes(),
             pack_bytes: held.map_or(0, |held| held.pack_bytes),
             device_bytes: held.map_or(0, |held| held.device_bytes),
             reserved_bytes: compute
@@ -322,7 +340,7 @@ impl FraiseEngine {
             loaded,
             compute,
             (pictures, start),
-            run::Outlet { presenter, signal, finished: self.finished.clone() },
+            run::Outlet { presenter, previews: self.previews.worker(), signal, finished: self.finished.clone() },
         ))
     }
 }

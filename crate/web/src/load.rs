@@ -24,6 +24,7 @@ impl FraiseEngine {
         // The old pipeline goes first, so that two never share the device.
         self.loaded.take();
         self.crew.forget();
+        self.previews.forget();
         // What `auto` left for a model that the processor is faster at may suit another.
         if self.compute().check().is_err() || self.compute().was_too_slow() {
             let fresh = ComputeDevice::open(&self.device_kind).await?;
@@ -38,6 +39,10 @@ impl FraiseEngine {
         compute.finish().await?;
         if compute.gpu.is_some() {
             pipeline.warm_up(async || compute.finish().await, &mut report).await?;
+        }
+        match compute.gpu {
+            Some(_) => self.previews.disband(),
+            None => self.previews.prepare(&manifest, &self.packs).await,
         }
         let manifest = Rc::new(manifest);
         self.loaded.replace(Some(Loaded { pipeline, manifest: manifest.clone(), address: url }));

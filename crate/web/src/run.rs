@@ -19,6 +19,7 @@ use crate::cancel::until_aborted;
 use crate::device::ComputeDevice;
 use crate::error::{serialize_or_throw, set, to_js};
 use crate::presenter::{Presenter, image_data, read_picture, sheet};
+use crate::previews::{Coming, PreviewWorker};
 use crate::{Finished, Loaded};
 
 type Steps = Pin<Box<dyn Stream<Item = Result<Step>>>>;
@@ -35,13 +36,23 @@ pub struct Run {
     /// `None` once the run is over, and while a step is being computed.
     steps: RefCell<Option<Steps>>,
     newest: RefCell<Option<HeldStep>>,
+    /// The step after the newest, where it was computed while another worker decoded that one's preview.
+    ahead: RefCell<Option<ComputedStep>>,
 }
 
 /// Where a run's pictures go, and what ends it early.
 pub(crate) struct Outlet {
     pub presenter: Option<Rc<Presenter>>,
+    /// The other worker that may decode previews for the presenter.
+    pub previews: Option<PreviewWorker>,
     pub signal: AbortSignal,
     pub finished: Rc<RefCell<Vec<Finished>>>,
+}
+
+/// A step, and its preview where another worker decodes it.
+struct ComputedStep {
+    step: Step,
+    preview: Option<(PreviewWorker, Coming)>,
 }
 
 /// The newest step, kept until the next one so that its pictures can be asked for.
@@ -84,6 +95,7 @@ impl Run {
             Ok(None) => Ok(JsValue::UNDEFINED),
             Err(error) => {
                 self.newest.take();
+                self.ahead.take();
                 Err(to_js(&error))
             }
         }
@@ -116,15 +128,29 @@ impl Run {
     ) -> Self {
         let origin = Origin { latents: None, start: start.clone() };
         let steps: Steps = Box::pin(loaded.pipeline.generate_from(requests.clone(), origin));
-        Self { loaded, compute, requests, start, outlet, steps: RefCell::new(Some(steps)), newest: RefCell::new(None) }
+        Self { loaded, compute, requests, start, outlet, steps: RefCell::new(Some(steps)), newest: RefCell::default(), ahead: RefCell::default() }
     }
 
     async fn advance(&self, mut steps: Steps) -> Result<Option<StepInfo>> {
-        let Some(step) = steps.next().await.transpose()? else { return Ok(None) };
+        let computed = match self.ahead.take() {
+            Some(computed) => computed,
+            None => match self.compute_next(&mut steps).await? {
+                Some(computed) => computed,
+                None => return Ok(None),
+            },
+        };
+        let ComputedStep { step, preview } = computed;
+        if preview.is_some() {
+            self.ahead.replace(self.compute_next(&mut steps).await?);
+        }
         let info = StepInfo { index: step.index, total: step.total };
-        let is_last = step.index + 1 == step.total;
+        let is_last = is_last(&step);
         let latents = if is_last { step.latents } else { step.denoised };
-        self.newest.replace(Some(HeldStep { index: info.index, latents, is_last, images: None }));
+        let images = match preview {
+            Some((worker, coming)) => worker.received(coming).await.map(|images| images.into_iter().map(|image| self.over_start(image)).collect()),
+            None => None,
+        };
+        self.newest.replace(Some(HeldStep { index: info.index, latents, is_last, images }));
         let shown = match &self.outlet.presenter {
             Some(presenter) => presenter.present(&self.compute, sheet(self.newest_images(info.index)?)).await?,
             None => None,
@@ -151,6 +177,23 @@ impl Run {
             self.steps.replace(Some(steps));
         }
         Ok(Some(info))
+    }
+
+    /// The next step; its preview, where one is wanted and another worker can, is begun to be decoded there.
+    async fn compute_next(&self, steps: &mut Steps) -> Result<Option<ComputedStep>> {
+        let Some(step) = steps.next().await.transpose()? else { return Ok(None) };
+        let Outlet { presenter, previews, .. } = &self.outlet;
+        let previews = previews.as_ref().filter(|previews| presenter.is_some() && !is_last(&step) && previews.is_ready());
+        let preview = match previews {
+            Some(worker) => Some((worker.clone(), worker.begin(step.denoised.clone(), self.requests[0].border()).await?)),
+            None => None,
+        };
+        Ok(Some(ComputedStep { step, preview }))
+    }
+
+    /// A preview, over what is kept of the start picture.
+    fn over_start(&self, preview: Tensor<4>) -> Tensor<4> {
+        self.start.iter().fold(preview, |preview, start| start.over(preview))
     }
 
     /// The pictures with all that is saved with them.
@@ -189,8 +232,12 @@ impl Run {
             return self.loaded.pipeline.finish(latents, request, self.start.as_ref());
         }
         let preview = self.loaded.pipeline.preview(latents, request.border());
-        Ok(self.start.iter().fold(preview, |preview, start| start.over(preview)))
+        Ok(self.over_start(preview))
     }
+}
+
+fn is_last(step: &Step) -> bool {
+    step.index + 1 == step.total
 }
 
 /// A request as JavaScript sees it; its seeds are bigints only where a number cannot hold them.

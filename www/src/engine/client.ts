@@ -175,8 +175,8 @@ export class Engine {
 
   /**
    * Paints a picture, or several together ({@link GenerateRequest.batch}; a canvas shows them side by side), giving each
-   * denoising step as it is done. Nothing starts before the first step is asked for, and no step is computed before it is
-   * asked for; leaving the loop ends the run.
+   * denoising step as it is done. Nothing starts before the first step is asked for; at most one step is computed ahead,
+   * while another worker decodes a preview for the canvas. Leaving the loop ends the run.
    */
   async *generate(
     request: GenerateRequest,

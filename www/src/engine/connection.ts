@@ -76,6 +76,9 @@ export class Connection {
       void this.#muster(message);
     } else if ("dismissed" in message) {
       this.#members.end(message.dismissed);
+    } else if ("previews" in message) {
+      if (message.previews === null) this.#members.endPreviews();
+      else this.#members.startPreviews(message);
     } else {
       const open = this.#openCalls.get(message.id);
       this.#openCalls.delete(message.id);
@@ -95,6 +98,7 @@ export class Connection {
     this.#fault = fault;
     this.#worker.terminate();
     this.#members.end();
+    this.#members.endPreviews();
     for (const open of this.#openCalls.values()) open.reject(fault);
     this.#openCalls.clear();
     this.#progressOf.clear();

@@ -1,16 +1,18 @@
 /**
- * The other workers of a crew (`crew.ts`). The page starts them, not the engine's worker: in Firefox, workers that start
+ * The workers that help an engine's own: those of a crew (`crew.ts`), and the one that decodes previews (`previews.ts`). The page starts them, not the engine's worker: in Firefox, workers that start
  * workers of their own now and then hang for ever in doing so.
  */
 import type { CrewCall, Enlistment } from "./crew";
+import type { PreviewCall } from "./previews";
 
 /** How long they may take to start. */
 const START_LIMIT_MS = 5000;
 
-/** One engine's crew, there or not. */
+/** One engine's helpers, there or not. */
 export class Members {
   #crew = 0;
   #workers: Worker[] = [];
+  #previewer: Worker | null = null;
 
   /** Starts a crew in the place of an earlier one; tells whether all of it waits for work. */
   async start({ crew, others, script, module, buffer }: CrewCall): Promise<boolean> {
@@ -33,6 +35,29 @@ export class Members {
     if (crew !== this.#crew) return;
     this.#workers.forEach((worker) => worker.terminate());
     [this.#crew, this.#workers] = [0, []];
+  }
+
+  /** Starts the worker that decodes previews in the place of an earlier one. Until it answers, the engine does without. */
+  startPreviews({ previews, module, script }: PreviewCall): void {
+    this.endPreviews();
+    try {
+      const worker = new Worker(script, { type: "module", name: "fraise-previews" });
+      this.#previewer = worker;
+      worker.onerror = (event) => {
+        event.preventDefault();
+        console.warn("Fraise decodes previews in its own worker, since the other one does not start:", event.message);
+        worker.terminate();
+      };
+      worker.postMessage({ previews, module }, [previews]);
+    } catch (error) {
+      console.warn("Fraise decodes previews in its own worker, since no other one can be started:", error);
+    }
+  }
+
+  /** Ends that worker. */
+  endPreviews(): void {
+    this.#previewer?.terminate();
+    this.#previewer = null;
   }
 }
 

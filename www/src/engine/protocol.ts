@@ -6,6 +6,7 @@
  */
 import type { CrewCall, Enlistment } from "./crew";
 import type { ErrorShape } from "./errors";
+import type { PreviewCall, PreviewEnlistment } from "./previews";
 
 /**
  * Where to compute: `auto` takes the GPU where WebGPU has a real one that is faster at the loaded pack's layers than the CPU,
@@ -296,8 +297,8 @@ export interface ConvertedModel extends PackInfo {
 /** What the engine holds, for tests and for people who wonder. */
 export interface MemoryReport {
   /**
-   * The worker's WebAssembly memory; it never shrinks, so this is also its peak. With several threads, of all of them, and
-   * what is shared between them.
+   * The worker's WebAssembly memory; it never shrinks, so this is also its peak. On the processor also that of the worker that
+   * decodes previews; with several threads, of all of them, and what is shared between them.
    */
   readonly wasmBytes: number;
   /** Bytes of the loaded pack's pieces; 0 before a load. */
@@ -384,7 +385,7 @@ export type NoticeMessage =
   | { notice: "mustered"; crew: number; isThere: boolean };
 
 /** Everything that a worker is sent. */
-export type ToWorker = CallMessage | NoticeMessage | Enlistment;
+export type ToWorker = CallMessage | NoticeMessage | Enlistment | PreviewEnlistment;
 
 /** Everything the worker sends. */
 export type FromWorker =
@@ -395,5 +396,8 @@ export type FromWorker =
   | CrewCall
   /** A crew is no longer wanted. */
   | { dismissed: number }
+  /** A worker is wanted that decodes previews, or no longer. */
+  | PreviewCall
+  | { previews: null }
   /** The worker cannot go on; every open call fails with this. */
   | { fatal: ErrorShape };

@@ -4,7 +4,7 @@
  * A panic in WebAssembly leaves its promise open for ever, so each way in which the engine can die ends in one `fatal`
  * message, on which the page fails every open call.
  *
- * The same script is that of the workers that help the engine's own (`crew.ts`).
+ * The same script is that of the workers that help the engine's own (`crew.ts`, `previews.ts`).
  */
 import type { FraiseEngine, Run } from "../wasm/fraise_web.js";
 import { crewSize, enlist, mustered, startCrew } from "./crew";
@@ -14,6 +14,7 @@ import { ByteMeter, StepMeter } from "./pace";
 import { keepToOrigin } from "./origin";
 import { canPaintFromGpu, nextFrame } from "./painting";
 import { croppedPixelsOf, MAX_PICTURE_BYTES, pixelsOf } from "./pictures";
+import { decodePreviews, PreviewWorker } from "./previews";
 import type {
   CallMessage,
   CallName,
@@ -53,6 +54,7 @@ scope.addEventListener("unhandledrejection", (event) => die(reasonOf(event.reaso
 scope.onmessage = ({ data }) => {
   if ("call" in data) void answer(data);
   else if ("member" in data) enlist(data);
+  else if ("previews" in data) decodePreviews(data);
   else if (data.notice === "cancel") cancel(data.job);
   else if (data.notice === "mustered") mustered(data.crew, data.isThere);
   else if (data.notice === "attach") engine?.attach(data.canvas, data.surface);
@@ -118,7 +120,8 @@ async function create({ device, keepsToOrigin }: Calls["create"]["params"]): Pro
     throw (await hostFault(WASM_URL, "application/wasm")) ?? error;
   });
   const paintsFromGpu = device !== "cpu" && (await canPaintFromGpu());
-  engine = await wasm.FraiseEngine.create(device, die, paintsFromGpu, crewSize(), startCrew);
+  const startPreviews = (module: WebAssembly.Module) => new PreviewWorker(module);
+  engine = await wasm.FraiseEngine.create(device, die, paintsFromGpu, { members: crewSize(), startCrew, startPreviews });
   return deviceInfo();
 }
 
