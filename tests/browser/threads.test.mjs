@@ -8,16 +8,16 @@ import { changedWorker, openSite } from "./site.mjs";
 
 const TIMEOUT = { timeout: 300_000 };
 const ISOLATED = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
-/** A machine of three cores. */
-const THREE_CORES = `Object.defineProperty(navigator, "hardwareConcurrency", { value: 3 })`;
+/** A machine of four cores, of which one is for previews. */
+const FOUR_CORES = `Object.defineProperty(navigator, "hardwareConcurrency", { value: 4 })`;
 
 const site = await closedAfter(openSite());
 const chromium = await closedAfter(launchChromium());
 
-/** An engine on the processor of a machine with three cores, with more of `code` in its workers. */
+/** An engine on the processor of a machine with four cores, with more of `code` in its workers. */
 async function open(headers, code = "", browser = chromium) {
   site.headers = headers;
-  site.answer = await changedWorker(`${THREE_CORES};\n${code}`);
+  site.answer = await changedWorker(`${FOUR_CORES};\n${code}`);
   return openEngine(browser, site, "cpu");
 }
 
@@ -77,10 +77,10 @@ for (const [name, launch] of [["Chromium", () => chromium], ["Firefox", () => cl
   });
 }
 
-/** The studio of a host of three cores, kept by its service worker. The host redirects `index.html`, as some do. */
+/** The studio of a machine of four cores, kept by its service worker. The host redirects `index.html`, as some do. */
 async function visitKept(browser, headers = {}) {
   site.headers = headers;
-  const worker = await changedWorker(THREE_CORES);
+  const worker = await changedWorker(FOUR_CORES);
   site.answer = (path) => (path === "/index.html" ? { status: 308, headers: { location: "/" } } : worker(path));
   const opened = await browser.newPage();
   await opened.page.goto(site.url);

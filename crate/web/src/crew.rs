@@ -40,6 +40,15 @@ fn control_of(buffer: &SharedArrayBuffer) -> Int32Array {
     Int32Array::new_with_byte_offset_and_length(buffer, 0, DATA / 4)
 }
 
+/// The others have nothing to do for as long as it lives.
+pub struct Rest(Rc<Workers>);
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        self.0.rest(false);
+    }
+}
+
 /// The engine's crew, there or not.
 pub struct Muster {
     members: u32,
@@ -85,6 +94,13 @@ impl Muster {
         if let Some(workers) = &*self.workers.borrow() {
             workers.forget();
         }
+    }
+
+    /// Has this thread compute alone until the result is dropped, where another worker is busy on the second of two cores.
+    pub fn rest(&self) -> Option<Rest> {
+        let workers = self.workers.borrow().clone().filter(|workers| workers.members() == 2)?;
+        workers.rest(true);
+        Some(Rest(workers))
     }
 
     /// Bytes of the others' memories, and of what is between them and this one.

@@ -65,7 +65,7 @@ pub struct FraiseEngine {
     device_kind: String,
     paints_from_gpu: bool,
     compute: RefCell<Rc<ComputeDevice>>,
-    crew: Muster,
+    crew: Rc<Muster>,
     previews: Previews,
     store: Rc<IndexedDbStore>,
     packs: PackStore,
@@ -145,7 +145,11 @@ impl FraiseEngine {
             device_kind: device,
             paints_from_gpu,
             compute: RefCell::new(Rc::new(compute)),
-            crew: helpers.as_ref().map_or_else(Muster::none, |helpers| Muster::new(helpers.members(), helpers.start_crew())),
+            crew: Rc::new(
+                helpers
+                    .as_ref()
+                    .map_or_else(Muster::none, |helpers| Muster::new(helpers.members(), helpers.start_crew())),
+            ),
             previews: Previews::new(helpers.as_ref().map(Helpers::start_previews)),
             network: Rc::default(),
             loaded: RefCell::default(),
@@ -261,7 +265,9 @@ impl FraiseEngine {
         let held = self.loaded.borrow().as_ref().map(|loaded| loaded.pipeline.memory());
         let compute = self.compute();
         serialize_or_throw(&MemoryReport {
-            wasm_bytes: core::arch::wasm32::memory_size::<0>() as u64 * PAGE + self.crew.bytes() + self.previews.bytes(),
+            wasm_bytes: core::arch::wasm32::memory_size::<0>() as u64 * PAGE
+                + self.crew.bytes()
+                + self.previews.bytes(),
             pack_bytes: held.map_or(0, |held| held.pack_bytes),
             device_bytes: held.map_or(0, |held| held.device_bytes),
             reserved_bytes: compute
@@ -340,7 +346,13 @@ impl FraiseEngine {
             loaded,
             compute,
             (pictures, start),
-            run::Outlet { presenter, previews: self.previews.worker(), signal, finished: self.finished.clone() },
+            run::Outlet {
+                presenter,
+                previews: self.previews.worker(),
+                crew: self.crew.clone(),
+                signal,
+                finished: self.finished.clone(),
+            },
         ))
     }
 }

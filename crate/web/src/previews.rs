@@ -182,7 +182,8 @@ impl Previewer {
     pub async fn decode(&self, latents: Vec<f32>, shape: Vec<usize>, tiling: bool) -> Result<Array, JsValue> {
         let border = if tiling { Border::Circular } else { Border::Zeros };
         let decoding = async {
-            let Some(&[count, ..]) = shape.as_array::<4>().filter(|shape| shape.iter().product::<usize>() == latents.len())
+            let Some(&[count, ..]) =
+                shape.as_array::<4>().filter(|shape| shape.iter().product::<usize>() == latents.len())
             else {
                 return Err(Error::request("latents", format!("{} numbers are not of shape {shape:?}", latents.len())));
             };

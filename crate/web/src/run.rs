@@ -16,6 +16,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::AbortSignal;
 
 use crate::cancel::until_aborted;
+use crate::crew::Muster;
 use crate::device::ComputeDevice;
 use crate::error::{serialize_or_throw, set, to_js};
 use crate::presenter::{Presenter, image_data, read_picture, sheet};
@@ -45,6 +46,7 @@ pub(crate) struct Outlet {
     pub presenter: Option<Rc<Presenter>>,
     /// The other worker that may decode previews for the presenter.
     pub previews: Option<PreviewWorker>,
+    pub crew: Rc<Muster>,
     pub signal: AbortSignal,
     pub finished: Rc<RefCell<Vec<Finished>>>,
 }
@@ -128,7 +130,16 @@ impl Run {
     ) -> Self {
         let origin = Origin { latents: None, start: start.clone() };
         let steps: Steps = Box::pin(loaded.pipeline.generate_from(requests.clone(), origin));
-        Self { loaded, compute, requests, start, outlet, steps: RefCell::new(Some(steps)), newest: RefCell::default(), ahead: RefCell::default() }
+        Self {
+            loaded,
+            compute,
+            requests,
+            start,
+            outlet,
+            steps: RefCell::new(Some(steps)),
+            newest: RefCell::default(),
+            ahead: RefCell::default(),
+        }
     }
 
     async fn advance(&self, mut steps: Steps) -> Result<Option<StepInfo>> {
@@ -141,13 +152,17 @@ impl Run {
         };
         let ComputedStep { step, preview } = computed;
         if preview.is_some() {
+            let _alone = self.outlet.crew.rest();
             self.ahead.replace(self.compute_next(&mut steps).await?);
         }
         let info = StepInfo { index: step.index, total: step.total };
         let is_last = is_last(&step);
         let latents = if is_last { step.latents } else { step.denoised };
         let images = match preview {
-            Some((worker, coming)) => worker.received(coming).await.map(|images| images.into_iter().map(|image| self.over_start(image)).collect()),
+            Some((worker, coming)) => worker
+                .received(coming)
+                .await
+                .map(|images| images.into_iter().map(|image| self.over_start(image)).collect()),
             None => None,
         };
         self.newest.replace(Some(HeldStep { index: info.index, latents, is_last, images }));
@@ -183,9 +198,12 @@ impl Run {
     async fn compute_next(&self, steps: &mut Steps) -> Result<Option<ComputedStep>> {
         let Some(step) = steps.next().await.transpose()? else { return Ok(None) };
         let Outlet { presenter, previews, .. } = &self.outlet;
-        let previews = previews.as_ref().filter(|previews| presenter.is_some() && !is_last(&step) && previews.is_ready());
+        let previews =
+            previews.as_ref().filter(|previews| presenter.is_some() && !is_last(&step) && previews.is_ready());
         let preview = match previews {
-            Some(worker) => Some((worker.clone(), worker.begin(step.denoised.clone(), self.requests[0].border()).await?)),
+            Some(worker) => {
+                Some((worker.clone(), worker.begin(step.denoised.clone(), self.requests[0].border()).await?))
+            }
             None => None,
         };
         Ok(Some(ComputedStep { step, preview }))

@@ -38,10 +38,11 @@ let lastCrew = 0;
 /** Hears whether the crew that was called last is there. */
 let answer: (isThere: boolean) => void = () => undefined;
 
-/** How many compute where that is possible, the engine's own worker among them. */
+/** How many compute where that is possible, the engine's own worker among them. One core is left to previews, if there are three. */
 export function crewSize(): number {
   const isShared = globalThis.crossOriginIsolated === true && typeof SharedArrayBuffer === "function";
-  return isShared ? Math.max(1, Math.min(navigator.hardwareConcurrency || 1, MOST_MEMBERS)) : 1;
+  const cores = navigator.hardwareConcurrency || 1;
+  return isShared ? Math.min(Math.max(cores - 1, 2), cores, MOST_MEMBERS) : 1;
 }
 
 /** Has the page start the others; null where one does not start. */

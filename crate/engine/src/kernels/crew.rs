@@ -13,9 +13,11 @@ use fraise_cpu::{Attention, FEWEST_ROWS, Image, Input, LANES, Output, ROWS, Rows
 
 pub use message::{BLOBS, Blob, SCALES, WEIGHTS, WORDS, decode, encode, weights_key};
 
-/// Multiply-adds that are worth being shared: about a millisecond of one thread. To tell the others and to hear of them takes
+/// Multiply-adds that are worth being shared: about a seventh of a millisecond of one thread. To tell the others and to hear of them takes
 /// a few hundredths of one.
-const WORTH: usize = 1 << 22;
+const WORTH: usize = 1 << 21;
+/// Multiply-adds that this thread has more of than each other member: what it does until they have heard of theirs and copied them.
+const HEAD_START: usize = 1 << 19;
 /// Tiles that a member has at least, of rows of weights or of queries. Convolutions of fewer rows are computed in another way
 /// than others, by which results would differ in their last bits.
 const FEWEST_TILES: usize = FEWEST_ROWS.div_ceil(ROWS);
@@ -122,12 +124,12 @@ impl<'a> Product<'a> {
 
     /// Computes all of them into `output`, which is that of the whole product, together with this thread's crew.
     pub fn compute_into(&self, mut output: Output) {
-        let worth = self.rows.len() * self.depth * self.positions >= WORTH;
+        let work = self.rows.len() * self.depth * self.positions;
         let own = |product: &Self, output: &mut Output| {
             let (weights, input) = ((product.weights, product.rows.clone(), self.depth), (self.input, self.positions));
             fraise_cpu::product(weights, input, self.bias, Output { y: &mut *output.y, ..*output });
         };
-        let Some((crew, shares)) = shares(self.rows.clone(), ROWS, worth) else { return own(self, &mut output) };
+        let Some((crew, shares)) = shares(self.rows.clone(), ROWS, work) else { return own(self, &mut output) };
         let parts: Vec<_> = shares[1..].iter().map(|rows| Work::Product(self.part(rows.clone()))).collect();
         let first = self.part(shares[0].clone());
         let results = crew.compute(&parts, &mut || own(&first, &mut output));
@@ -146,8 +148,8 @@ impl Heads<'_> {
         let Attention { queries, keys, heads, size, causal, .. } = self.shape;
         let channels = heads * size;
         // Causal ones, which a text encoder has, are small.
-        let worth = !causal && 2 * queries * keys * channels >= WORTH;
-        let Some((crew, shares)) = shares(0..queries, LANES, worth) else {
+        let work = if causal { 0 } else { 2 * queries * keys * channels };
+        let Some((crew, shares)) = shares(0..queries, LANES, work) else {
             return fraise_cpu::attention(self.q, self.k, self.v, self.shape, y);
         };
         let part = |queries: &Range<usize>| {
@@ -165,14 +167,24 @@ impl Heads<'_> {
 /// Who shares, and what each gets.
 type Shared = (Rc<dyn Crew>, Vec<Range<usize>>);
 
-/// This thread's crew and an even part of `whole` for each of them, in whole tiles, of which the last may be cut off; `None`
-/// where there is nobody to share with, or nothing worth it.
-fn shares(whole: Range<usize>, tile: usize, worth: bool) -> Option<Shared> {
-    let crew = CREW.with_borrow(Clone::clone).filter(|_| worth)?;
+/// This thread's crew and a part of `whole` for each of them, in whole tiles but for what is left at the end, this
+/// thread's first; `None` where there is nobody to share with, or so many multiply-adds (`work`) are not worth it.
+fn shares(whole: Range<usize>, tile: usize, work: usize) -> Option<Shared> {
+    let crew = CREW.with_borrow(Clone::clone).filter(|_| work >= WORTH)?;
     let count = crew.members().min(whole.len() / (FEWEST_TILES * tile));
-    let tiles = whole.len().div_ceil(tile);
-    let bound = |member: usize| whole.end.min(whole.start + member * tiles / count * tile);
-    (count > 1).then(|| (crew, (0..count).map(|member| bound(member)..bound(member + 1)).collect()))
+    if count < 2 {
+        return None;
+    }
+    let tiles = whole.len() / tile;
+    // What this thread is ahead by the others make up for, each by as much.
+    let ahead = (HEAD_START * tiles / work).min(tiles - FEWEST_TILES * count);
+    let others = (tiles - ahead) / count;
+    let bound = |member: usize| match member {
+        0 => whole.start,
+        member if member == count => whole.end,
+        member => whole.start + (tiles - (count - member) * others) * tile,
+    };
+    Some((crew, (0..count).map(|member| bound(member)..bound(member + 1)).collect()))
 }
 
 /// The image of an input, where it has one, and its numbers.

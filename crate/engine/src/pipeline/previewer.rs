@@ -34,12 +34,7 @@ impl Previewer {
     ///
     /// # Errors
     /// As [`super::Pipeline::load`], of this part.
-    pub async fn load(
-        manifest: &Manifest,
-        store: &impl Store,
-        digest: &impl Digest,
-        device: &Device,
-    ) -> Result<Self> {
+    pub async fn load(manifest: &Manifest, store: &impl Store, digest: &impl Digest, device: &Device) -> Result<Self> {
         let mut weights = load_component(manifest, name(manifest), store, digest, device).await?;
         let decoder = Decoder::init(manifest, name(manifest), &mut weights)?;
         weights.finish()?;

@@ -24,6 +24,7 @@ pub(super) struct Workers {
     /// Who has which weights: the member and [`weights_key`].
     kept: RefCell<BTreeSet<(u32, [u32; 3])>>,
     is_lost: Cell<bool>,
+    rests: Cell<bool>,
 }
 
 /// What is written to the buffer, and how far it is taken.
@@ -67,12 +68,18 @@ impl Workers {
             buffer,
             kept: RefCell::default(),
             is_lost: Cell::new(false),
+            rests: Cell::new(false),
         })
+    }
+
+    /// Whether the others are to have nothing to do.
+    pub fn rest(&self, rests: bool) {
+        self.rests.set(rests);
     }
 
     /// Has the others forget all weights.
     pub fn forget(&self) {
-        if self.members() > 1 {
+        if !self.is_lost.get() {
             self.kept.borrow_mut().clear();
             (0..self.others).for_each(|member| self.tell(member, &[FORGET]));
             self.wake();
@@ -157,7 +164,7 @@ impl Workers {
 
 impl Crew for Workers {
     fn members(&self) -> usize {
-        if self.is_lost.get() { 1 } else { 1 + self.others as usize }
+        if self.is_lost.get() || self.rests.get() { 1 } else { 1 + self.others as usize }
     }
 
     fn compute(&self, parts: &[Work], own: &mut dyn FnMut()) -> Vec<Vec<f32>> {
