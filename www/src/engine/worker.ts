@@ -39,6 +39,8 @@ interface Job {
   readonly number: number;
   readonly controller: AbortController;
   run: Run | null;
+  /** Whether its steps are painted on a canvas. */
+  isShown: boolean;
   /** Settles when the call that is working on this job has ended. */
   busy: Promise<void>;
   readonly meter: StepMeter;
@@ -202,6 +204,7 @@ async function generate(params: Calls["generate"]["params"]): Promise<Calls["gen
   const current = begin(params.job);
   finished = null;
   const canvas = params.canvas ?? undefined;
+  current.isShown = canvas !== undefined;
   const { image, mask, ...request } = params.request;
   const [start, kept] = await Promise.all([image && pixelsOf(image, "image"), mask && pixelsOf(mask, "mask")]);
   const { signal } = current.controller;
@@ -213,12 +216,12 @@ async function generate(params: Calls["generate"]["params"]): Promise<Calls["gen
 }
 
 async function next({ job: number }: Calls["next"]["params"]): Promise<StepMessage | null> {
-  const { run, meter } = currentRun(number);
+  const { run, meter, isShown } = currentRun(number);
   const startMs = performance.now();
   const step = (await busyWhile(run.next())) as { index: number; total: number } | undefined;
   if (!step) return null;
   const durationMs = performance.now() - startMs;
-  if (deviceInfo().kind === "cpu") await nextFrame();
+  if (isShown && deviceInfo().kind === "cpu") await nextFrame();
   if (step.index + 1 === step.total) finished = { job: number, index: step.index };
   return { ...step, etaMs: meter.note(durationMs, step.total - step.index - 1) };
 }
@@ -281,7 +284,7 @@ function cancel(number: number): void {
 }
 
 function begin(number: number): Job {
-  job = { number, controller: new AbortController(), run: null, busy: Promise.resolve(), meter: new StepMeter() };
+  job = { number, controller: new AbortController(), run: null, isShown: false, busy: Promise.resolve(), meter: new StepMeter() };
   return job;
 }
 
@@ -302,9 +305,9 @@ function deviceInfo(): Calls["create"]["result"] {
   return started().info() as Calls["create"]["result"];
 }
 
-function currentRun(number: number): { run: Run; meter: StepMeter } {
+function currentRun(number: number): { run: Run; meter: StepMeter; isShown: boolean } {
   if (job?.number !== number || !job.run) throw requestError("step", "its run has ended, so it is no longer held");
-  return { run: job.run, meter: job.meter };
+  return { run: job.run, meter: job.meter, isShown: job.isShown };
 }
 
 /** Tells the page that this worker cannot go on. */
