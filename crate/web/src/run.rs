@@ -73,6 +73,8 @@ struct HeldStep {
 struct StepInfo {
     index: u32,
     total: u32,
+    /// How many steps are computed: those up to this one, or one more.
+    computed: u32,
 }
 
 #[wasm_bindgen]
@@ -85,7 +87,7 @@ impl Run {
         request_to_js(&self.requests[0])
     }
 
-    /// Computes the next step and paints it where there is a canvas, several pictures side by side: `{index, total}`, or undefined after the last.
+    /// Computes the next step and paints it where there is a canvas, several pictures side by side: `{index, total, computed}`, or undefined after the last.
     ///
     /// # Errors
     /// `Cancelled` once the signal aborts; the device's own.
@@ -155,7 +157,8 @@ impl Run {
             let _alone = self.outlet.crew.rest();
             self.ahead.replace(self.compute_next(&mut steps).await?);
         }
-        let info = StepInfo { index: step.index, total: step.total };
+        let computed = step.index + 1 + u32::from(self.ahead.borrow().is_some());
+        let info = StepInfo { index: step.index, total: step.total, computed };
         let is_last = is_last(&step);
         let latents = if is_last { step.latents } else { step.denoised };
         let images = match preview {

@@ -46,18 +46,21 @@ export class ByteMeter {
   }
 }
 
-/** Estimates the time left in a run. The first step also compiles shaders, so it counts only while it is alone. */
+/** Estimates the time left in a run. What is computed first also compiles shaders, so it counts only while it is alone. */
 export class StepMeter {
-  #steps = 0;
+  #done = 0;
+  #later = 0;
   #laterMs = 0;
 
-  /** Notes a step's duration and gives the time left for the `remaining` ones, in milliseconds. */
-  note(durationMs: number, remaining: number): number {
-    this.#steps += 1;
-    if (this.#steps === 1) {
-      return remaining * durationMs;
+  /** Notes what it took until `done` steps of `total` were computed, and gives the time left, in milliseconds. */
+  note(durationMs: number, done: number, total: number): number {
+    const steps = done - this.#done;
+    if (this.#done > 0) {
+      this.#later += steps;
+      this.#laterMs += durationMs;
     }
-    this.#laterMs += durationMs;
-    return (remaining * this.#laterMs) / (this.#steps - 1);
+    this.#done = done;
+    const msOfOne = this.#later > 0 ? this.#laterMs / this.#later : durationMs / steps;
+    return done < total ? (total - done) * msOfOne : 0;
   }
 }

@@ -218,12 +218,13 @@ async function generate(params: Calls["generate"]["params"]): Promise<Calls["gen
 async function next({ job: number }: Calls["next"]["params"]): Promise<StepMessage | null> {
   const { run, meter, isShown } = currentRun(number);
   const startMs = performance.now();
-  const step = (await busyWhile(run.next())) as { index: number; total: number } | undefined;
+  const step = (await busyWhile(run.next())) as { index: number; total: number; computed: number } | undefined;
   if (!step) return null;
+  const { index, total, computed } = step;
   const durationMs = performance.now() - startMs;
   if (isShown && deviceInfo().kind === "cpu") await nextFrame();
-  if (step.index + 1 === step.total) finished = { job: number, index: step.index };
-  return { ...step, etaMs: meter.note(durationMs, step.total - step.index - 1) };
+  if (index + 1 === total) finished = { job: number, index };
+  return { index, total, etaMs: meter.note(durationMs, computed, total) };
 }
 
 async function images({ job: number, index }: Calls["images"]["params"]): Promise<ImageBitmap[]> {
