@@ -2,7 +2,7 @@
 // leaves nothing to be compiled while a picture is painted.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { launchChromium } from "./browsers.mjs";
+import { launchChromium, launchFirefox } from "./browsers.mjs";
 import { goldenPack } from "./packs.mjs";
 import { openSite } from "./site.mjs";
 
@@ -16,15 +16,15 @@ before(async () => {
 after(() => site?.close());
 
 /** Loads a model on a new engine of that kind; `window.engine` is it from then on. */
-const load = (page, device, url = "models/fraise-1/manifest.json") =>
-  page.evaluate(async ({ device, url }) => {
+const load = (page, device, url = "models/fraise-1/manifest.json", precision = undefined) =>
+  page.evaluate(async ({ device, url, precision }) => {
     window.engine?.close();
-    window.engine = await window.fraise.Engine.create({ device });
+    window.engine = await window.fraise.Engine.create({ device, precision });
     const phases = [];
     const onProgress = ({ phase, loadedBytes, totalBytes }) => phases.push([phase, loadedBytes, totalBytes]);
     await window.engine.load(url, { onProgress });
     return { device: window.engine.device, phases };
-  }, { device, url });
+  }, { device, url, precision });
 
 /** Replaces what was measured. */
 const keep = (page, [key, value]) =>
@@ -162,4 +162,47 @@ test("auto measures a GPU that is said to be real, and takes the faster processo
   });
   assert.ok(size > 10_000, `a picture of ${size} bytes`);
   assert.deepEqual(problems, []);
+});
+
+test("Firefox: at 16 bits the picture is nearly the same, where a visitor wants it and the GPU has them", TIMEOUT, async (t) => {
+  const browser = await launchFirefox();
+  t.after(() => browser.close());
+  site.answer = (await goldenPack("tiny_flow")).answer;
+  t.after(() => (site.answer = null));
+  const { page, problems } = await browser.newPage({ serviceWorkers: "block" });
+  await page.goto(site.url);
+  const model = "models/tiny/manifest.json";
+  const { hasShaderF16, measured } = (await load(page, "gpu", model)).device;
+  if (!hasShaderF16) return t.skip("this adapter has no 16-bit floats");
+  assert.equal(measured.tuning.half, false, "nobody asked for it");
+  const tiles = { ...measured.tuning, small: "tiles32", large: "tiles32" };
+  const [[key]] = await kept(page);
+  await keep(page, [key, { ...measured, tuning: tiles }]);
+  assert.deepEqual((await load(page, "gpu", model)).device.measured.tuning, tiles);
+  const at32Bits = await paint(page);
+
+  // Whether it is faster here is measured apart from what was measured at 32 bits. How fast it is on a real GPU cannot be seen here.
+  await load(page, "gpu", model, "float16");
+  const keys = (await kept(page)).map(([found]) => found);
+  assert.equal(keys.length, 2);
+  const other = keys.find((found) => found !== key);
+  await keep(page, [other, { ...measured, tuning: { ...tiles, half: true } }]);
+  assert.equal((await load(page, "gpu", model, "float16")).device.measured.tuning.half, true);
+  const differences = (await paint(page)).map((value, index) => Math.abs(value - at32Bits[index]));
+  t.diagnostic(`pixels differ by up to ${Math.max(...differences)}, on average by ${differences.reduce((sum, one) => sum + one) / differences.length}`);
+  assert.ok(Math.max(...differences) > 0, "something was computed at 16 bits");
+  assert.ok(Math.max(...differences) <= 8, "and nearly nothing changed");
+  assert.deepEqual(problems, []);
+});
+
+test("another precision is refused by its name", TIMEOUT, async (t) => {
+  const browser = await launchChromium();
+  t.after(() => browser.close());
+  const { page } = await browser.newPage({ serviceWorkers: "block" });
+  await page.goto(site.url);
+  const error = await page.evaluate(() =>
+    window.fraise.Engine.create({ device: "cpu", precision: "bfloat16" }).then(() => null, ({ code, details }) => ({ code, details })),
+  );
+  assert.equal(error.code, "Request");
+  assert.equal(error.details.field, "precision");
 });

@@ -6,8 +6,8 @@ use std::time::Instant;
 use burn::tensor::Device;
 use burn::tensor::wgpu::{WgpuBackend, wgpu};
 use clap::ValueEnum;
-use fraise_engine::kernels::calibrate;
 use fraise_engine::kernels::crew::{self, Threads};
+use fraise_engine::kernels::{Precision, calibrate};
 use fraise_engine::pack::Manifest;
 use fraise_engine::requirements::ModelShape;
 use fraise_engine::{Error, Result};
@@ -43,17 +43,35 @@ impl DeviceKind {
     }
 
     /// Finds the kernels that suit the device best for a model. Software drivers need no search: without shared memory they
-    /// are fastest.
+    /// are fastest, which have 32 bits.
     ///
     /// # Errors
     /// [`Error::DeviceLost`] where the device does not answer.
-    pub async fn tune(self, device: &Device, manifest: &Manifest) -> Result<()> {
+    pub async fn tune(self, device: &Device, manifest: &Manifest, precision: Precision) -> Result<()> {
         if self == Self::Cpu || is_software().await {
             return Ok(());
         }
         let started = Instant::now();
         let ends = ModelShape::of(manifest)?.ends(manifest.recommended.width, manifest.recommended.height);
-        calibrate(device, ends, &|| started.elapsed().as_secs_f64() * 1e3).await.map(|_| ())
+        calibrate(device, ends, precision, &|| started.elapsed().as_secs_f64() * 1e3).await.map(|_| ())
+    }
+}
+
+/// Names of [`Precision`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PrecisionName {
+    /// The same pictures on all devices but for the last digits
+    Float32,
+    /// 16 bits in the UNet where a GPU has them and is faster so; pictures differ a little
+    Float16,
+}
+
+impl From<PrecisionName> for Precision {
+    fn from(name: PrecisionName) -> Self {
+        match name {
+            PrecisionName::Float32 => Self::Float32,
+            PrecisionName::Float16 => Self::Float16,
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use futures::StreamExt;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-use crate::device::DeviceKind;
+use crate::device::{DeviceKind, PrecisionName};
 use crate::folder::{FolderStore, read_bounded, write_whole};
 use crate::output::{self, mebibytes};
 use crate::upscale::read_png;
@@ -83,6 +83,9 @@ pub struct GenerateArguments {
     /// What computes
     #[arg(long, value_enum, default_value_t = DeviceKind::Gpu)]
     device: DeviceKind,
+    /// Arithmetic of the UNet on a GPU
+    #[arg(long, value_enum, default_value_t = PrecisionName::Float32)]
+    precision: PrecisionName,
     /// How the prompt is read
     #[arg(long, value_enum, default_value_t = Syntax::Plain)]
     prompt_syntax: Syntax,
@@ -120,7 +123,7 @@ pub async fn run(arguments: &GenerateArguments) -> Result<()> {
     let store = FolderStore::new(&arguments.model);
     let manifest = store.manifest()?;
     let device = arguments.device.open()?;
-    arguments.device.tune(&device, &manifest).await?;
+    arguments.device.tune(&device, &manifest, arguments.precision.into()).await?;
     let bar = output::bytes_bar(manifest.total_bytes, "loading");
     let mut on_progress = |progress: fraise_engine::loader::Progress| {
         bar.set_length(progress.total_bytes);

@@ -256,7 +256,7 @@ impl UNet2DCondition {
         down.chain(&self.mid_layers).chain(up)
     }
 
-    /// One forward pass, of step `step` of those that were prepared.
+    /// One forward pass, of step `step` of those that were prepared; at 16 bits where that is the device's tuning.
     ///
     /// # Shapes
     /// `sample` [B, in_channels, h, w], as many rows as were prepared → [B, out_channels, h, w].
@@ -264,6 +264,10 @@ impl UNet2DCondition {
     /// # Panics
     /// Where so many steps were not prepared.
     pub fn forward(&self, sample: Tensor<4>, step: usize, prepared: &Prepared) -> Tensor<4> {
+        kernels::at_half_precision(|| self.predict(sample, step, prepared))
+    }
+
+    fn predict(&self, sample: Tensor<4>, step: usize, prepared: &Prepared) -> Tensor<4> {
         let border = prepared.border;
         let bands = |x| Bands::within_limits(x).bordered(border);
         let mut given = prepared.shifts.iter().zip(&prepared.keys);

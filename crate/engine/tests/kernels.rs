@@ -13,8 +13,8 @@ use std::time::Instant;
 use burn::tensor::{Device, Tensor};
 use common::{Random, StoredWeight, difference, gpu, read, tensor};
 use fraise_engine::kernels::{
-    self, AttentionShape, Border, Conv2dShape, Finish, GroupNorm, Level, Padding, Stage, Tile, Tuning, Variant,
-    attention, gemm::conv2d_reference,
+    self, AttentionShape, Border, Conv2dShape, Finish, GroupNorm, Level, Padding, Precision, Stage, Tile, Tuning,
+    Variant, at_half_precision, attention, gemm::conv2d_reference, has_half_precision,
 };
 use fraise_engine::weights::{Scheme, Weight};
 
@@ -123,7 +123,7 @@ fn each_tile_equals_its_twin() {
         ([32, 32], [4, 4], 32),
     ] {
         for stage in [Stage::After, Stage::Ahead, Stage::Double] {
-            let tile = Tile { n, p, each_n, each_p, depth, stage, unroll: stage == Stage::Double };
+            let tile = Tile { n, p, each_n, each_p, depth, stage, unroll: stage == Stage::Double, half: false };
             let variant = Variant::Other(tile, 1 << 16);
             // What every adapter has room for.
             if variant.fits(256, 16 << 10) {
@@ -150,6 +150,77 @@ fn each_tile_equals_its_twin() {
             read(kernels::conv2d(x, &stored.load(device), bias.as_ref(), Conv2dShape::SAME, Border::Zeros))
         });
     }
+}
+
+/// Of products at 16 bits: both factors lose 2^-12 of themselves on average, and so does each of a slab's 16 or 32 sums; that
+/// is random, so that it does not grow with the number of slabs against their sum.
+const HALF: f32 = 2e-3;
+
+#[test]
+fn products_at_16_bits_are_near_their_twins() {
+    let Some(gpu) = gpu().filter(has_half_precision) else {
+        println!("SKIPPED: this adapter has no 16-bit floats");
+        return;
+    };
+    let _turn = TUNING.lock().unwrap_or_else(PoisonError::into_inner);
+    let check = |what: &str, variant: Variant, op: &dyn Fn(&Device) -> Vec<f32>| {
+        let expected = op(&Device::flex());
+        Tuning { small: variant, half: true, ..Tuning::default() }.set_for(&gpu);
+        let [exact, near] = [op(&gpu), at_half_precision(|| op(&gpu))].map(|found| {
+            let (error, scale) = difference(&found, &expected);
+            error / scale
+        });
+        println!("{what} by {variant:?}: {exact:.1e}, {near:.1e}");
+        assert!(exact <= TOLERANCE, "{what} by {variant:?}, to which nobody allowed 16 bits: {exact:e}");
+        assert!(near <= HALF, "{what} by {variant:?}: {near:e}");
+        assert!(near > TOLERANCE, "{what} by {variant:?} was not computed at 16 bits: {near:e}");
+    };
+    let mut random = Random::new(12);
+    let tiled = Variant::ALL.into_iter().filter(|variant| *variant != Variant::Registers);
+    for (variant, scheme) in tiled.zip(Scheme::ALL.into_iter().cycle()) {
+        let (rows, columns, outputs) =
+            (random.between(1, 150), inputs(scheme, &mut random, 2000), random.between(1, 150));
+        let (x, bias) = (random.values(rows * columns), random.values(outputs));
+        let stored = StoredWeight::random(scheme, &[outputs, columns], &mut random);
+        check(&format!("linear {scheme:?} [{rows}, {columns}] -> {outputs}"), variant, &|device| {
+            let x = tensor(&x, [rows, columns], device);
+            read(kernels::linear(x, &stored.load(device), optional_bias(&bias, device).as_ref()))
+        });
+        let (channels, side) = (inputs(scheme, &mut random, 200), random.between(5, 13));
+        let x = random.values(channels * side * side);
+        let stored = StoredWeight::random(scheme, &[outputs, channels, 3, 3], &mut random);
+        check(&format!("conv2d {scheme:?} [{channels}, {side}, {side}] -> {outputs}"), variant, &|device| {
+            let (x, bias) = (tensor(&x, [1, channels, side, side], device), optional_bias(&bias, device));
+            read(kernels::conv2d(x, &stored.load(device), bias.as_ref(), Conv2dShape::SAME, Border::Zeros))
+        });
+    }
+    Tuning::default().set_for(&gpu);
+}
+
+#[test]
+fn what_16_bits_cannot_hold_is_their_greatest() {
+    let Some(gpu) = gpu().filter(has_half_precision) else {
+        println!("SKIPPED: this adapter has no 16-bit floats");
+        return;
+    };
+    let _turn = TUNING.lock().unwrap_or_else(PoisonError::into_inner);
+    let (rows, columns) = (33, 64);
+    let mut random = Random::new(13);
+    let x: Vec<f32> = random.values(rows * columns).iter().map(|value| value * 1e6).collect();
+    let held: Vec<f32> = x.iter().map(|value| value.clamp(-65504.0, 65504.0)).collect();
+    // Their products do not go beyond the range.
+    let weights: Vec<f32> = random.values(columns * columns).iter().map(|value| value / 64.0).collect();
+    let product = |x: &[f32], device: &Device| {
+        let weight = Weight::of(tensor(&weights, [columns, columns], device));
+        read(kernels::linear(tensor(x, [rows, columns], device), &weight, None))
+    };
+    let expected = product(&held, &Device::flex());
+    for variant in [Variant::Tiles32, Variant::Tiles64] {
+        Tuning { small: variant, half: true, ..Tuning::default() }.set_for(&gpu);
+        let (error, scale) = difference(&at_half_precision(|| product(&x, &gpu)), &expected);
+        assert!(error <= HALF * scale, "{variant:?}: {error:e} of {scale:e}");
+    }
+    Tuning::default().set_for(&gpu);
 }
 
 #[test]
@@ -422,12 +493,12 @@ fn calibration_measures_and_leaves_a_tuning() {
     let started = Instant::now();
     let clock = || started.elapsed().as_secs_f64() * 1e3;
     let levels = [Level { channels: 64, sides: [16, 16] }, Level { channels: 96, sides: [4, 4] }];
-    let calibration = pollster::block_on(kernels::calibrate(&gpu, levels, &clock)).unwrap();
+    let calibration = pollster::block_on(kernels::calibrate(&gpu, levels, Precision::Float16, &clock)).unwrap();
     println!("{calibration:?} in {:.0} ms", clock());
     assert!(calibration.gpu_rate > 0.0 && calibration.cpu_rate > 0.0, "{calibration:?}");
     assert!(calibration.tuning.submit as f64 > calibration.gpu_rate, "250 ms are more than one: {calibration:?}");
     assert!(
-        pollster::block_on(kernels::calibrate(&Device::flex(), levels, &clock)).is_err(),
+        pollster::block_on(kernels::calibrate(&Device::flex(), levels, Precision::Float32, &clock)).is_err(),
         "the processor has no tuning"
     );
 }

@@ -1,7 +1,7 @@
 //! What was measured of this machine, once for each adapter, version and shape of model.
 
 use fraise_engine::Result;
-use fraise_engine::kernels::{Calibration, Level, Tuning, calibrate};
+use fraise_engine::kernels::{Calibration, Level, Precision, Tuning, calibrate};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
 use web_sys::WorkerGlobalScope;
@@ -12,7 +12,7 @@ use crate::indexed_db::{IndexedDbStore, PACKS};
 
 /// In front of a calibration's key in the store of packs, which no address equals: URLs hold no space. Its number changes
 /// with what there is to choose from.
-const KEY: &str = "calibration 4 of ";
+const KEY: &str = "calibration 5 of ";
 
 /// A calibration as it is kept, and as JavaScript sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -65,14 +65,14 @@ impl From<Calibration> for Measured {
 /// `DeviceLost` where the GPU cannot be measured.
 pub async fn tune(
     (compute, crew): (&ComputeDevice, &Muster),
-    ends: [Level; 2],
+    (ends, precision): ([Level; 2], Precision),
     store: &IndexedDbStore,
     scope: &WorkerGlobalScope,
 ) -> Result<Option<Measured>> {
     let Some(gpu) = &compute.gpu else { return Ok(None) };
     let browser = scope.navigator().user_agent().unwrap_or_default();
     let (version, members) = (env!("CARGO_PKG_VERSION"), crew.members());
-    let key = format!("{KEY}{version} {} and {members} {browser} {ends:?}", gpu.description());
+    let key = format!("{KEY}{version} {} and {members} {browser} {ends:?} {precision:?}", gpu.description());
     // Where nothing can be kept, it is measured on each visit.
     let kept = store.read(PACKS, &key).await.ok().flatten().and_then(|record| record.as_string());
     if let Some(measured) = kept.and_then(|json| serde_json::from_str::<Measured>(&json).ok()) {
@@ -80,7 +80,7 @@ pub async fn tune(
         return Ok(Some(measured));
     }
     crew.assemble().await;
-    let measured = Measured::from(calibrate(&compute.device, ends, &|| now_ms(scope)).await?);
+    let measured = Measured::from(calibrate(&compute.device, ends, precision, &|| now_ms(scope)).await?);
     crew.forget();
     if let Ok(json) = serde_json::to_string(&measured) {
         let _ = store.write(PACKS, &key, &JsValue::from(json.as_str()), json.len()).await;

@@ -33,6 +33,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use fraise_engine::kernels::Precision;
 use fraise_engine::limits::DeviceLimits;
 use fraise_engine::loader::read_manifest;
 use fraise_engine::pack::Manifest;
@@ -63,6 +64,7 @@ use crate::run::Run;
 pub struct FraiseEngine {
     scope: WorkerGlobalScope,
     device_kind: String,
+    precision: Precision,
     paints_from_gpu: bool,
     compute: RefCell<Rc<ComputeDevice>>,
     crew: Rc<Muster>,
@@ -121,20 +123,24 @@ impl Finished {
 
 #[wasm_bindgen]
 impl FraiseEngine {
-    /// Opens the device of that kind (`gpu`, `cpu` or `auto`). `on_panic` is told why, should the engine ever stop: its
+    /// Opens the device of that kind (`gpu`, `cpu` or `auto`). `precision`: of a UNet on a GPU, `float32` (which it is where it is
+    /// absent) or `float16` where that is faster. `on_panic` is told why, should the engine ever stop: its
     /// open promises then never settle. `paints_from_gpu` says whether canvases may be painted without a readback. `helpers`: how
     /// other workers are had; without it there are none.
     ///
     /// # Errors
-    /// `NoWebGpu`, or `Request` for another kind.
+    /// `NoWebGpu`, or `Request` for another kind or precision.
     pub async fn create(
         device: String,
         on_panic: Function,
         paints_from_gpu: bool,
         helpers: Option<Helpers>,
+        precision: Option<String>,
     ) -> Result<FraiseEngine, JsValue> {
         report_panics_to(on_panic);
         let scope: WorkerGlobalScope = js_sys::global().unchecked_into();
+        let precision = precision.map_or(Ok(Precision::default()), |name| Precision::named(&name));
+        let precision = precision.map_err(|error| to_js(&error))?;
         let compute = ComputeDevice::open(&device).await.map_err(|error| to_js(&error))?;
         let store = Rc::new(IndexedDbStore::new(scope.clone()));
         Ok(Self {
@@ -143,6 +149,7 @@ impl FraiseEngine {
             digest: WebDigest::new(&scope),
             scope,
             device_kind: device,
+            precision,
             paints_from_gpu,
             compute: RefCell::new(Rc::new(compute)),
             crew: Rc::new(

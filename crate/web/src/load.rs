@@ -79,7 +79,7 @@ impl FraiseEngine {
     /// beside a GPU it is not.
     async fn tune(&self, ends: [Level; 2]) -> Result<()> {
         let compute = self.compute();
-        if let Some(measured) = tune((&compute, &self.crew), ends, &self.store, &self.scope).await? {
+        if let Some(measured) = tune((&compute, &self.crew), (ends, self.precision), &self.store, &self.scope).await? {
             if self.device_kind == "auto" && measured.prefers_cpu() {
                 self.compute.replace(Rc::new(ComputeDevice::cpu_instead_of_gpu(measured.verdict())));
             } else {
@@ -105,7 +105,7 @@ impl FraiseEngine {
         let ends = shape.ends(width, height);
         // The pack that is loaded keeps its own tuning.
         let tuning = Tuning::for_device(&compute.device);
-        let measured = tune((&compute, &self.crew), ends, &self.store, &self.scope).await;
+        let measured = tune((&compute, &self.crew), (ends, self.precision), &self.store, &self.scope).await;
         tuning.set_for(&compute.device);
         self.keep_crew().await;
         let rate = match measured? {

@@ -2,7 +2,7 @@
 
 /** Whether WebGPU can be used here, and if not, why. */
 export type GpuSupport =
-  | { readonly isAvailable: true }
+  | { readonly isAvailable: true; readonly hasFloat16: boolean }
   /** `insecure`: the page is not on https or localhost. `missing`: no WebGPU here. `blocked`: WebGPU, but no adapter. */
   | { readonly isAvailable: false; readonly reason: "insecure" | "missing" | "blocked" };
 
@@ -16,7 +16,8 @@ export async function detectGpu(): Promise<GpuSupport> {
   if (!("gpu" in navigator)) return { isAvailable: false, reason: "missing" };
   for (let tried = 0; tried < ADAPTER_TRIES; tried += 1) {
     if (tried > 0) await new Promise((resolve) => setTimeout(resolve, ADAPTER_PAUSE_MS));
-    if (await navigator.gpu.requestAdapter().catch(() => null)) return { isAvailable: true };
+    const adapter = await navigator.gpu.requestAdapter().catch(() => null);
+    if (adapter) return { isAvailable: true, hasFloat16: adapter.features.has("shader-f16") };
   }
   return { isAvailable: false, reason: "blocked" };
 }

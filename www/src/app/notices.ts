@@ -62,7 +62,7 @@ export class Notices extends StudioElement {
       <h2>${words.noGpuTitle}</h2>
       <p>${words.noGpuReasons[state.gpu.reason]}</p>
       <p>${words.noGpuCpu}</p>
-      <button id="use-cpu" class="primary" @click=${() => this.studio.chooseDevice("cpu")}>${words.useCpu}</button>
+      <button id="use-cpu" class="primary" @click=${() => this.studio.chooseDevice({ device: "cpu" })}>${words.useCpu}</button>
     </div>`;
   }
 

@@ -36,7 +36,8 @@ export class Session {
 
   /** The engine, without a model. */
   async engine(signal: AbortSignal): Promise<Engine> {
-    const starting = (this.#engine ??= Engine.create({ device: this.#host.state().device }));
+    const { device, precision } = this.#host.state();
+    const starting = (this.#engine ??= Engine.create({ device, precision }));
     try {
       const engine = await starting;
       if (this.#engine === starting && this.#announced !== engine) this.#announce(engine);

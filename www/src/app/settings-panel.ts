@@ -61,7 +61,7 @@ export class SettingsPanel extends StudioElement {
       <div class="fields">
         ${this.#negative()} ${this.#seed()} ${this.#variation()} ${this.#steps()} ${this.#guidance()} ${this.#upscale()} ${this.#tiling()}
         <fraise-sampling></fraise-sampling>
-        ${this.#device()} ${this.#files()}
+        ${this.#device()} ${this.#precision()} ${this.#files()}
         <button id="copy-form-link" @click=${() => void this.studio.exchange.copyLink()}>${this.words.copyFormLink}</button>
       </div>
     </details>`;
@@ -244,12 +244,35 @@ export class SettingsPanel extends StudioElement {
       <select
         id="device"
         ?disabled=${isBusy(state)}
-        @change=${(event: Event) => this.studio.chooseDevice(valueOf(event) as DeviceChoice)}
+        @change=${(event: Event) => this.studio.chooseDevice({ device: valueOf(event) as DeviceChoice })}
       >
         ${choices.map(
           ([choice, label]) => html`<option value=${choice} .selected=${choice === state.device}>${label}</option>`,
         )}
       </select>
+    </div>`;
+  }
+
+  /** Only where a GPU with 16-bit floats may be used. */
+  #precision(): TemplateResult | typeof nothing {
+    const { words, state } = this;
+    if (!state.gpu?.isAvailable || !state.gpu.hasFloat16 || state.device === "cpu") return nothing;
+    const choose = (event: Event) =>
+      this.studio.chooseDevice({ precision: (event.target as HTMLInputElement).checked ? "float16" : "float32" });
+    return html`<div>
+      <label class="switch">
+        <input
+          id="float16"
+          type="checkbox"
+          role="switch"
+          aria-describedby="float16-hint"
+          ?disabled=${isBusy(state)}
+          .checked=${live(state.precision === "float16")}
+          @change=${choose}
+        />
+        ${words.float16}
+      </label>
+      <p class="hint" id="float16-hint">${words.float16Hint}</p>
     </div>`;
   }
 }

@@ -1,5 +1,5 @@
 /** Everything the studio shows, as one plain value, and the rules that need no engine. */
-import type { DeviceChoice, EffectiveRequest, GenerateRequest, Progress } from "../engine/index";
+import type { DeviceChoice, EffectiveRequest, GenerateRequest, Precision, Progress } from "../engine/index";
 import type { Language, Words } from "../locales/index";
 import type { Animation } from "./animation";
 import type { Conversion } from "./conversion";
@@ -90,6 +90,8 @@ export interface StudioState {
   /** Null: the model's own. */
   readonly sampler: SamplerName | null;
   readonly device: DeviceChoice;
+  /** Of a GPU. */
+  readonly precision: Precision;
   /** Null while it is being found out. */
   readonly gpu: GpuSupport | null;
   /** The address of the chosen model. */
@@ -170,6 +172,7 @@ export function initialState(language: Language): StudioState {
     height: null,
     sampler: null,
     device: "auto",
+    precision: "float32",
     gpu: null,
     modelUrl: MODEL_URL,
     localModels: [],

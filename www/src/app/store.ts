@@ -3,7 +3,7 @@ import {
   FraiseError,
   isAbortError,
   MAX_BATCH,
-  type DeviceChoice,
+  type EngineOptions,
   type Engine,
   type GenerateRequest,
   type LoadOptions,
@@ -264,13 +264,14 @@ export class Studio extends EventTarget {
     }
   }
 
-  /** Paints elsewhere from now on; the engine starts anew. */
-  chooseDevice(device: DeviceChoice): void {
-    if (device === this.#state.device || isBusy(this.#state) || isConverting(this.#state)) return;
+  /** Paints elsewhere, or otherwise, from now on; the engine starts anew. */
+  chooseDevice({ device = this.#state.device, precision = this.#state.precision }: EngineOptions): void {
+    const isSame = device === this.#state.device && precision === this.#state.precision;
+    if (isSame || isBusy(this.#state) || isConverting(this.#state)) return;
     void this.#live.stop();
     this.#session.close();
     this.#clearCanvas();
-    this.#set({ device, runsOn: null, activity: { kind: "idle" }, losses: 0, result: null, pictures: [], look: null });
+    this.#set({ device, precision, runsOn: null, activity: { kind: "idle" }, losses: 0, result: null, pictures: [], look: null });
   }
 
   /** The element to paint on; a new one for each {@link StudioState.engineNumber}. */
@@ -306,7 +307,7 @@ export class Studio extends EventTarget {
     const state = this.#state;
     const offer = smallerOffer(state);
     if (!offer || !canGenerate(state)) return;
-    this.chooseDevice(offer.device);
+    this.chooseDevice({ device: offer.device });
     this.change({ width: offer.width, height: offer.height });
     await this.queue.resume("failed", (entry) => smallerAfterLoss(entry, state));
   }

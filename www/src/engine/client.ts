@@ -7,13 +7,13 @@
  */
 import { orAborted } from "./abort";
 import { Connection } from "./connection";
+import type { DeviceChoice, DeviceInfo, Precision } from "./device";
 import { requestError } from "./errors";
 import { keepsToOrigin } from "./origin";
 import type {
+  Calls,
   CheckpointInfo,
   ConvertedModel,
-  DeviceChoice,
-  DeviceInfo,
   GenerateRequest,
   LoadedPack,
   MemoryReport,
@@ -32,6 +32,8 @@ import { Step } from "./step";
 export interface EngineOptions {
   /** Where to compute; `auto` by default. */
   readonly device?: DeviceChoice | undefined;
+  /** Arithmetic on a GPU; `float32` by default. */
+  readonly precision?: Precision | undefined;
 }
 
 /** How to load a pack, or what it fetches when it is first used. */
@@ -73,14 +75,14 @@ export interface GenerateOptions {
 
 /** A prompt becomes a picture. Make one with {@link Engine.create}, load a pack, generate. */
 export class Engine {
-  readonly #choice: DeviceChoice;
+  readonly #choice: Calls["create"]["params"];
   #connection: Connection;
   #device: DeviceInfo;
   #lastJob = 0;
   #turn: Promise<void> = Promise.resolve();
   readonly #canvases = new CanvasRegistry();
 
-  private constructor(choice: DeviceChoice, connection: Connection, device: DeviceInfo) {
+  private constructor(choice: Calls["create"]["params"], connection: Connection, device: DeviceInfo) {
     this.#choice = choice;
     this.#connection = connection;
     this.#device = device;
@@ -91,10 +93,11 @@ export class Engine {
    *
    * Rejects with `NoWebGpu` where `gpu` was asked for and cannot be had; `details.reason` says why.
    */
-  static async create({ device = "auto" }: EngineOptions = {}): Promise<Engine> {
+  static async create({ device = "auto", precision = "float32" }: EngineOptions = {}): Promise<Engine> {
     const connection = new Connection();
+    const choice = { device, precision, keepsToOrigin: keepsToOrigin() };
     try {
-      return new Engine(device, connection, await connection.call("create", { device, keepsToOrigin: keepsToOrigin() }));
+      return new Engine(choice, connection, await connection.call("create", choice));
     } catch (error) {
       connection.close();
       throw error;
@@ -333,7 +336,7 @@ export class Engine {
   async #revive(): Promise<void> {
     if (!this.#connection.fault) return;
     this.#connection = new Connection();
-    this.#device = await this.#connection.call("create", { device: this.#choice, keepsToOrigin: keepsToOrigin() });
+    this.#device = await this.#connection.call("create", this.#choice);
   }
 
   #nextJob(): number {

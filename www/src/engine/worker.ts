@@ -116,14 +116,15 @@ function perform(message: CallMessage): Promise<Calls[CallName]["result"]> {
   }
 }
 
-async function create({ device, keepsToOrigin }: Calls["create"]["params"]): Promise<Calls["create"]["result"]> {
+async function create({ device, precision, keepsToOrigin }: Calls["create"]["params"]): Promise<Calls["create"]["result"]> {
   if (keepsToOrigin) keepToOrigin();
   await wasm.default({ module_or_path: WASM_URL }).catch(async (error: unknown) => {
     throw (await hostFault(WASM_URL, "application/wasm")) ?? error;
   });
   const paintsFromGpu = device !== "cpu" && (await canPaintFromGpu());
   const startPreviews = (module: WebAssembly.Module) => new PreviewWorker(module);
-  engine = await wasm.FraiseEngine.create(device, die, paintsFromGpu, { members: crewSize(), startCrew, startPreviews });
+  const helpers = { members: crewSize(), startCrew, startPreviews };
+  engine = await wasm.FraiseEngine.create(device, die, paintsFromGpu, helpers, precision);
   return deviceInfo();
 }
 

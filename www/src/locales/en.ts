@@ -60,6 +60,8 @@ export const en = {
   deviceAuto: "Best choice",
   deviceGpu: "Graphics card",
   deviceCpu: "Processor",
+  float16: "16-bit arithmetic",
+  float16Hint: "Used where this graphics card turns out to be faster with it; pictures then differ a little from other machines'.",
   bareFiles: "Save files without words and settings",
   bareFilesHint:
     "They stay out of what you save and export; the gallery on this page keeps them. Every PNG painted here still says that AI made it: in a label in the file and, faintly, in its pixels. Nothing is signed: neither mark proves who made the picture or that it is unchanged, and both can be removed.",

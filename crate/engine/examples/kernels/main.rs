@@ -18,7 +18,7 @@ use burn::tensor::wgpu::WgpuBackend;
 use burn::tensor::{Device, Tensor};
 use burn_wgpu::Wgpu;
 use cases::{Case, Inputs, Shape};
-use fraise_engine::kernels::{Level, Stage, Tile, Tuning, Variant, calibrate};
+use fraise_engine::kernels::{Level, Precision, Stage, Tile, Tuning, Variant, calibrate, has_half_precision};
 use fraise_engine::weights::Scheme;
 
 /// What a measurement lasts, in s.
@@ -54,13 +54,13 @@ fn main() {
     }
     println!("\nother tiles");
     for shape in &shapes {
-        bench.shape(shape, Scheme::Q8, &others());
+        bench.shape(shape, Scheme::Q8, &others(has_half_precision(&bench.device)));
     }
     println!("\n{:.1} s", started.elapsed().as_secs_f64());
 }
 
-/// Tiles that no calibration tries: what one of their parameters is worth.
-fn others() -> Vec<(String, Variant)> {
+/// Tiles that no calibration tries: what one of their parameters is worth. With `half`, some at 16 bits too.
+fn others(half: bool) -> Vec<(String, Variant)> {
     let tile = |[n, p]: [u32; 2], [each_n, each_p]: [u32; 2], depth, stage| Tile {
         n,
         p,
@@ -69,7 +69,9 @@ fn others() -> Vec<(String, Variant)> {
         depth,
         stage,
         unroll: false,
+        half: false,
     };
+    let at_16_bits = |tile| Tile { half: true, ..tile };
     let unrolled = |tile| Tile { unroll: true, ..tile };
     let tiles = [
         tile([128, 128], [8, 8], 16, Stage::After),
@@ -84,6 +86,13 @@ fn others() -> Vec<(String, Variant)> {
         tile([64, 64], [8, 8], 16, Stage::Double),
         tile([64, 64], [4, 4], 16, Stage::Ahead),
     ];
+    let halves = [
+        at_16_bits(tile([128, 128], [8, 8], 16, Stage::Ahead)),
+        at_16_bits(tile([128, 128], [8, 8], 32, Stage::Ahead)),
+        at_16_bits(tile([64, 64], [8, 8], 16, Stage::Ahead)),
+        at_16_bits(tile([64, 64], [8, 8], 32, Stage::Ahead)),
+    ];
+    let tiles = tiles.into_iter().chain(halves.into_iter().filter(|_| half));
     let split = [
         (tile([64, 64], [4, 4], 32, Stage::Ahead), 1 << 16),
         (tile([128, 64], [8, 8], 16, Stage::Ahead), 1 << 16),
@@ -92,11 +101,12 @@ fn others() -> Vec<(String, Variant)> {
         (tile([128, 128], [8, 8], 16, Stage::Ahead), 1 << 17),
     ];
     let mut variants = vec![("Registers".to_owned(), Variant::Registers)];
-    variants.extend(tiles.into_iter().map(|tile| (tile, 0)).chain(split).map(|(tile, wanted)| {
-        let Tile { n, p, each_n, each_p, depth, stage, unroll } = tile;
+    variants.extend(tiles.map(|tile| (tile, 0)).chain(split).map(|(tile, wanted)| {
+        let Tile { n, p, each_n, each_p, depth, stage, unroll, half } = tile;
         let cut = if wanted > 0 { format!(" to {wanted}") } else { String::new() };
         let unrolled = if unroll { " unrolled" } else { "" };
-        (format!("{n}x{p}/{each_n}x{each_p} k{depth} {stage:?}{unrolled}{cut}"), Variant::Other(tile, wanted))
+        let bits = if half { " 16 bits" } else { "" };
+        (format!("{n}x{p}/{each_n}x{each_p} k{depth} {stage:?}{bits}{unrolled}{cut}"), Variant::Other(tile, wanted))
     }));
     variants
 }
@@ -117,7 +127,7 @@ impl Bench {
         let levels = [Level { channels: 128, sides: [side; 2] }, Level { channels: 256, sides: [side / 2; 2] }];
         let clock = || self.started.elapsed().as_secs_f64() * 1e3;
         let before = clock();
-        let found = pollster::block_on(calibrate(&self.device, levels, &clock)).unwrap();
+        let found = pollster::block_on(calibrate(&self.device, levels, Precision::Float16, &clock)).unwrap();
         println!("calibration in {:.0} ms: {found:?}", clock() - before);
     }
 

@@ -4,7 +4,7 @@ use burn::tensor::{DType, Device, Int, Tensor};
 
 use super::gemm::{Conv2dShape, Variant, conv2d_padded, linear};
 use super::launch::on_gpu;
-use super::tuning::Tuning;
+use super::tuning::{Precision, Tuning, at_half_precision, has_half_precision};
 use crate::unet::UNet2DConditionConfig;
 use crate::weights::{Scheme, Weight, WeightPart};
 use crate::{Error, Result};
@@ -75,7 +75,12 @@ pub struct Calibration {
 ///
 /// # Errors
 /// [`Error::DeviceLost`] where nothing can be read back.
-pub async fn calibrate(gpu: &Device, ends: [Level; 2], clock: &dyn Fn() -> f64) -> Result<Calibration> {
+pub async fn calibrate(
+    gpu: &Device,
+    ends: [Level; 2],
+    precision: Precision,
+    clock: &dyn Fn() -> f64,
+) -> Result<Calibration> {
     let Some(tensor) = on_gpu(&Tensor::<1>::zeros([1], gpu)) else {
         return Err(Error::request("device", "only a GPU can be calibrated"));
     };
@@ -83,34 +88,24 @@ pub async fn calibrate(gpu: &Device, ends: [Level; 2], clock: &dyn Fn() -> f64) 
     let hardware = (hardware.max_units_per_cube, hardware.max_shared_memory_size);
     let cpu_rate = cpu_rate(ends, clock);
     let deadline = clock() + BUDGET_MS;
-    let mut measuring = Measuring { gpu, clock, deadline, idle_ms: 0.0 };
-    let mut found = [(Variant::Registers, f64::INFINITY); 2]; // and ms for one run
-    for ((level, best), variants) in ends.into_iter().zip(&mut found).zip([Variant::LARGE, Variant::SMALL]) {
-        let mut trial_ms = f64::INFINITY;
-        for variant in variants.into_iter().filter(|variant| variant.fits(hardware.0, hardware.1)) {
-            if clock() > deadline {
-                break;
-            }
-            Tuning { small: variant, ..Tuning::default() }.set_for(gpu);
-            let tried_ms = measuring.trial(level).await?;
-            trial_ms = trial_ms.min(tried_ms);
-            // What makes one in shared memory hopeless, barriers, makes all: they are ordered by what they ask of the device.
-            if tried_ms > HOPELESS * trial_ms {
-                break;
-            }
-            let ms = measuring.level(level).await?;
-            if ms < best.1 {
-                *best = (variant, ms);
-            }
-        }
+    let mut measuring = Measuring { gpu, hardware, clock, deadline, idle_ms: 0.0 };
+    let (large, mut large_ms) = measuring.best(ends[0], Variant::LARGE).await?;
+    let mut half = false;
+    let may_be_half = precision == Precision::Float16 && has_half_precision(gpu) && large != Variant::Registers;
+    if may_be_half && clock() <= deadline {
+        Tuning { small: large, half: true, ..Tuning::default() }.set_for(gpu);
+        measuring.trial(ends[0]).await?;
+        let ms = measuring.level(ends[0]).await?;
+        half = ms < large_ms;
+        large_ms = ms.min(large_ms);
     }
-    let [(large, large_ms), (small, small_ms)] = found;
+    let (small, small_ms) = measuring.best(ends[1], Variant::SMALL).await?;
     let gpu_rate = ends[0].multiplications() / large_ms;
     // Without time for it, the inner level goes the way of the outer.
     let small = if small_ms.is_finite() { small } else { large };
     // Between the two, by factors.
     let many = (ends[0].outputs() * ends[1].outputs()).sqrt() as u64;
-    let tuning = Tuning { small, large, many, submit: Tuning::submit_at(gpu_rate) };
+    let tuning = Tuning { small, large, many, half, submit: Tuning::submit_at(gpu_rate) };
     tuning.set_for(gpu);
     Ok(Calibration { tuning, gpu_rate, cpu_rate })
 }
@@ -140,6 +135,8 @@ pub fn cpu_rate(ends: [Level; 2], clock: &dyn Fn() -> f64) -> f64 {
 /// Timing on the GPU.
 struct Measuring<'a> {
     gpu: &'a Device,
+    /// Invocations of a workgroup, and bytes that it may share.
+    hardware: (u32, usize),
     clock: &'a dyn Fn() -> f64,
     deadline: f64,
     /// What hearing of the end takes by itself: browsers may tell of it only every tenth of a second.
@@ -147,6 +144,30 @@ struct Measuring<'a> {
 }
 
 impl Measuring<'_> {
+    /// The fastest of the variants that there is room for, and its milliseconds for a run of a level's layers.
+    async fn best(&mut self, level: Level, variants: [Variant; 5]) -> Result<(Variant, f64)> {
+        let hardware = self.hardware;
+        let mut best = (Variant::Registers, f64::INFINITY);
+        let mut trial_ms = f64::INFINITY;
+        for variant in variants.into_iter().filter(|variant| variant.fits(hardware.0, hardware.1)) {
+            if (self.clock)() > self.deadline {
+                break;
+            }
+            Tuning { small: variant, ..Tuning::default() }.set_for(self.gpu);
+            let tried_ms = self.trial(level).await?;
+            trial_ms = trial_ms.min(tried_ms);
+            // What makes one in shared memory hopeless, barriers, makes all: they are ordered by what they ask of the device.
+            if tried_ms > HOPELESS * trial_ms {
+                break;
+            }
+            let ms = self.level(level).await?;
+            if ms < best.1 {
+                best = (variant, ms);
+            }
+        }
+        Ok(best)
+    }
+
     /// Milliseconds of a run on a few positions, once its shaders are compiled.
     async fn trial(&mut self, level: Level) -> Result<f64> {
         let layers = Layers::new(Level { sides: [TRIAL_SIDE; 2], ..level }, self.gpu);
@@ -210,8 +231,10 @@ impl Layers {
     }
 
     fn run(&self) -> Tensor<2> {
-        let _ = conv2d_padded(self.image.clone(), &self.conv, Some(&self.bias), Conv2dShape::SAME);
-        linear(self.rows.clone(), &self.linear, Some(&self.bias))
+        at_half_precision(|| {
+            let _ = conv2d_padded(self.image.clone(), &self.conv, Some(&self.bias), Conv2dShape::SAME);
+            linear(self.rows.clone(), &self.linear, Some(&self.bias))
+        })
     }
 }
 

@@ -70,6 +70,7 @@ impl Variant {
             depth,
             stage: Stage::Ahead,
             unroll: false,
+            half: false,
         };
         match self {
             Self::Registers => None,
@@ -307,11 +308,11 @@ impl<const D: usize> Product<'_, D> {
         let scales = part.scales.as_ref().and_then(words_on_gpu);
         let bias = bias.and_then(on_gpu);
         let (n, k) = (part.rows, self.weight.columns);
-        let variant = Tuning::of(&input.device).variant(n * self.positions);
+        let (tuning, f16) = (Tuning::of(&input.device), has_f16(input));
         let weights: Vec<_> = [Some(&words), scales.as_ref()].into_iter().flatten().collect();
-        let Some((tile, wanted)) = variant.tile() else {
+        let Some((tile, wanted)) = tuning.variant(n * self.positions).tile() else {
             // What is added is so in a pass of its own: software adapters take a second to compile one more such kernel.
-            let reads = self.reads_key(has_f16(input), false);
+            let reads = self.reads_key(f16, false);
             let y = match self.input.as_ref().and_then(|image| Tiled::best(image, [n, self.positions], input)) {
                 Some(tiled) => tiled.launch((input, bias.as_ref()), (&weights, &reads), shape)?,
                 None => {
@@ -326,8 +327,9 @@ impl<const D: usize> Product<'_, D> {
                 None => y,
             });
         };
+        let tile = Tile { half: tile.half || f16 && tuning.is_half(), ..tile };
         let plus = plus.and_then(on_gpu);
-        let reads = self.reads_key(has_f16(input), plus.is_some());
+        let reads = self.reads_key(f16, plus.is_some());
         let inputs = [&[input], &weights[..], &Vec::from_iter(&bias), &Vec::from_iter(&plus)].concat();
         let tiles = self.positions.div_ceil(tile.p as usize) * n.div_ceil(tile.n as usize);
         let span = split::span(tiles * tile.invocations() as usize, wanted as usize, k);

@@ -162,11 +162,14 @@ fn pairs(mut words: Vec<u32>) -> Vec<u64> {
     words.chunks_exact(2).map(|pair| u64::from(pair[0]) | u64::from(pair[1]) << 32).collect()
 }
 
+/// What a shader with 16-bit floats begins with.
+pub const ENABLE_F16: &str = "enable f16;\n";
+
 /// Declarations that every kernel starts with: its buffers by name and element type, and the fields of `info`, of which
 /// there is one more, `first`: the workgroup that this dispatch begins with.
 pub fn prelude(buffers: &[(&str, &str)], info: &[&str]) -> String {
     let uses_f16 = buffers.iter().any(|(_, element)| element.contains("f16"));
-    let mut text = if uses_f16 { "enable f16;\n".to_owned() } else { String::new() };
+    let mut text = if uses_f16 { ENABLE_F16.to_owned() } else { String::new() };
     for (index, (name, element)) in buffers.iter().enumerate() {
         text += &format!("@group(0) @binding({index}) var<storage, read_write> {name}: array<{element}>;\n");
     }

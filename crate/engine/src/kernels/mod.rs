@@ -3,7 +3,7 @@
 //!
 //! Weights stay as the pack stores them ([`crate::weights::Weight`]); a kernel dequantizes what it reads in registers.
 //! All run within WebGPU's default limits, and none needs 16-bit floats; where the adapter has them, weights are read as
-//! such. Arithmetic is at 32 bits everywhere. Barriers cost software adapters most and save real GPUs most, so the product
+//! such. Arithmetic is at 32 bits, unless a caller allows a UNet 16 ([`Precision`]). Barriers cost software adapters most and save real GPUs most, so the product
 //! has variants with and without ([`gemm`]), of which [`calibration`] chooses by measurement; norms, softmax and attention go
 //! with it ([`Tuning::is_shared`]).
 
@@ -31,4 +31,4 @@ pub use gemm::{conv2d, conv2d_padded, conv2d_plus, linear, linear_of_pixels, lin
 pub use layout::pixel_shuffle;
 pub use norm::{Finish, GroupNorm, Moments, combine, group_norm, layer_norm, moments, normalize};
 pub use pad::{Border, Padding, pad};
-pub use tuning::Tuning;
+pub use tuning::{Precision, Tuning, at_half_precision, has_half_precision};

@@ -1,5 +1,6 @@
 //! How a GPU is best used: what [`super::calibration`] measured of it, or what suits all until then.
 
+use std::cell::Cell;
 use std::sync::{PoisonError, RwLock};
 
 use burn::tensor::Tensor;
@@ -7,13 +8,56 @@ use cubecl::Device;
 use serde::{Deserialize, Serialize};
 
 use super::gemm::Variant;
-use super::launch::on_gpu;
+use super::launch::{has_f16, on_gpu};
+use crate::{Error, Result};
 
 /// Longest that one submission should keep the device busy, in ms: far below what operating systems let a GPU hang, and
 /// short enough that cancelling is felt as immediate.
 const SUBMIT_MS: f64 = 250.0;
 
 static TUNINGS: RwLock<Vec<(Device, Tuning)>> = RwLock::new(Vec::new());
+
+/// With how many bits a GPU may compute a UNet's products.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// 32, with which pictures are the same everywhere but for the last digits.
+    #[default]
+    Float32,
+    /// 16 where the adapter has them and is faster so. Pictures differ a little from those of others.
+    Float16,
+}
+
+impl Precision {
+    /// By its name, `float32` or `float16`.
+    ///
+    /// # Errors
+    /// [`Error::Request`] for another name.
+    pub fn named(name: &str) -> Result<Self> {
+        match name {
+            "float32" => Ok(Self::Float32),
+            "float16" => Ok(Self::Float16),
+            other => Err(Error::request("precision", format!("`{other}` is not one of float32 and float16"))),
+        }
+    }
+}
+
+thread_local! {
+    static MAY_BE_HALF: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a device is a GPU that has 16-bit floats.
+pub fn has_half_precision(device: &burn::tensor::Device) -> bool {
+    on_gpu(&Tensor::<1>::zeros([1], device)).is_some_and(|tensor| has_f16(&tensor))
+}
+
+/// Does `work`, whose products may be computed at 16 bits ([`Tuning::half`]). Others never are: autoencoders have numbers
+/// beyond their range.
+pub fn at_half_precision<T>(work: impl FnOnce() -> T) -> T {
+    let before = MAY_BE_HALF.replace(true);
+    let result = work();
+    MAY_BE_HALF.set(before);
+    result
+}
 
 /// How a GPU is best used.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -25,6 +69,8 @@ pub struct Tuning {
     pub large: Variant,
     /// Outputs from which on a product has many.
     pub many: u64,
+    /// Whether tiles in shared memory multiply at 16 bits where they may ([`at_half_precision`]).
+    pub half: bool,
     /// Multiply-adds that one submission may have.
     pub submit: u64,
 }
@@ -32,7 +78,7 @@ pub struct Tuning {
 impl Default for Tuning {
     /// What works well on software adapters and is never wrong; nothing is cut.
     fn default() -> Self {
-        Self { small: Variant::Registers, large: Variant::Registers, many: u64::MAX, submit: u64::MAX }
+        Self { small: Variant::Registers, large: Variant::Registers, many: u64::MAX, half: false, submit: u64::MAX }
     }
 }
 
@@ -69,6 +115,11 @@ impl Tuning {
     /// The variant for a product of so many outputs.
     pub fn variant(&self, outputs: usize) -> Variant {
         if (outputs as u64) < self.many { self.small } else { self.large }
+    }
+
+    /// Whether what is launched now is computed at 16 bits, where the adapter has them.
+    pub(super) fn is_half(&self) -> bool {
+        self.half && MAY_BE_HALF.get()
     }
 
     /// Whether invocations do well to share memory, as on real GPUs: tiles there beat registers.

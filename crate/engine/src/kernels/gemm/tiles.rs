@@ -6,9 +6,13 @@
 //! multiplying. Vectors are swapped within groups of eight (`^`), so that neither those who put them there nor those who
 //! read them meet in one bank. Where a grid is too small to fill a GPU, the sum itself is cut into spans
 //! ([`super::split`]), each a workgroup of its own.
+//!
+//! At 16 bits a slab's activations and weights are rounded when they are put into shared memory, of which they take half, and
+//! its products are summed in that format, which many GPUs do at twice the rate. So few are summed there that rounding does
+//! not grow with `k`.
 
 use super::reads::Reads;
-use crate::kernels::launch::entry_of_workgroup;
+use crate::kernels::launch::{ENABLE_F16, entry_of_workgroup};
 
 /// How a tile is computed. Numbers are powers of 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub struct Tile {
     pub stage: Stage,
     /// Whether the loop over a slab is written out.
     pub unroll: bool,
+    /// Whether a slab is multiplied and summed at 16 bits; the sums of slabs have 32.
+    pub half: bool,
 }
 
 /// How the next slab is brought.
@@ -44,11 +50,13 @@ impl Stage {
     const ALL: [Self; 3] = [Self::After, Self::Ahead, Self::Double];
 }
 
+/// Greatest 16-bit number.
+const MOST_F16: &str = "65504.0";
 const AXES: [&str; 4] = ["x", "y", "z", "w"];
 
 impl Tile {
     /// Numbers that tell its kernel from others'.
-    pub const KEY: usize = 7;
+    pub const KEY: usize = 8;
 
     /// Invocations of a workgroup.
     pub fn invocations(&self) -> u32 {
@@ -57,18 +65,35 @@ impl Tile {
 
     /// Shared memory of a workgroup, in bytes.
     pub fn shared_bytes(&self) -> u32 {
-        16 * self.vectors() * if self.stage == Stage::Double { 2 } else { 1 }
+        let vector = if self.half { 8 } else { 16 };
+        vector * self.vectors() * if self.stage == Stage::Double { 2 } else { 1 }
     }
 
     /// What tells its kernel from others'.
     pub fn key(&self) -> [u32; Self::KEY] {
-        [self.n, self.p, self.each_n, self.each_p, self.depth, self.stage as u32, u32::from(self.unroll)]
+        let [unroll, half] = [self.unroll, self.half].map(u32::from);
+        [self.n, self.p, self.each_n, self.each_p, self.depth, self.stage as u32, unroll, half]
     }
 
     /// As [`Self::key`] gave it.
     pub fn from_key(key: &[u32]) -> Self {
         let stage = Stage::ALL[key[5] as usize];
-        Self { n: key[0], p: key[1], each_n: key[2], each_p: key[3], depth: key[4], stage, unroll: key[6] != 0 }
+        let (unroll, half) = (key[6] != 0, key[7] != 0);
+        Self { n: key[0], p: key[1], each_n: key[2], each_p: key[3], depth: key[4], stage, unroll, half }
+    }
+
+    /// Type of the vectors in shared memory.
+    fn vector(&self) -> &'static str {
+        if self.half { "vec4<f16>" } else { "vec4<f32>" }
+    }
+
+    /// What is put into shared memory of a vector. At 16 bits, what is beyond their range becomes its end: infinities would make
+    /// all that comes after them no numbers.
+    fn stored(&self, vector: &str) -> String {
+        match self.half {
+            true => format!("vec4<f16>(clamp({vector}, vec4<f32>(-{MOST_F16}), vec4<f32>({MOST_F16})))"),
+            false => vector.to_owned(),
+        }
     }
 
     /// Vectors of one slab.
@@ -86,8 +111,11 @@ impl Tile {
         let (n, p) = (self.n, self.p);
         let columns = format!("((info.n + {}u) / {n}u)", n - 1);
         let tiles = format!("({columns} * ((info.p + {}u) / {p}u))", p - 1);
-        let places = self.shared_bytes() / 16;
-        let mut text = reads.declarations() + &format!("var<workgroup> tile: array<vec4<f32>, {places}>;\n");
+        let places = self.vectors() * if self.stage == Stage::Double { 2 } else { 1 };
+        let mut text = reads.declarations() + &format!("var<workgroup> tile: array<{}, {places}>;\n", self.vector());
+        if self.half && !text.starts_with(ENABLE_F16) {
+            text.insert_str(0, ENABLE_F16);
+        }
         text += &entry_of_workgroup(self.invocations(), &format!("{tiles} * ((info.k + info.span - 1u) / info.span)"));
         text += &format!(
             "let split = i / {tiles}; let t = i % {tiles};\n\
@@ -237,13 +265,16 @@ impl Tile {
                 let value = reads.unpacked(&format!("{round}_{c}"), &format!("at{round}_{c}"));
                 text += &format!("let r{c} = {value};\n");
             }
-            text + &turned_over(round, self.n / 4, "r") + "}\n"
+            text + &self.turned_over(round, self.n / 4, "r") + "}\n"
         };
         let activations = |round: u32, _| match reads.is_conv() {
             true => (0..4)
-                .map(|row| format!("tile[half + to{round} + {}u] = x{round}_{row};\n", row * self.p / 4))
+                .map(|row| {
+                    let value = self.stored(&format!("x{round}_{row}"));
+                    format!("tile[half + to{round} + {}u] = {value};\n", row * self.p / 4)
+                })
                 .collect(),
-            false => turned_over(round, self.p / 4, &format!("x{round}_")),
+            false => self.turned_over(round, self.p / 4, &format!("x{round}_")),
         };
         self.rounds(weights, activations)
     }
@@ -273,10 +304,20 @@ impl Tile {
     fn multiply(&self) -> String {
         let four = self.multiply_four();
         let parts = self.parts();
-        match self.unroll {
+        let slab = match self.unroll {
             true => (0..parts).map(|g| format!("{{ let g = {g}u;\n{four}}}\n")).collect(),
             false => format!("for (var g = 0u; g < {parts}u; g++) {{\n{four}}}\n"),
+        };
+        if !self.half {
+            return slab;
         }
+        let each = |text: fn(String) -> String| -> String {
+            let sums = (0..self.each_p).flat_map(|p| (0..self.each_n / 4).map(move |h| format!("{p}_{h}")));
+            sums.map(text).collect()
+        };
+        let begin = each(|sum| format!("var b{sum} = vec4<f16>();\n"));
+        let end = each(|sum| format!("a{sum} += vec4<f32>(b{sum});\n"));
+        format!("{{\n{begin}{slab}{end}}}\n")
     }
 
     /// Those of group `g` (a variable).
@@ -299,7 +340,8 @@ impl Tile {
             for p in 0..self.each_p {
                 for h in 0..self.each_n / 4 {
                     let x = format!("x{}.{}", p / 4, AXES[p as usize % 4]);
-                    text += &format!("a{p}_{h} = fma(vec4<f32>({x}), w{h}, a{p}_{h});\n");
+                    let (vector, sum) = (self.vector(), if self.half { "b" } else { "a" });
+                    text += &format!("{sum}{p}_{h} = fma({vector}({x}), w{h}, {sum}{p}_{h});\n");
                 }
             }
             text += "}\n";
@@ -320,15 +362,16 @@ impl Tile {
         }
         text
     }
-}
 
-/// Stores four vectors that are along `k` as vectors across them, in rows of `quads`.
-fn turned_over(round: u32, quads: u32, name: &str) -> String {
-    AXES.iter()
-        .enumerate()
-        .map(|(row, at)| {
-            let values: Vec<_> = (0..4).map(|c| format!("{name}{c}.{at}")).collect();
-            format!("tile[half + to{round} + {}u] = vec4<f32>({});\n", row as u32 * quads, values.join(", "))
-        })
-        .collect()
+    /// Stores four vectors that are along `k` as vectors across them, in rows of `quads`.
+    fn turned_over(&self, round: u32, quads: u32, name: &str) -> String {
+        AXES.iter()
+            .enumerate()
+            .map(|(row, at)| {
+                let values: Vec<_> = (0..4).map(|c| format!("{name}{c}.{at}")).collect();
+                let value = self.stored(&format!("vec4<f32>({})", values.join(", ")));
+                format!("tile[half + to{round} + {}u] = {value};\n", row as u32 * quads)
+            })
+            .collect()
+    }
 }

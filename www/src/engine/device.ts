@@ -1,0 +1,54 @@
+/** Where an engine computes, and how. */
+
+/**
+ * Where to compute: `auto` takes the GPU where WebGPU has a real one that is faster at the loaded pack's layers than the CPU,
+ * and the CPU elsewhere.
+ */
+export type DeviceChoice = "gpu" | "cpu" | "auto";
+
+/**
+ * Arithmetic of the UNet on a GPU: `float32`, with which pictures are the same everywhere but for the last digits, or `float16`
+ * where the GPU has it and was measured to be faster so. Pictures then differ by less than what rounding weights to 8 bits costs.
+ */
+export type Precision = "float32" | "float16";
+
+/** Where the engine computes. */
+export interface DeviceInfo {
+  readonly kind: "gpu" | "cpu";
+  /** Threads that the processor computes with: 1 until a pack is loaded, beside a GPU, and on pages without cross-origin isolation. */
+  readonly threads: number;
+  /** The adapter as the browser names it; may be empty. */
+  readonly description: string;
+  /** Whether the GPU is emulated on the CPU by the browser. */
+  readonly isFallback: boolean;
+  /** Whether shaders may use 16-bit floats. */
+  readonly hasShaderF16: boolean;
+  /** Why `auto` did not take the GPU, or null. */
+  readonly whyNotGpu: string | null;
+  /** What loading a pack measured of the GPU, or kept from an earlier visit; null on the CPU and before. */
+  readonly measured: Measured | null;
+}
+
+/** How fast this machine is at a pack's layers, in thousand million multiply-adds a second. */
+export interface Measured {
+  readonly gpuRate: number;
+  /** On the processor, by as many threads as it may have. */
+  readonly cpuRate: number;
+  readonly tuning: {
+    /** How products of few outputs, and of many, are spread over the GPU. */
+    readonly small: ProductVariant;
+    readonly large: ProductVariant;
+    /** Outputs from which on a product has many. */
+    readonly many: number;
+    /** Whether the UNet computes at 16 bits. */
+    readonly half: boolean;
+    /** Multiply-adds that are sent to the GPU at once: a quarter of a second's. */
+    readonly submit: number;
+  };
+}
+
+/**
+ * Without shared memory, or by a workgroup for 32 x 32, 64 x 64 or 128 x 128 outputs; `split`: where these are too few to
+ * fill the GPU, by several workgroups for parts of the sum.
+ */
+export type ProductVariant = "registers" | "tiles32" | "tiles64" | "tiles128" | "split32" | "split64" | "split128";
