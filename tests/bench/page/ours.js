@@ -10,10 +10,10 @@ let facts;
 let last;
 
 serve({
-  async open({ device, manifest, facts: given }) {
+  async open({ device, manifest, precision, facts: given }) {
     facts = given;
     await init();
-    engine = await FraiseEngine.create(device, (reason) => postMessage({ error: reason }), false);
+    engine = await FraiseEngine.create(device, (reason) => postMessage({ error: reason }), false, undefined, precision);
     await engine.load(new URL(manifest, location.href).href, () => {}, neverAborted);
   },
   /** Milliseconds for `repeats` passes, one after the other, and reading back the last. */
