@@ -32,7 +32,7 @@ use crate::{
     conditioning::{Conditioning, Negative, TextConditioner, Words},
     decoder::Decoder,
     encoder::{self, Encoder},
-    kernels::Border,
+    kernels::{Blend, Border},
     limits::DeviceLimits,
     loader::Progress,
     pack::{Manifest, Recommended},
@@ -343,29 +343,28 @@ impl Run {
         let input = self.sampler.scale_model_input(self.sample.clone(), index);
         let output = self.predict(input, index);
         let batch = &mut self.batch;
-        let mut stepped = self.sampler.step(output, index, self.sample.clone(), &mut || batch.draw());
+        let stepped = self.sampler.step(output, index, self.sample.clone().into(), &mut || batch.draw());
+        let (mut sample, mut denoised) = (stepped.prev_sample.compute(), stepped.pred_original_sample.compute());
         self.index += 1;
         if let Some((start, noise)) = &self.start {
             let keep = |sample, index| start.keep(sample, noise, index, self.sampler.as_ref());
-            stepped.prev_sample = keep(stepped.prev_sample, self.index);
-            stepped.pred_original_sample = keep(stepped.pred_original_sample, total);
+            sample = keep(sample, self.index);
+            denoised = keep(denoised, total);
         }
-        self.sample = stepped.prev_sample;
+        self.sample = sample;
         Some(Step {
             index: (index - self.begin) as u32,
             total: (total - self.begin) as u32,
             latents: self.sample.clone(),
-            denoised: stepped.pred_original_sample,
+            denoised,
         })
     }
 
     /// The UNet's output for the prompt, moved away from the one without it where the run is guided.
-    fn predict(&self, input: Tensor<4>, index: usize) -> Tensor<4> {
-        let Some(scale) = self.guidance else { return self.forward(input, index) };
-        let output = self.forward(input.repeat_dim(0, 2), index);
-        let half = |first| output.clone().narrow(0, first, self.batch.len());
-        let (without, with) = (half(0), half(self.batch.len()));
-        without.clone() + (with - without) * scale
+    fn predict(&self, input: Tensor<4>, index: usize) -> Blend {
+        let Some(scale) = self.guidance else { return self.forward(input, index).into() };
+        let [without, with] = Blend::halves(self.forward(input.repeat_dim(0, 2), index));
+        without.clone() + (with - without).mul_scalar(scale)
     }
 
     /// The UNet's output for all rows, pass by pass.

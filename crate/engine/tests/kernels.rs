@@ -13,8 +13,8 @@ use std::time::Instant;
 use burn::tensor::{Device, Tensor};
 use common::{Random, StoredWeight, difference, gpu, read, tensor};
 use fraise_engine::kernels::{
-    self, AttentionShape, Border, Conv2dShape, Finish, GroupNorm, Level, Padding, Precision, Stage, Tile, Tuning,
-    Variant, at_half_precision, attention, gemm::conv2d_reference, has_half_precision,
+    self, AttentionShape, Blend, Border, Conv2dShape, Finish, GroupNorm, Level, Padding, Precision, Stage, Tile,
+    Tuning, Variant, at_half_precision, attention, gemm::conv2d_reference, has_half_precision,
 };
 use fraise_engine::weights::{Scheme, Weight};
 
@@ -208,8 +208,8 @@ fn what_16_bits_cannot_hold_is_their_greatest() {
     let mut random = Random::new(13);
     let x: Vec<f32> = random.values(rows * columns).iter().map(|value| value * 1e6).collect();
     let held: Vec<f32> = x.iter().map(|value| value.clamp(-65504.0, 65504.0)).collect();
-    // Their products do not go beyond the range.
-    let weights: Vec<f32> = random.values(columns * columns).iter().map(|value| value / 64.0).collect();
+    // Their sums would be beyond it, were they not divided before.
+    let weights: Vec<f32> = random.values(columns * columns).iter().map(|value| value / 2.0).collect();
     let product = |x: &[f32], device: &Device| {
         let weight = Weight::of(tensor(&weights, [columns, columns], device));
         read(kernels::linear(tensor(x, [rows, columns], device), &weight, None))
@@ -472,6 +472,34 @@ fn geglu_equals_its_twin() {
             read(kernels::geglu(tensor(&x, [rows, 2 * inner], device)))
         });
     }
+}
+
+#[test]
+fn a_blend_equals_its_twin() {
+    let mut random = Random::new(14);
+    // Twelve tensors are more than one pass reads.
+    for (count, shape) in
+        [(1, [1, 4, 3, 5]), (2, [2, 4, 8, 8]), (3, [3, 1, 1, 1]), (7, [1, 16, 5, 7]), (12, [2, 3, 9, 4])]
+    {
+        let values: Vec<_> = (0..count).map(|_| random.values(2 * shape.iter().product::<usize>())).collect();
+        let weights = random.values(2 * count);
+        let twice = [2 * shape[0], shape[1], shape[2], shape[3]];
+        let blend = |device: &Device| {
+            let terms = values.iter().zip(weights.chunks(2)).map(|(values, weights)| {
+                let [first, second] = Blend::halves(tensor(values, twice, device));
+                // Twice: it counts as one.
+                first.clone().mul_scalar(weights[0]) - second.clone().div_scalar(1.5 + weights[1]) + first
+            });
+            terms.reduce(|sum, term| sum + term).unwrap()
+        };
+        check(&format!("blend of {count} {shape:?}"), |device| read(blend(device).compute()));
+        let (error, scale) =
+            difference(&read(blend(&Device::flex()).compute()), &read(blend(&Device::flex()).reference()));
+        assert!(error <= TOLERANCE * scale, "on the processor: {error:e}");
+    }
+    let whole = tensor(&[1.0, -2.0], [1, 2, 1, 1], &Device::flex());
+    assert_eq!(read(Blend::from(whole.clone()).compute()), [1.0, -2.0]);
+    assert_eq!(read(Blend::from(whole).mul_scalar(3.0).clamp(-2.5, 2.5).compute()), [2.5, -2.5]);
 }
 
 #[test]

@@ -99,10 +99,11 @@ fn compare(case: &Case, golden: &Golden) -> (f64, String) {
             format!("scaled {index}"),
         );
         let mut draw = || draws.next().expect("more noise than diffusers draws").clone();
-        let stepped = sampler.step(output, index, sample, &mut draw);
-        note(&numbers(&stepped.prev_sample), &numbers(&prevs[index]), format!("prev_sample {index}"));
-        note(&numbers(&stepped.pred_original_sample), &numbers(&originals[index]), format!("original {index}"));
-        sample = stepped.prev_sample;
+        let stepped = sampler.step(output.into(), index, sample.into(), &mut draw);
+        sample = stepped.prev_sample.compute();
+        note(&numbers(&sample), &numbers(&prevs[index]), format!("prev_sample {index}"));
+        let original = stepped.pred_original_sample.compute();
+        note(&numbers(&original), &numbers(&originals[index]), format!("original {index}"));
     }
     assert_eq!(draws.len(), 0, "{}: less noise than diffusers draws", case.name);
     worst
@@ -153,7 +154,8 @@ fn a_perfect_model_leads_every_start_back_to_the_picture() {
             let mut sample = sampler.add_noise(original.clone(), noise.clone(), begin);
             for index in begin..sampler.timesteps().len() {
                 let output = if name == "flow_euler" { noise.clone() - original.clone() } else { noise.clone() };
-                sample = sampler.step(output, index, sample, &mut || unreachable!("{name} draws no noise")).prev_sample;
+                let mut noise = || unreachable!("{name} draws no noise");
+                sample = sampler.step(output.into(), index, sample.into(), &mut noise).prev_sample.compute();
             }
             let difference = difference(&numbers(&sample), &numbers(&original), 0.0);
             assert!(difference < 1e-4, "{name} without {skipped} steps: {difference:e}");

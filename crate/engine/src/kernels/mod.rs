@@ -9,6 +9,7 @@
 
 pub mod activation;
 pub mod attention;
+pub mod blend;
 pub mod calibration;
 pub mod crew;
 pub mod embedding;
@@ -24,6 +25,7 @@ mod reduce;
 
 pub use activation::{geglu, gelu, quick_gelu, silu};
 pub use attention::{AttentionShape, attention};
+pub use blend::Blend;
 pub use calibration::{Calibration, Level, calibrate, cpu_rate};
 pub use embedding::embedding;
 pub use gemm::{Conv2dShape, Stage, Tile, Variant};

@@ -57,11 +57,6 @@ impl Batch {
         Self { noises, streams, shape, device: device.clone() }
     }
 
-    /// How many pictures there are.
-    pub(super) fn len(&self) -> usize {
-        self.noises.len()
-    }
-
     /// The noise that the pictures begin with, [N, C, h, w]: the given one, or each seed's, on the way to its variation's.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use super::config::SchedulerConfig;
 use super::schedule::{BetaDefaults, Spacing, alphas_cumprod, train_indices};
 use super::{DrawNoise, Prediction, Sampler, Stepped, clip, clip_range, mix, roots};
 use crate::Result;
+use crate::kernels::Blend;
 
 struct Ddim {
     timesteps: Vec<f64>,
@@ -44,13 +45,7 @@ impl Sampler for Ddim {
         mix(original, noise, roots(self.alpha_prods[index].0))
     }
 
-    fn step(
-        &mut self,
-        model_output: Tensor<4>,
-        index: usize,
-        sample: Tensor<4>,
-        _noise: &mut DrawNoise<'_>,
-    ) -> Stepped {
+    fn step(&mut self, model_output: Blend, index: usize, sample: Blend, _noise: &mut DrawNoise<'_>) -> Stepped {
         let (alpha_prod_t, alpha_prod_t_prev) = self.alpha_prods[index];
         let parts = roots(alpha_prod_t);
         let original = self.prediction.original_sample(model_output.clone(), sample.clone(), parts);

@@ -15,6 +15,7 @@ use super::dpmpp_update::{Level, Solver, Update};
 use super::schedule::{BetaDefaults, Spacing, linspace};
 use super::sigmas::{SigmaSpread, TrainSigmas};
 use super::{DrawNoise, Prediction, Sampler, Stepped, mix};
+use crate::kernels::Blend;
 use crate::{Error, Result};
 
 /// Runs of at least this many steps need no solver of lower order at their end.
@@ -30,7 +31,7 @@ struct Dpmpp {
     orders: Vec<usize>,
     prediction: Prediction,
     /// The last converted model outputs, newest first.
-    outputs: Vec<Tensor<4>>,
+    outputs: Vec<Blend>,
 }
 
 /// `dpmpp_2m_karras`: with the noise levels of Karras et al., whatever the configuration says.
@@ -171,7 +172,7 @@ impl Sampler for Dpmpp {
         Ok(begin)
     }
 
-    fn step(&mut self, model_output: Tensor<4>, index: usize, sample: Tensor<4>, noise: &mut DrawNoise<'_>) -> Stepped {
+    fn step(&mut self, model_output: Blend, index: usize, sample: Blend, noise: &mut DrawNoise<'_>) -> Stepped {
         let parts = self.levels[index].parts();
         let pred_original_sample = self.prediction.original_sample(model_output.clone(), sample.clone(), parts);
         let output = match self.solver.algorithm.integrates_noise() {
@@ -183,7 +184,7 @@ impl Sampler for Dpmpp {
         let update = &self.updates[index];
         let prev_sample = update.apply(sample, &self.outputs);
         let prev_sample = match self.solver.algorithm.is_stochastic() {
-            true => prev_sample + noise().mul_scalar(update.noise),
+            true => prev_sample + Blend::from(noise()).mul_scalar(update.noise),
             false => prev_sample,
         };
         Stepped { prev_sample, pred_original_sample }

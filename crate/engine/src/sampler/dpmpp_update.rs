@@ -3,10 +3,9 @@
 //! Source: Lu et al., *DPM-Solver* (2022), algorithms 1 and 2, and *DPM-Solver++* (2022), algorithm 2 and appendix D;
 //! diffusers 0.42.1 `DPMSolverMultistepScheduler`.
 
-use burn::tensor::Tensor;
-
 use super::config::{SchedulerConfig, invalid};
 use crate::Result;
+use crate::kernels::Blend;
 
 /// What is integrated between two noise levels, and whether noise is added on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +145,7 @@ impl Solver {
 impl Update {
     /// The next sample but for its noise. `outputs` are the converted model outputs, newest first, at least as many as
     /// this step's order. All `[1, C, h, w]`.
-    pub fn apply(&self, sample: Tensor<4>, outputs: &[Tensor<4>]) -> Tensor<4> {
+    pub fn apply(&self, sample: Blend, outputs: &[Blend]) -> Blend {
         let next = sample.mul_scalar(self.sample) + outputs[0].clone().mul_scalar(self.terms[0]);
         let difference =
             |newer: usize, weight: &f32| (outputs[newer].clone() - outputs[newer + 1].clone()).mul_scalar(*weight);

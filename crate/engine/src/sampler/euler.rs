@@ -10,6 +10,7 @@ use super::schedule::{BetaDefaults, Spacing, torch_linspace};
 use super::sigmas::{SigmaSpread, TrainSigmas, scale_by_sigma};
 use super::{DrawNoise, Prediction, Sampler, Stepped, mix};
 use crate::Result;
+use crate::kernels::Blend;
 
 struct Euler {
     timesteps: Vec<f64>,
@@ -74,13 +75,7 @@ impl Sampler for Euler {
         mix(original, noise, (1.0, self.sigmas[index]))
     }
 
-    fn step(
-        &mut self,
-        model_output: Tensor<4>,
-        index: usize,
-        sample: Tensor<4>,
-        _noise: &mut DrawNoise<'_>,
-    ) -> Stepped {
+    fn step(&mut self, model_output: Blend, index: usize, sample: Blend, _noise: &mut DrawNoise<'_>) -> Stepped {
         let (sigma, sigma_next) = (self.sigmas[index], self.sigmas[index + 1]);
         let pred_original_sample = self.prediction.original_of_sigma(model_output, sample.clone(), sigma);
         let derivative = (sample.clone() - pred_original_sample.clone()).div_scalar(sigma);

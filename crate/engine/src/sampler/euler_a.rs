@@ -9,6 +9,7 @@ use super::schedule::{BetaDefaults, Spacing};
 use super::sigmas::{TrainSigmas, scale_by_sigma};
 use super::{DrawNoise, Prediction, Sampler, Stepped, mix};
 use crate::Result;
+use crate::kernels::Blend;
 
 struct EulerAncestral {
     timesteps: Vec<f64>,
@@ -50,7 +51,7 @@ impl Sampler for EulerAncestral {
         mix(original, noise, (1.0, self.sigmas[index]))
     }
 
-    fn step(&mut self, model_output: Tensor<4>, index: usize, sample: Tensor<4>, noise: &mut DrawNoise<'_>) -> Stepped {
+    fn step(&mut self, model_output: Blend, index: usize, sample: Blend, noise: &mut DrawNoise<'_>) -> Stepped {
         let (sigma, sigma_to) = (self.sigmas[index], self.sigmas[index + 1]);
         // Down further than the next level, and up to it again with fresh noise.
         let variance_to = sigma_to * sigma_to;
@@ -58,7 +59,8 @@ impl Sampler for EulerAncestral {
         let sigma_down = (variance_to - sigma_up * sigma_up).sqrt();
         let pred_original_sample = self.prediction.original_of_sigma(model_output, sample.clone(), sigma);
         let derivative = (sample.clone() - pred_original_sample.clone()).div_scalar(sigma);
-        let prev_sample = sample + derivative.mul_scalar(sigma_down - sigma) + noise().mul_scalar(sigma_up);
+        let prev_sample =
+            sample + derivative.mul_scalar(sigma_down - sigma) + Blend::from(noise()).mul_scalar(sigma_up);
         Stepped { prev_sample, pred_original_sample }
     }
 }

@@ -10,6 +10,7 @@ use super::schedule::linspace;
 use super::sigmas::SigmaSpread;
 use super::{DrawNoise, Sampler, Stepped, mix};
 use crate::Result;
+use crate::kernels::Blend;
 
 struct FlowEuler {
     timesteps: Vec<f64>,
@@ -66,11 +67,13 @@ impl Sampler for FlowEuler {
         mix(original, noise, (1.0 - sigma, sigma))
     }
 
-    fn step(&mut self, model_output: Tensor<4>, index: usize, sample: Tensor<4>, noise: &mut DrawNoise<'_>) -> Stepped {
+    fn step(&mut self, model_output: Blend, index: usize, sample: Blend, noise: &mut DrawNoise<'_>) -> Stepped {
         let (sigma, sigma_next) = (self.sigmas[index], self.sigmas[index + 1]);
         let pred_original_sample = sample.clone() - model_output.clone().mul_scalar(sigma);
         let prev_sample = match self.stochastic_sampling {
-            true => pred_original_sample.clone().mul_scalar(1.0 - sigma_next) + noise().mul_scalar(sigma_next),
+            true => {
+                pred_original_sample.clone().mul_scalar(1.0 - sigma_next) + Blend::from(noise()).mul_scalar(sigma_next)
+            }
             false => sample + model_output.mul_scalar(sigma_next - sigma),
         };
         Stepped { prev_sample, pred_original_sample }

@@ -10,6 +10,7 @@ use super::schedule::{BetaDefaults, Spacing};
 use super::sigmas::{SigmaSpread, TrainSigmas, scale_by_sigma};
 use super::{DrawNoise, Prediction, Sampler, Stepped, clip, clip_range, mix};
 use crate::Result;
+use crate::kernels::Blend;
 
 struct Heun {
     timesteps: Vec<f64>,
@@ -19,7 +20,7 @@ struct Heun {
     prediction: Prediction,
     clip_range: Option<f32>,
     /// Between the two evaluations of a step: where it started, and the slope there.
-    start: Option<(Tensor<4>, Tensor<4>)>,
+    start: Option<(Blend, Blend)>,
 }
 
 pub(super) fn build(config: &SchedulerConfig, steps: usize) -> Result<Box<dyn Sampler>> {
@@ -70,13 +71,7 @@ impl Sampler for Heun {
         Ok(2 * skipped)
     }
 
-    fn step(
-        &mut self,
-        model_output: Tensor<4>,
-        index: usize,
-        sample: Tensor<4>,
-        _noise: &mut DrawNoise<'_>,
-    ) -> Stepped {
+    fn step(&mut self, model_output: Blend, index: usize, sample: Blend, _noise: &mut DrawNoise<'_>) -> Stepped {
         let sigma = self.sigmas[index];
         let original = self.prediction.original_of_sigma(model_output, sample.clone(), sigma);
         let pred_original_sample = clip(original, self.clip_range);

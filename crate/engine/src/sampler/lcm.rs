@@ -8,6 +8,7 @@ use burn::tensor::Tensor;
 use super::config::SchedulerConfig;
 use super::schedule::{BetaDefaults, alphas_cumprod};
 use super::{DrawNoise, Prediction, Sampler, Stepped, clip, clip_range, mix, roots};
+use crate::kernels::Blend;
 use crate::{Error, Result};
 
 /// Standard deviation of the data that the boundary condition assumes.
@@ -74,14 +75,14 @@ impl Sampler for Lcm {
         mix(original, noise, roots(self.rows[index].alpha_prod_t))
     }
 
-    fn step(&mut self, model_output: Tensor<4>, index: usize, sample: Tensor<4>, noise: &mut DrawNoise<'_>) -> Stepped {
+    fn step(&mut self, model_output: Blend, index: usize, sample: Blend, noise: &mut DrawNoise<'_>) -> Stepped {
         let Row { alpha_prod_t, alpha_prod_t_prev, c_skip, c_out } = self.rows[index];
         let original = self.prediction.original_sample(model_output, sample.clone(), roots(alpha_prod_t));
         let original = clip(original, self.clip_range);
         let denoised = original.mul_scalar(c_out) + sample.mul_scalar(c_skip);
         let prev_sample = match index + 1 < self.rows.len() {
             true => {
-                let renoised = noise().mul_scalar((1.0 - alpha_prod_t_prev).sqrt());
+                let renoised = Blend::from(noise()).mul_scalar((1.0 - alpha_prod_t_prev).sqrt());
                 denoised.clone().mul_scalar(alpha_prod_t_prev.sqrt()) + renoised
             }
             false => denoised.clone(),

@@ -1,8 +1,8 @@
 //! Samplers: from noise to a picture's latents in a few steps, number for number as diffusers' schedulers.
 //!
 //! A [`Sampler`] is a table of per-step numbers, made once from the pack's `scheduler_config.json`, and a `step` that
-//! applies one row of it to tensors. The numbers are single precision where torch's are, and tensor operations come in
-//! diffusers' order, so that results differ by rounding only.
+//! applies one row of it to tensors. The numbers are single precision where torch's are. What a step adds up is written down in
+//! diffusers' order and computed in one pass ([`Blend`]), guidance included, so that results differ by rounding only.
 //!
 //! Source: diffusers 0.42.1, `schedulers/`.
 
@@ -24,6 +24,7 @@ use burn::tensor::Tensor;
 
 pub use config::SchedulerConfig;
 
+use crate::kernels::Blend;
 use crate::{Error, Result};
 
 /// Names that [`from_config`] knows.
@@ -67,9 +68,9 @@ pub type DrawNoise<'a> = dyn FnMut() -> Tensor<4> + 'a;
 #[derive(Debug, Clone)]
 pub struct Stepped {
     /// The less noisy sample, input of the next step. `[1, C, h, w]`
-    pub prev_sample: Tensor<4>,
+    pub prev_sample: Blend,
     /// The sampler's present estimate of the noise-free sample, for previews. `[1, C, h, w]`
-    pub pred_original_sample: Tensor<4>,
+    pub pred_original_sample: Blend,
 }
 
 /// A denoising schedule of a given number of steps.
@@ -118,7 +119,7 @@ pub trait Sampler {
     ///
     /// # Panics
     /// Where `index` is not below `timesteps().len()`.
-    fn step(&mut self, model_output: Tensor<4>, index: usize, sample: Tensor<4>, noise: &mut DrawNoise<'_>) -> Stepped;
+    fn step(&mut self, model_output: Blend, index: usize, sample: Blend, noise: &mut DrawNoise<'_>) -> Stepped;
 }
 
 /// Steps to leave out of `steps`, so that `strength`, 0 to 1, of them are taken, and at least one.
@@ -182,7 +183,7 @@ impl Prediction {
     }
 
     /// The noise-free sample that the model's output implies where `parts` of the sample are (signal, noise).
-    fn original_sample(self, model_output: Tensor<4>, sample: Tensor<4>, parts: (f32, f32)) -> Tensor<4> {
+    fn original_sample(self, model_output: Blend, sample: Blend, parts: (f32, f32)) -> Blend {
         let (signal, noise) = parts;
         match self {
             Self::Epsilon => (sample - model_output.mul_scalar(noise)).div_scalar(signal),
@@ -192,7 +193,7 @@ impl Prediction {
     }
 
     /// The same for a sample that is the noise-free one plus `sigma` times noise.
-    fn original_of_sigma(self, model_output: Tensor<4>, sample: Tensor<4>, sigma: f32) -> Tensor<4> {
+    fn original_of_sigma(self, model_output: Blend, sample: Blend, sigma: f32) -> Blend {
         let variance = sigma * sigma + 1.0;
         match self {
             Self::Epsilon => sample - model_output.mul_scalar(sigma),
@@ -202,7 +203,7 @@ impl Prediction {
     }
 
     /// The noise that the model's output implies where `parts` of the sample are (signal, noise).
-    fn noise(self, model_output: Tensor<4>, sample: Tensor<4>, parts: (f32, f32)) -> Tensor<4> {
+    fn noise(self, model_output: Blend, sample: Blend, parts: (f32, f32)) -> Blend {
         let (signal, noise) = parts;
         match self {
             Self::Epsilon => model_output,
@@ -217,9 +218,13 @@ fn roots(alpha_prod: f32) -> (f32, f32) {
     (alpha_prod.sqrt(), (1.0 - alpha_prod).sqrt())
 }
 
-/// A sample of which `parts` are (signal, noise).
+/// A sample of which `parts` are (signal, noise); of one picture and several noises as many samples.
 fn mix(original: Tensor<4>, noise: Tensor<4>, parts: (f32, f32)) -> Tensor<4> {
-    original.mul_scalar(parts.0) + noise.mul_scalar(parts.1)
+    let original = match noise.dims()[0] / original.dims()[0] {
+        1 => original,
+        times => original.repeat_dim(0, times),
+    };
+    (Blend::from(original).mul_scalar(parts.0) + Blend::from(noise).mul_scalar(parts.1)).compute()
 }
 
 /// Largest magnitude of the predicted noise-free sample, where the configuration clips it.
@@ -229,7 +234,7 @@ fn clip_range(config: &SchedulerConfig, clips_by_default: bool) -> Result<Option
     Ok(config.flag("clip_sample", clips_by_default)?.then_some(range as f32))
 }
 
-fn clip(sample: Tensor<4>, range: Option<f32>) -> Tensor<4> {
+fn clip(sample: Blend, range: Option<f32>) -> Blend {
     match range {
         Some(range) => sample.clamp(-range, range),
         None => sample,

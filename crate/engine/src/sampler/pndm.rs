@@ -9,6 +9,7 @@ use burn::tensor::Tensor;
 use super::config::{SchedulerConfig, invalid};
 use super::schedule::{BetaDefaults, Spacing, alphas_cumprod};
 use super::{DrawNoise, Prediction, Sampler, Stepped, mix, roots};
+use crate::kernels::Blend;
 use crate::{Error, Result};
 
 /// Model evaluations of one Runge–Kutta step, and of the three that start a run.
@@ -24,11 +25,11 @@ struct Pndm {
     prk_len: usize,
     prediction: Prediction,
     /// The last four model outputs, newest first.
-    outputs: Vec<Tensor<4>>,
+    outputs: Vec<Blend>,
     /// The sample that the present Runge–Kutta step, or the twice taken first step, started from.
-    start: Option<Tensor<4>>,
+    start: Option<Blend>,
     /// Weighted sum of the model outputs of the present Runge–Kutta step.
-    sum: Option<Tensor<4>>,
+    sum: Option<Blend>,
 }
 
 /// What the evaluations are made from.
@@ -139,7 +140,7 @@ fn with_prk(spaced: &[i64], stride: i64) -> Result<Vec<Transfer>> {
 
 impl Pndm {
     /// The model output that evaluation `index` is taken with, and the sample that it is applied to.
-    fn combine(&mut self, output: Tensor<4>, index: usize, sample: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+    fn combine(&mut self, output: Blend, index: usize, sample: Blend) -> (Blend, Blend) {
         if index < self.prk_len {
             return self.runge_kutta(output, index % PRK_ORDER, sample);
         }
@@ -159,7 +160,7 @@ impl Pndm {
         (combined, sample)
     }
 
-    fn runge_kutta(&mut self, output: Tensor<4>, stage: usize, sample: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+    fn runge_kutta(&mut self, output: Blend, stage: usize, sample: Blend) -> (Blend, Blend) {
         if stage == 0 {
             self.remember(output.clone());
             self.start = Some(sample.clone());
@@ -178,7 +179,7 @@ impl Pndm {
         (output, start)
     }
 
-    fn remember(&mut self, output: Tensor<4>) {
+    fn remember(&mut self, output: Blend) {
         self.outputs.insert(0, output);
         self.outputs.truncate(4);
     }
@@ -204,13 +205,7 @@ impl Sampler for Pndm {
         Ok(0)
     }
 
-    fn step(
-        &mut self,
-        model_output: Tensor<4>,
-        index: usize,
-        sample: Tensor<4>,
-        _noise: &mut DrawNoise<'_>,
-    ) -> Stepped {
+    fn step(&mut self, model_output: Blend, index: usize, sample: Blend, _noise: &mut DrawNoise<'_>) -> Stepped {
         let Row { alpha_prod, alpha_prod_t, alpha_prod_t_prev } = self.rows[index];
         let pred_original_sample =
             self.prediction.original_sample(model_output.clone(), sample.clone(), roots(alpha_prod));

@@ -9,6 +9,7 @@ use super::lcm::train_timesteps;
 use super::schedule::{BetaDefaults, alphas_cumprod};
 use super::{DrawNoise, Prediction, Sampler, Stepped, mix, roots};
 use crate::Result;
+use crate::kernels::Blend;
 
 struct Tcd {
     timesteps: Vec<f64>,
@@ -55,7 +56,7 @@ impl Sampler for Tcd {
         mix(original, noise, roots(self.rows[index].alpha_prod_t))
     }
 
-    fn step(&mut self, model_output: Tensor<4>, index: usize, sample: Tensor<4>, noise: &mut DrawNoise<'_>) -> Stepped {
+    fn step(&mut self, model_output: Blend, index: usize, sample: Blend, noise: &mut DrawNoise<'_>) -> Stepped {
         let Row { alpha_prod_t, alpha_prod_s, alpha_prod_t_prev } = self.rows[index];
         let parts = roots(alpha_prod_t);
         let pred_original_sample = self.prediction.original_sample(model_output.clone(), sample.clone(), parts);
@@ -65,7 +66,7 @@ impl Sampler for Tcd {
         let prev_sample = match self.stochastic && index + 1 < self.rows.len() {
             true => {
                 let (kept, fresh) = roots(alpha_prod_t_prev / alpha_prod_s);
-                pred_noised.mul_scalar(kept) + noise().mul_scalar(fresh)
+                pred_noised.mul_scalar(kept) + Blend::from(noise()).mul_scalar(fresh)
             }
             false => pred_noised,
         };

@@ -52,6 +52,9 @@ impl Stage {
 
 /// Greatest 16-bit number.
 const MOST_F16: &str = "65504.0";
+/// What activations at 16 bits are divided by, a power of 2: so a slab's sum stays finite whatever they are, while its weights'
+/// magnitudes add up to no more than that.
+const SHRINK: &str = "16.0";
 const AXES: [&str; 4] = ["x", "y", "z", "w"];
 
 impl Tile {
@@ -87,12 +90,14 @@ impl Tile {
         if self.half { "vec4<f16>" } else { "vec4<f32>" }
     }
 
-    /// What is put into shared memory of a vector. At 16 bits, what is beyond their range becomes its end: infinities would make
-    /// all that comes after them no numbers.
-    fn stored(&self, vector: &str) -> String {
+    /// What is put into shared memory of four activations. At 16 bits, what is beyond their range becomes its end: infinities
+    /// would make all that comes after them no numbers.
+    fn stored(&self, activations: &str) -> String {
         match self.half {
-            true => format!("vec4<f16>(clamp({vector}, vec4<f32>(-{MOST_F16}), vec4<f32>({MOST_F16})))"),
-            false => vector.to_owned(),
+            true => format!(
+                "vec4<f16>(clamp({activations}, vec4<f32>(-{MOST_F16}), vec4<f32>({MOST_F16})) * (1.0 / {SHRINK}))"
+            ),
+            false => activations.to_owned(),
         }
     }
 
@@ -265,7 +270,8 @@ impl Tile {
                 let value = reads.unpacked(&format!("{round}_{c}"), &format!("at{round}_{c}"));
                 text += &format!("let r{c} = {value};\n");
             }
-            text + &self.turned_over(round, self.n / 4, "r") + "}\n"
+            let stored = |vector: String| if self.half { format!("vec4<f16>({vector})") } else { vector };
+            text + &turned_over(round, self.n / 4, "r", stored) + "}\n"
         };
         let activations = |round: u32, _| match reads.is_conv() {
             true => (0..4)
@@ -274,7 +280,7 @@ impl Tile {
                     format!("tile[half + to{round} + {}u] = {value};\n", row * self.p / 4)
                 })
                 .collect(),
-            false => self.turned_over(round, self.p / 4, &format!("x{round}_")),
+            false => turned_over(round, self.p / 4, &format!("x{round}_"), |vector| self.stored(&vector)),
         };
         self.rounds(weights, activations)
     }
@@ -316,7 +322,7 @@ impl Tile {
             sums.map(text).collect()
         };
         let begin = each(|sum| format!("var b{sum} = vec4<f16>();\n"));
-        let end = each(|sum| format!("a{sum} += vec4<f32>(b{sum});\n"));
+        let end = each(|sum| format!("a{sum} = fma(vec4<f32>(b{sum}), vec4<f32>({SHRINK}), a{sum});\n"));
         format!("{{\n{begin}{slab}{end}}}\n")
     }
 
@@ -362,16 +368,16 @@ impl Tile {
         }
         text
     }
+}
 
-    /// Stores four vectors that are along `k` as vectors across them, in rows of `quads`.
-    fn turned_over(&self, round: u32, quads: u32, name: &str) -> String {
-        AXES.iter()
-            .enumerate()
-            .map(|(row, at)| {
-                let values: Vec<_> = (0..4).map(|c| format!("{name}{c}.{at}")).collect();
-                let value = self.stored(&format!("vec4<f32>({})", values.join(", ")));
-                format!("tile[half + to{round} + {}u] = {value};\n", row as u32 * quads)
-            })
-            .collect()
-    }
+/// Stores four vectors that are along `k` as vectors across them, in rows of `quads`, each as `stored` has it.
+fn turned_over(round: u32, quads: u32, name: &str, stored: impl Fn(String) -> String) -> String {
+    AXES.iter()
+        .enumerate()
+        .map(|(row, at)| {
+            let values: Vec<_> = (0..4).map(|c| format!("{name}{c}.{at}")).collect();
+            let value = stored(format!("vec4<f32>({})", values.join(", ")));
+            format!("tile[half + to{round} + {}u] = {value};\n", row as u32 * quads)
+        })
+        .collect()
 }
