@@ -79,6 +79,18 @@ test("cancelled in the middle, the engine paints the next picture", TIMEOUT, asy
   await studio.until(() => window.tools.text("#progress-text") === "Cancelled");
   await studio.settings({ steps: 2 });
   await studio.generate();
+});
+
+test("where the GPU has 16-bit floats, the visitor may switch to them; the engine starts anew and paints", TIMEOUT, async () => {
+  await studio.until(() => window.tools.has("#float16"));
+  await studio.settings({ device: "cpu", steps: 2 });
+  assert.equal(await studio.page.evaluate(() => window.tools.has("#float16")), false, "the processor has none");
+  await studio.settings({ device: "gpu", steps: 2 });
+  await studio.until(() => window.tools.has("#float16"));
+  await studio.page.evaluate(() => window.tools.find("#float16").click());
+  assert.equal(await studio.text("#made-with"), null, "the engine is gone, and its picture with it");
+  await studio.generate();
+  assert.ok(await studio.page.evaluate(() => window.tools.find("#float16").checked));
   await studio.close();
 });
 
