@@ -2,14 +2,14 @@
 //!
 //! Both compute mean and variance in two passes over the data, as PyTorch's accuracy asks for. Group norm splits a group
 //! into slices and combines their moments, so that the slices may also lie in different tensors. On GPUs that share memory
-//! well, a slice or a row is a workgroup's; elsewhere an invocation's.
+//! well, a slice or a row is a workgroup's, and a small group as a whole, in one pass; elsewhere an invocation's.
 //!
 //! Source: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979).
 
 use burn::tensor::{Tensor, activation};
 
 use super::cpu;
-use super::launch::{Wgsl, entry, entry_of_workgroup, launch, on_gpu, prelude};
+use super::launch::{Unit, Wgsl, entry, entry_of_workgroup, launch, on_gpu, prelude};
 use super::pad::{Border, Padding, pad_reference};
 use super::reduce::{LONG, SHORT, reductions};
 use super::tuning::Tuning;
@@ -22,6 +22,9 @@ const FEW_SLICES: usize = 16;
 const LONG_SLICE: usize = 4096;
 /// Elements of a workgroup's slice.
 const SHARED_SLICE: usize = 32 * LONG as usize;
+/// Most elements of a group that one workgroup normalizes by itself: more would leave a big GPU idle for longer than a second
+/// pass takes.
+const SMALL_GROUP: usize = 16 * LONG as usize;
 /// Most slices per group.
 const MAX_SLICES: usize = 512;
 /// Elements of a row that an invocation of [`normalize`] writes at most.
@@ -42,9 +45,30 @@ pub struct GroupNorm {
     pub eps: f64,
 }
 
-/// Mean, sum of squared differences from it, and number of elements, for each slice of each group: [B·groups, S, 3].
+/// What a map's groups are normalized by: mean, sum of squared differences from it, and number of elements, for each slice of
+/// each group, [B·groups, S, 3].
 #[derive(Debug, Clone)]
-pub struct Moments(Tensor<3>);
+pub enum Moments {
+    /// Taken.
+    Known(Tensor<3>),
+    /// To be taken of the map's small groups, by whoever normalizes them; in the same pass, where that is all of the map.
+    Awaited {
+        /// [B, C, H, W].
+        map: Tensor<4>,
+        /// Number of groups.
+        groups: usize,
+    },
+}
+
+impl Moments {
+    /// The numbers themselves.
+    fn known(&self) -> Tensor<3> {
+        match self {
+            Self::Known(moments) => moments.clone(),
+            Self::Awaited { map, groups } => taken(map, *groups),
+        }
+    }
+}
 
 /// What follows a norm in the same pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,9 +99,18 @@ pub fn group_norm(x: Tensor<4>, norm: &GroupNorm, silu: bool) -> Tensor<4> {
 
 /// The moments of each group of `x` [B, C, H, W].
 pub fn moments(x: &Tensor<4>, groups: usize) -> Moments {
+    let [_, channels, height, width] = x.dims();
+    let is_small = channels / groups * height * width <= SMALL_GROUP;
+    match on_gpu(x).filter(|gx| is_small && Tuning::of(&gx.device).is_shared()) {
+        Some(_) => Moments::Awaited { map: x.clone(), groups },
+        None => Moments::Known(taken(x, groups)),
+    }
+}
+
+fn taken(x: &Tensor<4>, groups: usize) -> Tensor<3> {
     let [batch, channels, height, width] = x.dims();
     let Some(gx) = on_gpu(x) else {
-        return cpu::moments(x, groups).map_or_else(|| moments_reference(x, groups), Moments);
+        return cpu::moments(x, groups).unwrap_or_else(|| moments_reference(x, groups).known());
     };
     let members = channels / groups * height * width;
     let is_shared = Tuning::of(&gx.device).is_shared();
@@ -103,25 +136,25 @@ pub fn moments_reference(x: &Tensor<4>, groups: usize) -> Moments {
     let mean = x.clone().mean_dim(2);
     let centred = x - mean.clone();
     let squares = (centred.clone() * centred).mean_dim(2) * members as f64;
-    Moments(Tensor::cat(vec![mean, squares.clone(), squares.zeros_like() + members as f64], 2))
+    Moments::Known(Tensor::cat(vec![mean, squares.clone(), squares.zeros_like() + members as f64], 2))
 }
 
 /// The moments of a tensor that is kept in several, from the moments of each.
 pub fn combine(parts: Vec<Moments>) -> Moments {
-    few(Tensor::cat(parts.into_iter().map(|part| part.0).collect(), 1))
+    Moments::Known(few(Tensor::cat(parts.iter().map(Moments::known).collect(), 1)))
 }
 
 /// Combines slices until few are left.
-fn few(moments: Tensor<3>) -> Moments {
+fn few(moments: Tensor<3>) -> Tensor<3> {
     let [rows, slices, _] = moments.dims();
     if slices <= FEW_SLICES {
-        return Moments(moments);
+        return moments;
     }
-    let Some(gm) = on_gpu(&moments) else { return Moments(combine_reference(moments)) };
+    let Some(gm) = on_gpu(&moments) else { return combine_reference(moments) };
     let (each, count) = (slices.div_ceil(FEW_SLICES), rows * FEW_SLICES);
     let info = [count, slices, FEW_SLICES, each].map(|value| value as u32).to_vec();
     let kernel = Wgsl::new(("combine", Vec::new()), combine_text, info);
-    Moments(launch(kernel, count, &[&gm], [rows, FEW_SLICES, 3]))
+    launch(kernel, count, &[&gm], [rows, FEW_SLICES, 3])
 }
 
 /// All slices of [rows, S, 3] as one, [rows, 1, 3].
@@ -140,33 +173,42 @@ fn combine_reference(moments: Tensor<3>) -> Tensor<3> {
 /// # Shapes
 /// `x` [B, C, H, W] → the same, padded as `finish` says.
 pub fn normalize(x: Tensor<4>, moments: &Moments, norm: &GroupNorm, finish: Finish) -> Tensor<4> {
-    let gpu = (on_gpu(&x), on_gpu(&moments.0), on_gpu(&norm.weight), on_gpu(&norm.bias));
-    let (Some(gx), Some(gm), Some(gw), Some(gb)) = gpu else {
-        let y = cpu::normalize(&x, &moments.0, norm, finish);
-        return y.unwrap_or_else(|| normalize_reference(x, moments, norm, finish));
-    };
-    let [batch, channels, height, width] = x.dims();
     let Finish { silu, padding, border } = finish;
+    let [batch, channels, height, width] = x.dims();
     let dims @ [_, _, out_h, out_w] = padding.around(x.dims());
+    // Two's complement, as the kernels' arithmetic wraps.
+    let last = [padding.rows.0 as u32, padding.columns.0 as u32, (norm.eps as f32).to_bits()];
+    let (key, affine) = (vec![u32::from(silu), border as u32], (on_gpu(&norm.weight), on_gpu(&norm.bias)));
+    if let (Moments::Awaited { map, .. }, Some(gx), (Some(gw), Some(gb))) = (moments, on_gpu(&x), &affine)
+        && map.dims() == x.dims()
+    {
+        let count = batch * norm.groups;
+        let sizes = [count, channels, norm.groups, height, width, out_h, out_w];
+        let info = sizes.map(|size| size as u32).into_iter().chain(last).collect();
+        let kernel = Wgsl { unit: Unit::Workgroup(LONG), ..Wgsl::new(("group_norm whole", key), whole_text, info) };
+        return launch(kernel, count, &[&gx, gw, gb], dims);
+    }
+    let moments = moments.known();
+    let (Some(gx), Some(gm), (Some(gw), Some(gb))) = (on_gpu(&x), on_gpu(&moments), affine) else {
+        let y = cpu::normalize(&x, &moments, norm, finish);
+        return y.unwrap_or_else(|| normalize_reference(x, &Moments::Known(moments), norm, finish));
+    };
     // What is not padded is one long row.
     let is_padded = padding != Padding::default();
     let sizes = if is_padded { [height, width, out_h, out_w] } else { [1, height * width, 1, height * width] };
     let runs = sizes[3].div_ceil(if Tuning::of(&gx.device).is_shared() { SHORT_RUN } else { RUN });
     let count = batch * channels * sizes[2] * runs;
-    let slices = moments.0.dims()[1];
-    let mut info = [count, channels, norm.groups, slices, runs].map(|value| value as u32).to_vec();
+    let mut info = [count, channels, norm.groups, moments.dims()[1], runs].map(|value| value as u32).to_vec();
     info.extend(sizes.map(|size| size as u32));
-    // Two's complement, as the kernel's arithmetic wraps.
-    info.extend([padding.rows.0 as u32, padding.columns.0 as u32, (norm.eps as f32).to_bits()]);
-    let kernel = Wgsl::new(("group_norm", vec![u32::from(silu), border as u32]), normalize_text, info);
-    launch(kernel, count, &[&gx, &gm, &gw, &gb], dims)
+    info.extend(last);
+    launch(Wgsl::new(("group_norm", key), normalize_text, info), count, &[&gx, &gm, &gw, &gb], dims)
 }
 
 /// Plain-tensor twin of [`normalize`].
 pub fn normalize_reference(x: Tensor<4>, moments: &Moments, norm: &GroupNorm, finish: Finish) -> Tensor<4> {
     let [batch, channels, _, _] = x.dims();
     let (groups, members) = (norm.groups, channels / norm.groups);
-    let moments = combine_reference(moments.0.clone()); // [B·groups, 1, 3]
+    let moments = combine_reference(moments.known()); // [B·groups, 1, 3]
     let part = |index| moments.clone().narrow(2, index, 1).reshape([batch, groups, 1]);
     let affine = |t: &Tensor<1>| t.clone().reshape([1, groups, members]);
     let scale = affine(&norm.weight) / (part(1) / part(2) + norm.eps).sqrt(); // [B, groups, members]
@@ -259,15 +301,48 @@ fn combine_text(_: &[u32]) -> String {
         + "y[i * 3u] = mean; y[i * 3u + 1u] = squares; y[i * 3u + 2u] = count;\n}\n"
 }
 
-/// Combine the slices' moments, then normalize, scale, shift and activate a run of one row of one channel; runs are
-/// interleaved too. Rows and columns count what is around the map.
-fn normalize_text(key: &[u32]) -> String {
+/// What comes of `v` at the end, and where the row and the column of the map are for those of the result, in `key`'s terms.
+fn finished(key: &[u32]) -> [&'static str; 3] {
     let value = if key[0] == 1 { "v / (1.0 + exp(-v))" } else { "v" };
     // Left of or above the map, numbers wrap around to huge ones, which are outside as well.
     let (row, column) = match key[1] == Border::Circular as u32 {
         true => ("(out_row + info.height - info.top) % info.height", "(column + info.width - info.left) % info.width"),
         false => ("out_row - info.top", "column - info.left"),
     };
+    [value, row, column]
+}
+
+/// Moments and norm of each group by a workgroup.
+fn whole_text(key: &[u32]) -> String {
+    let [value, row, column] = finished(key);
+    let fields = ["count", "channels", "groups", "height", "width", "out_h", "out_w", "top", "left", "eps"];
+    prelude(&[("x", "f32"), ("w", "f32"), ("b", "f32"), ("y", "f32")], &fields)
+        + &reductions(LONG)
+        + &entry_of_workgroup(LONG, "info.count")
+        + &format!(
+            "let each = info.channels / info.groups; let plane = info.height * info.width; let members = each * plane;\n\
+             let base = i * members; let n = f32(members);\n\
+             var sum = 0.0;\n\
+             for (var e = lane; e < members; e += {LONG}u) {{ sum += x[base + e]; }}\n\
+             let mean = total(sum, lane) / n;\n\
+             var squares = 0.0;\n\
+             for (var e = lane; e < members; e += {LONG}u) {{ let d = x[base + e] - mean; squares += d * d; }}\n\
+             let inverse = inverseSqrt(total(squares, lane) / n + bitcast<f32>(info.eps));\n\
+             let out_plane = info.out_h * info.out_w; let count = each * out_plane;\n\
+             for (var e = lane; e < count; e += {LONG}u) {{\n\
+             let channel = e / out_plane; let out_row = e % out_plane / info.out_w; let column = e % info.out_w;\n\
+             let row = {row}; let at = {column}; let inside = row < info.height && at < info.width;\n\
+             let c = i % info.groups * each + channel; let scale = w[c] * inverse;\n\
+             let from_ = base + channel * plane + select(0u, row * info.width + at, inside);\n\
+             let v = (x[from_] - mean) * scale + b[c];\n\
+             y[i * count + e] = select(0.0, {value}, inside); }}\n}}\n"
+        )
+}
+
+/// Combine the slices' moments, then normalize, scale, shift and activate a run of one row of one channel; runs are
+/// interleaved too. Rows and columns count what is around the map.
+fn normalize_text(key: &[u32]) -> String {
+    let [value, row, column] = finished(key);
     let fields =
         ["count", "channels", "groups", "slices", "runs", "height", "width", "out_h", "out_w", "top", "left", "eps"];
     prelude(&[("x", "f32"), ("m", "f32"), ("w", "f32"), ("b", "f32"), ("y", "f32")], &fields)
