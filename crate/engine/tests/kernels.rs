@@ -223,6 +223,33 @@ fn what_16_bits_cannot_hold_is_their_greatest() {
     Tuning::default().set_for(&gpu);
 }
 
+/// Activations as large as 16 bits hold, with their weights' signs: slabs sum up to a million, more than the default model's can.
+#[test]
+fn sums_beyond_16_bits_are_finite() {
+    let Some(gpu) = gpu().filter(has_half_precision) else {
+        println!("SKIPPED: this adapter has no 16-bit floats");
+        return;
+    };
+    let _turn = TUNING.lock().unwrap_or_else(PoisonError::into_inner);
+    let (rows, columns) = (33, 640);
+    let weights = Random::new(25).values(columns);
+    let slabs = weights.chunks(32).map(|slab| slab.iter().map(|weight| weight.abs()).sum::<f32>());
+    assert!(slabs.fold(0.0, f32::max) > 17.0, "no slab's weights are as large as the default model's");
+    let x: Vec<f32> = weights.iter().map(|weight| 65504f32.copysign(*weight)).collect();
+    let product = |device: &Device| {
+        let weight = Weight::of(tensor(&weights, [1, columns], device));
+        read(kernels::linear(tensor(&x.repeat(rows), [rows, columns], device), &weight, None))
+    };
+    let expected = product(&Device::flex());
+    for variant in Variant::ALL.into_iter().filter(|variant| *variant != Variant::Registers) {
+        Tuning { small: variant, half: true, ..Tuning::default() }.set_for(&gpu);
+        let (error, scale) = difference(&at_half_precision(|| product(&gpu)), &expected);
+        println!("{variant:?}: {:.1e}", error / scale);
+        assert!(error <= HALF * scale, "{variant:?}: {error:e} of {scale:e}");
+    }
+    Tuning::default().set_for(&gpu);
+}
+
 #[test]
 fn calibration_tries_what_every_adapter_has_room_for() {
     for variant in Variant::LARGE.into_iter().chain(Variant::SMALL) {

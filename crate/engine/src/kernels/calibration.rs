@@ -11,6 +11,8 @@ use crate::{Error, Result};
 
 /// Longest that a calibration goes on to the next measurement, in ms.
 pub const BUDGET_MS: f64 = 2000.0;
+/// The part of it after which the outer level has no other variant begun at 32 bits, where the best is to be measured at 16.
+const SEARCH: f64 = 0.6;
 /// What a measurement on the GPU lasts at least, in ms: long against the noise.
 const LONG_MS: f64 = 80.0;
 /// What a measurement on the processor lasts at least, in ms, and how many there are, of which the fastest counts: what else
@@ -87,12 +89,13 @@ pub async fn calibrate(
     let hardware = &tensor.client.properties().hardware;
     let hardware = (hardware.max_units_per_cube, hardware.max_shared_memory_size);
     let cpu_rate = cpu_rate(ends, clock);
-    let deadline = clock() + BUDGET_MS;
-    let mut measuring = Measuring { gpu, hardware, clock, deadline, idle_ms: 0.0 };
+    let may_be_half = precision == Precision::Float16 && has_half_precision(gpu);
+    let (started, search) = (clock(), if may_be_half { SEARCH } else { 1.0 });
+    let mut measuring = Measuring { gpu, hardware, clock, deadline: started + BUDGET_MS * search, idle_ms: 0.0 };
     let (large, mut large_ms) = measuring.best(ends[0], Variant::LARGE).await?;
+    measuring.deadline = started + BUDGET_MS;
     let mut half = false;
-    let may_be_half = precision == Precision::Float16 && has_half_precision(gpu) && large != Variant::Registers;
-    if may_be_half && clock() <= deadline {
+    if may_be_half && large != Variant::Registers && clock() <= measuring.deadline {
         Tuning { small: large, half: true, ..Tuning::default() }.set_for(gpu);
         measuring.trial(ends[0]).await?;
         let ms = measuring.level(ends[0]).await?;

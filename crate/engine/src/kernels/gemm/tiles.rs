@@ -53,8 +53,8 @@ impl Stage {
 /// Greatest 16-bit number.
 const MOST_F16: &str = "65504.0";
 /// What activations at 16 bits are divided by, a power of 2: so a slab's sum stays finite whatever they are, while its weights'
-/// magnitudes add up to no more than that.
-const SHRINK: &str = "16.0";
+/// magnitudes add up to no more than that. The default model's largest slab of 32 has 13.8 in its UNet, 16.8 in its decoder.
+const SHRINK: &str = "32.0";
 const AXES: [&str; 4] = ["x", "y", "z", "w"];
 
 impl Tile {
