@@ -135,11 +135,14 @@ impl FraiseEngine {
         on_panic: Function,
         paints_from_gpu: bool,
         helpers: Option<Helpers>,
-        precision: Option<String>,
+        precision: JsValue,
     ) -> Result<FraiseEngine, JsValue> {
         report_panics_to(on_panic);
         let scope: WorkerGlobalScope = js_sys::global().unchecked_into();
-        let precision = precision.map_or(Ok(Precision::default()), |name| Precision::named(&name));
+        let precision = match precision.is_undefined() {
+            true => Ok(Precision::default()),
+            false => Precision::named(&precision.as_string().unwrap_or_default()),
+        };
         let precision = precision.map_err(|error| to_js(&error))?;
         let compute = ComputeDevice::open(&device).await.map_err(|error| to_js(&error))?;
         let store = Rc::new(IndexedDbStore::new(scope.clone()));

@@ -147,10 +147,11 @@ struct Measuring<'a> {
 }
 
 impl Measuring<'_> {
-    /// The fastest of the variants that there is room for, and its milliseconds for a run of a level's layers.
+    /// The fastest of the variants that there is room for, and its milliseconds for a run of a level's layers. The two best are
+    /// measured twice where there is time, since what else the machine does for a moment would decide for all visits to come.
     async fn best(&mut self, level: Level, variants: [Variant; 5]) -> Result<(Variant, f64)> {
         let hardware = self.hardware;
-        let mut best = (Variant::Registers, f64::INFINITY);
+        let mut measured: Vec<(Variant, f64)> = Vec::new();
         let mut trial_ms = f64::INFINITY;
         for variant in variants.into_iter().filter(|variant| variant.fits(hardware.0, hardware.1)) {
             if (self.clock)() > self.deadline {
@@ -163,12 +164,20 @@ impl Measuring<'_> {
             if tried_ms > HOPELESS * trial_ms {
                 break;
             }
-            let ms = self.level(level).await?;
-            if ms < best.1 {
-                best = (variant, ms);
-            }
+            measured.push((variant, self.level(level).await?));
         }
-        Ok(best)
+        let fastest = |measured: &mut Vec<(Variant, f64)>| measured.sort_by(|one, other| one.1.total_cmp(&other.1));
+        fastest(&mut measured);
+        if measured.len() > 1 {
+            for (variant, ms) in measured.iter_mut().take(2) {
+                if (self.clock)() <= self.deadline {
+                    Tuning { small: *variant, ..Tuning::default() }.set_for(self.gpu);
+                    *ms = ms.min(self.level(level).await?);
+                }
+            }
+            fastest(&mut measured);
+        }
+        Ok(measured.first().copied().unwrap_or((Variant::Registers, f64::INFINITY)))
     }
 
     /// Milliseconds of a run on a few positions, once its shaders are compiled.
