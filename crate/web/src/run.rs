@@ -145,30 +145,7 @@ impl Run {
     }
 
     async fn advance(&self, mut steps: Steps) -> Result<Option<StepInfo>> {
-        let computed = match self.ahead.take() {
-            Some(computed) => computed,
-            None => match self.compute_next(&mut steps).await? {
-                Some(computed) => computed,
-                None => return Ok(None),
-            },
-        };
-        let ComputedStep { step, preview } = computed;
-        if preview.is_some() {
-            let _alone = self.outlet.crew.rest();
-            self.ahead.replace(self.compute_next(&mut steps).await?);
-        }
-        let computed = step.index + 1 + u32::from(self.ahead.borrow().is_some());
-        let info = StepInfo { index: step.index, total: step.total, computed };
-        let is_last = is_last(&step);
-        let latents = if is_last { step.latents } else { step.denoised };
-        let images = match preview {
-            Some((worker, coming)) => worker
-                .received(coming)
-                .await
-                .map(|images| images.into_iter().map(|image| self.over_start(image)).collect()),
-            None => None,
-        };
-        self.newest.replace(Some(HeldStep { index: info.index, latents, is_last, images }));
+        let Some(info) = self.hold_next(&mut steps).await? else { return Ok(None) };
         let shown = match &self.outlet.presenter {
             Some(presenter) => presenter.present(&self.compute, sheet(self.newest_images(info.index)?)).await?,
             None => None,
@@ -179,7 +156,7 @@ impl Run {
             Some(_) => self.compute.check()?,
             None => self.compute.finish().await?,
         }
-        if is_last {
+        if info.index + 1 == info.total {
             let mut pictures = Vec::new();
             match shown {
                 Some(picture) if self.requests.len() == 1 => pictures.push(picture),
@@ -194,6 +171,30 @@ impl Run {
         } else {
             self.steps.replace(Some(steps));
         }
+        Ok(Some(info))
+    }
+
+    /// Has the next step held as the newest. While another worker decodes its preview, the one after it is computed.
+    async fn hold_next(&self, steps: &mut Steps) -> Result<Option<StepInfo>> {
+        let next = match self.ahead.take() {
+            Some(computed) => Some(computed),
+            None => self.compute_next(steps).await?,
+        };
+        let Some(ComputedStep { step, preview }) = next else { return Ok(None) };
+        let mut info = StepInfo { index: step.index, total: step.total, computed: step.index + 1 };
+        let mut images = None;
+        if let Some((worker, coming)) = preview {
+            let alone = self.outlet.crew.rest();
+            let after = self.compute_next(steps).await?;
+            drop(alone);
+            info.computed += u32::from(after.is_some());
+            self.ahead.replace(after);
+            let previews = worker.received(coming).await;
+            images = previews.map(|previews| previews.into_iter().map(|preview| self.over_start(preview)).collect());
+        }
+        let is_last = is_last(&step);
+        let latents = if is_last { step.latents } else { step.denoised };
+        self.newest.replace(Some(HeldStep { index: info.index, latents, is_last, images }));
         Ok(Some(info))
     }
 
