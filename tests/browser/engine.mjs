@@ -30,3 +30,9 @@ export async function startEngine(page, device, model = DEFAULT_MODEL) {
     [device, model],
   );
 }
+
+/** The workers of a Chromium page that own an engine, oldest first; others help them. */
+export async function engineWorkers(page) {
+  const names = await Promise.all(page.workers().map((worker) => worker.evaluate(() => self.name)));
+  return page.workers().filter((_worker, index) => names[index] === "fraise");
+}

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { beforeEach, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { launchChromium } from "./browsers.mjs";
+import { engineWorkers } from "./engine.mjs";
 import { closedAfter, temporaryFolder } from "./setup.mjs";
 import { modelFile, openSite, piecesIn } from "./site.mjs";
 
@@ -121,7 +122,7 @@ test("two painters on a page: one engine, one download, each as its attributes s
   assert.match(postcard.prompt, /^a postcard of a lighthouse, .*ink/);
   assert.equal(postcard.steps, 4);
   assert.deepEqual([plain.prompt, plain.width, plain.height], ["a cat in the snow", 128, 128]);
-  assert.equal(page.workers().length, 1, "one engine");
+  assert.equal((await engineWorkers(page)).length, 1, "one engine");
   assert.equal(new Set(piecesIn(site.log)).size, piecesIn(site.log).length, "one download");
   assert.equal(await painters[0].locator("img").isVisible(), false);
   assert.deepEqual(problems, []);

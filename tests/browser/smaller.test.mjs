@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
+import { engineWorkers } from "./engine.mjs";
 import { goldenPack } from "./packs.mjs";
 import { readPng } from "./png.mjs";
 import { closedAfter } from "./setup.mjs";
@@ -36,13 +37,13 @@ async function lose(studio, how, code) {
   assert.equal(await studio.end(), code, await studio.text("#failure"));
 }
 
-const engineOf = ({ page }) => page.workers().at(-1);
+const engineOf = async ({ page }) => (await engineWorkers(page)).at(-1);
 const killGpuProcess = async ({ page }) => {
   const session = await page.context().browser().newBrowserCDPSession();
   await session.send("Browser.crashGpuProcess").catch(() => undefined);
 };
-const destroy = (studio) => engineOf(studio).evaluate(() => void self.devices.at(-1).destroy());
-const setFull = (studio, isFull) => engineOf(studio).evaluate((given) => void (self.isFull = given), isFull);
+const destroy = async (studio) => (await engineOf(studio)).evaluate(() => void self.devices.at(-1).destroy());
+const setFull = async (studio, isFull) => (await engineOf(studio)).evaluate((given) => void (self.isFull = given), isFull);
 const seedInQueue = ({ page }) => page.evaluate(() => JSON.parse(localStorage.getItem("fraise.queue"))[0].request.seed);
 const has = ({ page }, selector) => page.evaluate((wanted) => window.tools.has(wanted), selector);
 const form = ({ page }) => page.evaluate(() => ["#device", "#width", "#height"].map((field) => window.tools.find(field).value));
@@ -172,7 +173,7 @@ test("a painter element offers the same", TIMEOUT, async () => {
     await page.evaluate(() => (window.code = window.isPainting = null));
     await painter.locator("[part=button]").click();
     await page.waitForFunction(() => window.isPainting, null, { timeout: 100_000 });
-    await page.workers().at(-1).evaluate(() => void self.devices.at(-1).destroy());
+    await (await engineOf({ page })).evaluate(() => void self.devices.at(-1).destroy());
     await page.waitForFunction(() => window.code);
     assert.equal(await page.evaluate(() => window.code), "DeviceLost");
     assert.equal(await smaller.count(), isOffered ? 1 : 0);

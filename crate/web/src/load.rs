@@ -11,7 +11,7 @@ use fraise_engine::pack::{Manifest, Recommended};
 use fraise_engine::pipeline::Pipeline;
 use fraise_engine::requirements::{ModelShape, Requirements};
 use futures::channel::oneshot;
-use futures::future::try_join;
+use futures::future::{join, try_join};
 use js_sys::Function;
 
 use crate::calibration::{now_ms, tune};
@@ -32,7 +32,14 @@ impl FraiseEngine {
         }
         self.compute().device.memory_cleanup();
         let mut report = progress_to(&on_progress);
-        let manifest = self.download_and_tune(url.clone(), &mut report).await?;
+        // Where the processor was asked for, that other worker is started meanwhile.
+        let previews = async {
+            if self.compute().gpu.is_none() {
+                self.previews.assemble().await;
+            }
+        };
+        let (manifest, ()) = join(self.download_and_tune(url.clone(), &mut report), previews).await;
+        let manifest = manifest?;
         let compute = self.compute(); // after the tuning, which may have changed it
         let pipeline = Pipeline::load(&manifest, &self.packs, &self.digest, &compute.device, &mut report).await?;
         let pipeline = Rc::new(pipeline);

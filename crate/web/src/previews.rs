@@ -4,7 +4,7 @@
 //! Both sides are here: [`Previews`] is the engine's, [`Previewer`] the other worker's. Messages go by
 //! `www/src/engine/previews.ts`.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use fraise_engine::kernels::Border;
@@ -51,6 +51,8 @@ extern "C" {
 /// The engine's previewer, there or not.
 pub struct Previews {
     start: Option<Function>,
+    /// Whether starting it was tried for the present load.
+    is_tried: Cell<bool>,
     worker: RefCell<Option<PreviewWorker>>,
 }
 
@@ -58,9 +60,9 @@ pub struct Previews {
 pub struct Coming(Promise);
 
 impl Previews {
-    /// `start(module)` gives a [`PreviewWorker`]; without it there is none.
+    /// `start(module)` promises a [`PreviewWorker`], or null where it cannot be had; without it there is none.
     pub fn new(start: Option<Function>) -> Self {
-        Self { start, worker: RefCell::default() }
+        Self { start, is_tried: Cell::new(false), worker: RefCell::default() }
     }
 
     /// The worker, where there is one.
@@ -70,32 +72,39 @@ impl Previews {
 
     /// Has it decode nothing until the next [`Previews::prepare`].
     pub fn forget(&self) {
+        self.is_tried.set(false);
         if let Some(worker) = &*self.worker.borrow() {
             worker.forget();
         }
     }
 
-    /// Gives it a loaded pack's decoder, unless that is large; it is ready a little later. It is started where it is not there.
-    /// What goes wrong leaves the previews to the engine's own worker.
+    /// Starts it where it is not there, once for each load. Afterwards nothing of it is asked of the network any more.
+    pub async fn assemble(&self) {
+        let Some(start) = self.start.as_ref().filter(|_| self.worker.borrow().is_none()) else { return };
+        if self.is_tried.replace(true) {
+            return;
+        }
+        let Ok(promise) = start.call1(&JsValue::NULL, &wasm_bindgen::module()) else { return };
+        let Ok(worker) = JsFuture::from(promise.unchecked_into::<Promise>()).await else { return };
+        self.worker.replace((!worker.is_null()).then(|| worker.unchecked_into()));
+    }
+
+    /// Gives it a loaded pack's decoder, unless that is large; it is ready a little later. What goes wrong leaves the previews to
+    /// the engine's own worker.
     pub async fn prepare(&self, manifest: &Manifest, store: &impl Store) {
-        let Some(start) = &self.start else { return };
         let Ok(component) = Decoding::component(manifest) else { return };
-        let Ok(manifest) = serde_json::to_vec(manifest) else { return };
         if component.bytes > MOST_BYTES {
             return self.disband();
         }
+        self.assemble().await;
+        let Some(worker) = self.worker() else { return };
+        let Ok(manifest) = serde_json::to_vec(manifest) else { return };
         let pieces = Array::new();
         for piece in &component.pieces {
             let Ok(Some(bytes)) = store.get(&piece.sha256).await else { return };
             pieces.push(&Uint8Array::from(bytes.as_slice()));
         }
-        if self.worker.borrow().is_none() {
-            let started = start.call1(&JsValue::NULL, &wasm_bindgen::module()).ok();
-            self.worker.replace(started.map(JsCast::unchecked_into));
-        }
-        if let Some(worker) = &*self.worker.borrow() {
-            worker.load(Uint8Array::from(manifest.as_slice()), pieces);
-        }
+        worker.load(Uint8Array::from(manifest.as_slice()), pieces);
     }
 
     /// Ends it, until it is wanted again.

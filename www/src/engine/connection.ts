@@ -78,7 +78,7 @@ export class Connection {
       this.#members.end(message.dismissed);
     } else if ("previews" in message) {
       if (message.previews === null) this.#members.endPreviews();
-      else this.#members.startPreviews(message);
+      else this.#members.startPreviews(message, () => this.notify({ notice: "previewless" }));
     } else {
       const open = this.#openCalls.get(message.id);
       this.#openCalls.delete(message.id);

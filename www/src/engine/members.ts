@@ -37,20 +37,24 @@ export class Members {
     [this.#crew, this.#workers] = [0, []];
   }
 
-  /** Starts the worker that decodes previews in the place of an earlier one. Until it answers, the engine does without. */
-  startPreviews({ previews, module, script }: PreviewCall): void {
+  /** Starts the worker that decodes previews in the place of an earlier one, which says itself that it is there. */
+  startPreviews({ previews, module, script }: PreviewCall, onFailure: () => void): void {
     this.endPreviews();
+    const fail = (reason: unknown) => {
+      console.warn("Fraise decodes previews in its own worker, since the other one does not start:", reason);
+      this.endPreviews();
+      onFailure();
+    };
     try {
       const worker = new Worker(script, { type: "module", name: "fraise-previews" });
       this.#previewer = worker;
       worker.onerror = (event) => {
         event.preventDefault();
-        console.warn("Fraise decodes previews in its own worker, since the other one does not start:", event.message);
-        worker.terminate();
+        if (this.#previewer === worker) fail(event.message);
       };
       worker.postMessage({ previews, module }, [previews]);
     } catch (error) {
-      console.warn("Fraise decodes previews in its own worker, since no other one can be started:", error);
+      fail(error);
     }
   }
 

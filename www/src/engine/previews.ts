@@ -26,10 +26,34 @@ type Question =
 /** Numbers [3, height, width] in [0, 1], height and width. */
 type Image = readonly [Float32Array, number, number];
 
-/** What comes of a question; `bytes` are those of the worker's WebAssembly memory. */
+/** What comes of a question, and first of all that the worker is there; `bytes` are those of its WebAssembly memory. */
 type Answer =
+  | { readonly isThere: true; readonly bytes: number }
   | { readonly loaded: number; readonly isReady: boolean; readonly bytes: number }
   | { readonly decoded: number; readonly images: readonly Image[] | null; readonly bytes: number };
+
+/** How long it may take to start. */
+const START_LIMIT_MS = 5000;
+
+/** Hears whether the worker that was called last is there. */
+let answer: (isThere: boolean) => void = () => undefined;
+
+/** Has the page start one; null where it does not start. */
+export async function startPreviews(module: WebAssembly.Module): Promise<PreviewWorker | null> {
+  const isThere = new Promise<boolean>((resolve) => {
+    answer = resolve;
+    setTimeout(() => resolve(false), START_LIMIT_MS);
+  });
+  const worker = new PreviewWorker(module, answer);
+  if (await isThere) return worker;
+  worker.end();
+  return null;
+}
+
+/** The page says that it cannot be had. */
+export function previewless(): void {
+  answer(false);
+}
 
 /** The engine's end of the line. */
 export class PreviewWorker {
@@ -41,10 +65,13 @@ export class PreviewWorker {
   #isReady = false;
   #bytes = 0;
 
+  readonly #onThere: (isThere: boolean) => void;
+
   /** Has the page start one. */
-  constructor(module: WebAssembly.Module) {
+  constructor(module: WebAssembly.Module, onThere: (isThere: boolean) => void) {
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
+    this.#onThere = onThere;
     port1.onmessage = ({ data }: MessageEvent<Answer>) => this.#receive(data);
     tell({ previews: port2, module, script: globalThis.location.href }, [port2]);
   }
@@ -95,7 +122,9 @@ export class PreviewWorker {
 
   #receive(answer: Answer): void {
     this.#bytes = answer.bytes;
-    if ("loaded" in answer) {
+    if ("isThere" in answer) {
+      this.#onThere(true);
+    } else if ("loaded" in answer) {
       if (answer.loaded === this.#loaded) this.#isReady = answer.isReady;
     } else {
       this.#open.get(answer.decoded)?.(answer.images);
@@ -109,6 +138,8 @@ export function decodePreviews({ previews: port, module }: PreviewEnlistment): v
   const { memory } = wasm.initSync({ module });
   const bytes = () => memory.buffer.byteLength;
   let previewer: Previewer | null = null;
+  const there: Answer = { isThere: true, bytes: bytes() };
+  port.postMessage(there);
   port.onmessage = async ({ data }: MessageEvent<Question>) => {
     if ("load" in data) {
       previewer?.free();

@@ -338,7 +338,9 @@ export type NoticeMessage =
   | { notice: "attach"; canvas: number; surface: OffscreenCanvas }
   | { notice: "release"; canvas: number }
   /** Whether the crew that was called waits for work. */
-  | { notice: "mustered"; crew: number; isThere: boolean };
+  | { notice: "mustered"; crew: number; isThere: boolean }
+  /** The worker that decodes previews cannot be had. */
+  | { notice: "previewless" };
 
 /** Everything that a worker is sent. */
 export type ToWorker = CallMessage | NoticeMessage | Enlistment | PreviewEnlistment;

@@ -14,7 +14,7 @@ import { ByteMeter, StepMeter } from "./pace";
 import { keepToOrigin } from "./origin";
 import { canPaintFromGpu, nextFrame } from "./painting";
 import { croppedPixelsOf, MAX_PICTURE_BYTES, pixelsOf } from "./pictures";
-import { decodePreviews, PreviewWorker } from "./previews";
+import { decodePreviews, previewless, startPreviews } from "./previews";
 import type {
   CallMessage,
   CallName,
@@ -59,6 +59,7 @@ scope.onmessage = ({ data }) => {
   else if ("previews" in data) decodePreviews(data);
   else if (data.notice === "cancel") cancel(data.job);
   else if (data.notice === "mustered") mustered(data.crew, data.isThere);
+  else if (data.notice === "previewless") previewless();
   else if (data.notice === "attach") engine?.attach(data.canvas, data.surface);
   else engine?.release(data.canvas);
 };
@@ -122,7 +123,6 @@ async function create({ device, precision, keepsToOrigin }: Calls["create"]["par
     throw (await hostFault(WASM_URL, "application/wasm")) ?? error;
   });
   const paintsFromGpu = device !== "cpu" && (await canPaintFromGpu());
-  const startPreviews = (module: WebAssembly.Module) => new PreviewWorker(module);
   const helpers = { members: crewSize(), startCrew, startPreviews };
   engine = await wasm.FraiseEngine.create(device, die, paintsFromGpu, helpers, precision);
   return deviceInfo();
