@@ -12,7 +12,7 @@ const TELLING = `if (self.name === "fraise-previews") {
   const { postMessage } = MessagePort.prototype;
   const channel = new BroadcastChannel("answers");
   MessagePort.prototype.postMessage = function (answer, ...given) {
-    channel.postMessage("loaded" in answer ? "loaded" : "decoded");
+    channel.postMessage("loaded" in answer ? "loaded" : "decoded" in answer ? "decoded" : "there");
     return postMessage.call(this, answer, ...given);
   };
 }`;
@@ -26,7 +26,7 @@ async function open({ code = "", inPage = null, browser = chromium, device = "cp
   const opened = await browser.newPage({ serviceWorkers: "block" });
   await opened.page.goto(site.url);
   await opened.page.evaluate(() => {
-    window.answers = { loaded: 0, decoded: 0 };
+    window.answers = { there: 0, loaded: 0, decoded: 0 };
     new BroadcastChannel("answers").onmessage = ({ data }) => (window.answers[data] += 1);
   });
   if (inPage) await opened.page.evaluate(inPage);
@@ -138,13 +138,13 @@ const FAILURES = {
   "that cannot use the decoder": `const { subtle } = crypto; SubtleCrypto.prototype.digest = async () => new ArrayBuffer(32)`,
   "that gives nonsense": `const { postMessage } = MessagePort.prototype;
     MessagePort.prototype.postMessage = function (answer) {
-      postMessage.call(this, "loaded" in answer ? answer : { ...answer, images: [[new Float32Array(5), 256, 256]] });
+      postMessage.call(this, "decoded" in answer ? { ...answer, images: [[new Float32Array(5), 256, 256]] } : answer);
     }`,
   "that fails in the middle": `const { postMessage } = MessagePort.prototype;
     let answers = 0;
     MessagePort.prototype.postMessage = function (answer, ...given) {
-      answers += 1;
-      postMessage.call(this, answers > 2 ? { ...answer, images: null } : answer, ...(answers > 2 ? [] : given));
+      answers += "decoded" in answer;
+      postMessage.call(this, answers > 1 ? { ...answer, images: null } : answer, ...(answers > 1 ? [] : given));
     }`,
 };
 
@@ -160,7 +160,7 @@ test("a worker that no longer answers is waited for once, then done without", TI
   const code = `if (self.name === "fraise-previews") {
     const { postMessage } = MessagePort.prototype;
     MessagePort.prototype.postMessage = function (answer, ...given) {
-      if ("loaded" in answer) postMessage.call(this, answer, ...given);
+      if (!("decoded" in answer)) postMessage.call(this, answer, ...given);
     };
   }`;
   const opened = await open({ code });
