@@ -36,3 +36,25 @@ export async function engineWorkers(page) {
   const names = await Promise.all(page.workers().map((worker) => worker.evaluate(() => self.name)));
   return page.workers().filter((_worker, index) => names[index] === "fraise");
 }
+
+/** Has a page refuse to start workers of that name. */
+export const refuseWorkers = (page, name) =>
+  page.evaluate((refused) => {
+    const { Worker } = window;
+    window.Worker = class extends Worker {
+      constructor(script, options) {
+        if (options.name === refused) throw new DOMException("refused", "SecurityError");
+        super(script, options);
+      }
+    };
+  }, name);
+
+/** Waits until so many locks are held whose names begin so. */
+export async function untilHeld(page, prefix, count) {
+  const held = () =>
+    page.evaluate(async (start) => (await navigator.locks.query()).held.filter(({ name }) => name.startsWith(start)).length, prefix);
+  for (let waited = 0; (await held()) !== count; waited += 50) {
+    if (waited >= 5000) throw new Error(`${await held()} locks are held by the name of ${prefix}, not ${count}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { launchChromium, launchFirefox } from "./browsers.mjs";
-import { DEFAULT_MODEL, openEngine } from "./engine.mjs";
+import { DEFAULT_MODEL, refuseWorkers, startEngine, untilHeld } from "./engine.mjs";
 import { closedAfter } from "./setup.mjs";
 import { changedWorker, openSite } from "./site.mjs";
 
@@ -20,7 +20,7 @@ const TELLING = `if (self.name === "fraise-previews") {
 const site = await closedAfter(openSite());
 const chromium = await closedAfter(launchChromium());
 
-/** An engine on the processor, with more of `code` in its workers and `inPage` run in the page before it. */
+/** An engine on the processor, with more of `code` in its workers after `inPage(page)`. */
 async function open({ code = "", inPage = null, browser = chromium, device = "cpu" } = {}) {
   site.answer = await changedWorker(`${TELLING};\n${code}`);
   const opened = await browser.newPage({ serviceWorkers: "block" });
@@ -29,24 +29,20 @@ async function open({ code = "", inPage = null, browser = chromium, device = "cp
     window.answers = { there: 0, loaded: 0, decoded: 0 };
     new BroadcastChannel("answers").onmessage = ({ data }) => (window.answers[data] += 1);
   });
-  if (inPage) await opened.page.evaluate(inPage);
-  await opened.page.evaluate(
-    async ([kind, model]) => {
-      window.engine = await window.fraise.Engine.create({ device: kind });
-      await window.engine.load(model);
-      window.read = (picture) => {
-        const context = new OffscreenCanvas(picture.width, picture.height).getContext("2d");
-        context.drawImage(picture, 0, 0);
-        return [...context.getImageData(0, 0, picture.width, picture.height).data].join();
-      };
-      window.pictureOf = (paint) => {
-        const context = new OffscreenCanvas(256, 256).getContext("2d");
-        paint(context);
-        return context.getImageData(0, 0, 256, 256);
-      };
-    },
-    [device, DEFAULT_MODEL],
-  );
+  if (inPage) await inPage(opened.page);
+  await startEngine(opened.page, device);
+  await opened.page.evaluate(() => {
+    window.read = (picture) => {
+      const context = new OffscreenCanvas(picture.width, picture.height).getContext("2d");
+      context.drawImage(picture, 0, 0);
+      return [...context.getImageData(0, 0, picture.width, picture.height).data].join();
+    };
+    window.pictureOf = (paint) => {
+      const context = new OffscreenCanvas(256, 256).getContext("2d");
+      paint(context);
+      return context.getImageData(0, 0, 256, 256);
+    };
+  });
   return opened;
 }
 
@@ -78,15 +74,7 @@ async function paint({ page, close }, extra = {}) {
 }
 
 /** Without the other worker. */
-const REFUSED = () => {
-  const { Worker } = window;
-  window.Worker = class extends Worker {
-    constructor(script, options) {
-      if (options.name === "fraise-previews") throw new DOMException("refused", "SecurityError");
-      super(script, options);
-    }
-  };
-};
+const REFUSED = (page) => refuseWorkers(page, "fraise-previews");
 
 const alone = await paint(await open({ inPage: REFUSED }));
 
@@ -135,7 +123,7 @@ test("without a canvas nothing is decoded, and beside a GPU there is no such wor
 /** Ways in which the other worker fails; each has the engine's own decode instead. */
 const FAILURES = {
   "whose script throws": `throw new Error("no previewer")`,
-  "that cannot use the decoder": `const { subtle } = crypto; SubtleCrypto.prototype.digest = async () => new ArrayBuffer(32)`,
+  "that cannot use the decoder": `SubtleCrypto.prototype.digest = async () => new ArrayBuffer(32)`,
   "that gives nonsense": `const { postMessage } = MessagePort.prototype;
     MessagePort.prototype.postMessage = function (answer) {
       postMessage.call(this, "decoded" in answer ? { ...answer, images: [[new Float32Array(5), 256, 256]] } : answer);
@@ -201,15 +189,8 @@ test("closing the engine ends the worker", TIMEOUT, async () => {
   // It holds a lock until it ends.
   const code = `if (self.name === "fraise-previews") void navigator.locks.request("previewer", () => new Promise(() => undefined))`;
   const { page, close } = await open({ code });
-  const held = () => page.evaluate(async () => (await navigator.locks.query()).held.filter(({ name }) => name === "previewer").length);
-  const become = async (count) => {
-    for (let waited = 0; (await held()) !== count; waited += 50) {
-      assert.ok(waited < 5000, `there are ${await held()}, not ${count}`);
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  };
-  await become(1);
+  await untilHeld(page, "previewer", 1);
   await page.evaluate(() => window.engine.close());
-  await become(0);
+  await untilHeld(page, "previewer", 0);
   await close();
 });

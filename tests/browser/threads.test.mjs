@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { launchChromium, launchFirefox } from "./browsers.mjs";
-import { DEFAULT_MODEL, openEngine, startEngine } from "./engine.mjs";
+import { DEFAULT_MODEL, openEngine, refuseWorkers, startEngine, untilHeld } from "./engine.mjs";
 import { closedAfter } from "./setup.mjs";
 import { changedWorker, openSite } from "./site.mjs";
 
@@ -139,19 +139,11 @@ test("a member that stops in the middle of a picture is done without", TIMEOUT, 
 });
 
 test("where members do not start, the engine's worker computes alone", TIMEOUT, async () => {
-  const refusing = () => {
-    const { Worker } = window;
-    window.Worker = class extends Worker {
-      constructor(script, options) {
-        if (options.name === "fraise-member") throw new DOMException("refused", "SecurityError");
-        super(script, options);
-      }
-    };
-  };
+  const refusing = (given) => refuseWorkers(given, "fraise-member");
   const refusals = [[refusing, ""], [null, `if (self.name === "fraise-member") throw new Error("no member");`]];
   for (const [inPage, inWorker] of refusals) {
     const { page, close } = await open(ISOLATED, inWorker);
-    if (inPage) await page.evaluate(inPage);
+    if (inPage) await inPage(page);
     await page.evaluate(() => window.engine.close());
     await startEngine(page, "cpu");
     const picture = await paint({ page, close });
@@ -170,13 +162,7 @@ test("closing the engine ends its members", TIMEOUT, async () => {
     });
   });`;
   const { page, close } = await open(ISOLATED, holding);
-  const members = () => page.evaluate(async () => (await navigator.locks.query()).held.filter(({ name }) => name.startsWith("member ")).length);
-  const until = async (count) => {
-    for (let waited = 0; (await members()) !== count; waited += 50) {
-      assert.ok(waited < 5000, `there are ${await members()} members, not ${count}`);
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  };
+  const until = (count) => untilHeld(page, "member ", count);
   await until(2);
   await page.evaluate(() => window.engine.close());
   await until(0);

@@ -10,8 +10,8 @@ use std::fs;
 use std::rc::Rc;
 
 use burn::tensor::Device;
-use common::gpu;
-use fraise_engine::kernels::{Tuning, Variant, has_half_precision};
+use common::half_gpu;
+use fraise_engine::kernels::{Tuning, Variant};
 use fraise_engine::pack::Manifest;
 use fraise_engine::picture::Picture;
 use fraise_engine::pipeline::Pipeline;
@@ -53,10 +53,7 @@ fn psnr(found: &Picture, expected: &Picture) -> f64 {
 
 #[test]
 fn a_picture_at_16_bits_is_the_picture() {
-    let Some(gpu) = gpu().filter(has_half_precision) else {
-        println!("SKIPPED: there is no GPU with 16-bit floats");
-        return;
-    };
+    let Some(gpu) = half_gpu() else { return };
     let pipeline = pipeline(&gpu);
     let [exact, half] = [false, true].map(|half| {
         Tuning { small: Variant::Tiles32, half, ..Tuning::default() }.set_for(&gpu);

@@ -11,10 +11,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor};
-use common::{Random, StoredWeight, difference, gpu, read, tensor};
+use common::{Random, StoredWeight, difference, gpu, half_gpu, read, tensor};
 use fraise_engine::kernels::{
     self, AttentionShape, Blend, Border, Conv2dShape, Finish, GroupNorm, Level, Padding, Precision, Stage, Tile,
-    Tuning, Variant, at_half_precision, attention, gemm::conv2d_reference, has_half_precision,
+    Tuning, Variant, at_half_precision, attention, gemm::conv2d_reference,
 };
 use fraise_engine::weights::{Scheme, Weight};
 
@@ -158,10 +158,7 @@ const HALF: f32 = 2e-3;
 
 #[test]
 fn products_at_16_bits_are_near_their_twins() {
-    let Some(gpu) = gpu().filter(has_half_precision) else {
-        println!("SKIPPED: this adapter has no 16-bit floats");
-        return;
-    };
+    let Some(gpu) = half_gpu() else { return };
     let _turn = TUNING.lock().unwrap_or_else(PoisonError::into_inner);
     let check = |what: &str, variant: Variant, op: &dyn Fn(&Device) -> Vec<f32>| {
         let expected = op(&Device::flex());
@@ -199,10 +196,7 @@ fn products_at_16_bits_are_near_their_twins() {
 
 #[test]
 fn what_16_bits_cannot_hold_is_their_greatest() {
-    let Some(gpu) = gpu().filter(has_half_precision) else {
-        println!("SKIPPED: this adapter has no 16-bit floats");
-        return;
-    };
+    let Some(gpu) = half_gpu() else { return };
     let _turn = TUNING.lock().unwrap_or_else(PoisonError::into_inner);
     let (rows, columns) = (33, 64);
     let mut random = Random::new(13);
@@ -226,10 +220,7 @@ fn what_16_bits_cannot_hold_is_their_greatest() {
 /// Activations as large as 16 bits hold, with their weights' signs: slabs sum up to a million, more than the default model's can.
 #[test]
 fn sums_beyond_16_bits_are_finite() {
-    let Some(gpu) = gpu().filter(has_half_precision) else {
-        println!("SKIPPED: this adapter has no 16-bit floats");
-        return;
-    };
+    let Some(gpu) = half_gpu() else { return };
     let _turn = TUNING.lock().unwrap_or_else(PoisonError::into_inner);
     let (rows, columns) = (33, 640);
     let weights = Random::new(25).values(columns);

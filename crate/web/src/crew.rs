@@ -60,13 +60,8 @@ impl Muster {
     /// `members`: how many can be had, this worker among them; without isolation 1. `start(module)` promises
     /// `{buffer: SharedArrayBuffer, others: number, end: () => void}` once the others wait for work, or null where they
     /// cannot be had.
-    pub fn new(members: u32, start: Function) -> Self {
-        Self { members: members.max(1), start: Some(start), workers: RefCell::new(None) }
-    }
-
-    /// This worker alone.
-    pub fn none() -> Self {
-        Self { members: 1, start: None, workers: RefCell::new(None) }
+    pub fn new(members: u32, start: Option<Function>) -> Self {
+        Self { members: members.max(1), start, workers: RefCell::new(None) }
     }
 
     /// How many members there would be.

@@ -155,11 +155,10 @@ impl FraiseEngine {
             precision,
             paints_from_gpu,
             compute: RefCell::new(Rc::new(compute)),
-            crew: Rc::new(
-                helpers
-                    .as_ref()
-                    .map_or_else(Muster::none, |helpers| Muster::new(helpers.members(), helpers.start_crew())),
-            ),
+            crew: Rc::new(Muster::new(
+                helpers.as_ref().map_or(1, Helpers::members),
+                helpers.as_ref().map(Helpers::start_crew),
+            )),
             previews: Previews::new(helpers.as_ref().map(Helpers::start_previews)),
             network: Rc::default(),
             loaded: RefCell::default(),

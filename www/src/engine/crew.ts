@@ -2,7 +2,7 @@
  * More workers for the processor's arithmetic, on pages that may share memory with them: those that are isolated across
  * origins (COOP and COEP). Elsewhere the engine's own worker computes alone. The page starts and ends them (`members.ts`).
  */
-import type { FromWorker } from "./protocol";
+import { tell } from "./tell";
 import { wasm } from "./wasm";
 
 /** More than eight have more to tell each other than they gain, and each holds a memory of its own. */
@@ -75,8 +75,4 @@ export function enlist({ member, module, buffer }: Enlistment): void {
   // Any message tells the page that this worker is about to wait for work.
   tell(null);
   wasm.serve(buffer, member);
-}
-
-function tell(message: FromWorker | null): void {
-  (globalThis as unknown as { postMessage(message: FromWorker | null): void }).postMessage(message);
 }

@@ -3,7 +3,7 @@
  * picture's time. It shares no memory, so that any page may have it. The page starts and ends it (`members.ts`).
  */
 import type { Previewer } from "../wasm/fraise_web.js";
-import type { FromWorker } from "./protocol";
+import { tell } from "./tell";
 import { wasm } from "./wasm";
 
 /** What a worker is told that is to decode previews. */
@@ -156,8 +156,4 @@ export function decodePreviews({ previews: port, module }: PreviewEnlistment): v
 function complain(reason: unknown): null {
   console.warn("Fraise decodes previews in its own worker, since the other one fails:", reason);
   return null;
-}
-
-function tell(message: FromWorker, transfer: Transferable[] = []): void {
-  (globalThis as unknown as { postMessage(message: FromWorker, transfer: Transferable[]): void }).postMessage(message, transfer);
 }

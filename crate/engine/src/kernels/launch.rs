@@ -36,7 +36,7 @@ pub enum Unit {
 pub struct Wgsl {
     /// What the pipeline cache knows the kernel by: the operation and every constant in the text.
     pub key: (&'static str, Vec<u32>),
-    /// Produces the text from the key's constants; called once per key.
+    /// Produces the text from the key's constants; called once per key. 16-bit floats are enabled where it names them.
     pub text: fn(&[u32]) -> String,
     /// Values of the text's `info` fields, in order.
     pub info: Vec<u32>,
@@ -60,7 +60,8 @@ impl Wgsl {
 
 impl KernelSource for Wgsl {
     fn source(&self) -> SourceTemplate {
-        SourceTemplate::new((self.text)(&self.key.1))
+        let text = (self.text)(&self.key.1);
+        SourceTemplate::new(if text.contains("f16") { format!("enable f16;\n{text}") } else { text })
     }
     fn id(&self) -> KernelId {
         KernelId::new::<Self>().info(self.key.clone())
@@ -162,14 +163,10 @@ fn pairs(mut words: Vec<u32>) -> Vec<u64> {
     words.chunks_exact(2).map(|pair| u64::from(pair[0]) | u64::from(pair[1]) << 32).collect()
 }
 
-/// What a shader with 16-bit floats begins with.
-pub const ENABLE_F16: &str = "enable f16;\n";
-
 /// Declarations that every kernel starts with: its buffers by name and element type, and the fields of `info`, of which
 /// there is one more, `first`: the workgroup that this dispatch begins with.
 pub fn prelude(buffers: &[(&str, &str)], info: &[&str]) -> String {
-    let uses_f16 = buffers.iter().any(|(_, element)| element.contains("f16"));
-    let mut text = if uses_f16 { ENABLE_F16.to_owned() } else { String::new() };
+    let mut text = String::new();
     for (index, (name, element)) in buffers.iter().enumerate() {
         text += &format!("@group(0) @binding({index}) var<storage, read_write> {name}: array<{element}>;\n");
     }

@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 
 use burn::tensor::wgpu::{WgpuBackend, WgpuSetup, wgpu};
 use burn::tensor::{Device, Tensor, TensorData};
+use fraise_engine::kernels::has_half_precision;
 use fraise_engine::pack::{Quantization, TensorInfo, TensorSink};
 use fraise_engine::parity::{self, Packed, Subject};
 use fraise_engine::weights::{Scheme, Weight, WeightsBuilder};
@@ -30,6 +31,16 @@ pub fn gpu() -> Option<Device> {
         }
     })
     .clone()
+}
+
+/// The GPU where it has 16-bit floats; otherwise says so.
+pub fn half_gpu() -> Option<Device> {
+    let half = gpu()?;
+    if has_half_precision(&half) {
+        return Some(half);
+    }
+    say("SKIPPED at 16 bits: this adapter has no such floats.");
+    None
 }
 
 /// A GPU that has WebGPU's default limits, but for its largest binding; `None` as for [`gpu`].

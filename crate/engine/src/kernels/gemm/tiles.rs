@@ -12,7 +12,7 @@
 //! not grow with `k`.
 
 use super::reads::Reads;
-use crate::kernels::launch::{ENABLE_F16, entry_of_workgroup};
+use crate::kernels::launch::entry_of_workgroup;
 
 /// How a tile is computed. Numbers are powers of 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,8 +68,7 @@ impl Tile {
 
     /// Shared memory of a workgroup, in bytes.
     pub fn shared_bytes(&self) -> u32 {
-        let vector = if self.half { 8 } else { 16 };
-        vector * self.vectors() * if self.stage == Stage::Double { 2 } else { 1 }
+        self.shared_vectors() * if self.half { 8 } else { 16 }
     }
 
     /// What tells its kernel from others'.
@@ -101,6 +100,11 @@ impl Tile {
         }
     }
 
+    /// Vectors that are in shared memory at once.
+    fn shared_vectors(&self) -> u32 {
+        self.vectors() * if self.stage == Stage::Double { 2 } else { 1 }
+    }
+
     /// Vectors of one slab.
     fn vectors(&self) -> u32 {
         self.depth * (self.n + self.p) / 4
@@ -116,11 +120,8 @@ impl Tile {
         let (n, p) = (self.n, self.p);
         let columns = format!("((info.n + {}u) / {n}u)", n - 1);
         let tiles = format!("({columns} * ((info.p + {}u) / {p}u))", p - 1);
-        let places = self.vectors() * if self.stage == Stage::Double { 2 } else { 1 };
+        let places = self.shared_vectors();
         let mut text = reads.declarations() + &format!("var<workgroup> tile: array<{}, {places}>;\n", self.vector());
-        if self.half && !text.starts_with(ENABLE_F16) {
-            text.insert_str(0, ENABLE_F16);
-        }
         text += &entry_of_workgroup(self.invocations(), &format!("{tiles} * ((info.k + info.span - 1u) / info.span)"));
         text += &format!(
             "let split = i / {tiles}; let t = i % {tiles};\n\
