@@ -7,7 +7,7 @@ import { goldenPack } from "./packs.mjs";
 import { openSite } from "./site.mjs";
 
 const TIMEOUT = { timeout: 400_000 };
-const VARIANTS = ["registers", "tiles32", "tiles64", "tiles128", "split32", "split64", "split128"];
+const VARIANTS = ["registers", "tiles32", "narrow64", "tiles64", "tiles128", "split32", "split64", "split128"];
 let site;
 
 before(async () => {

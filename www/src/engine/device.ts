@@ -51,4 +51,12 @@ export interface Measured {
  * Without shared memory, or by a workgroup for 32 x 32, 64 x 64 or 128 x 128 outputs; `split`: where these are too few to
  * fill the GPU, by several workgroups for parts of the sum.
  */
-export type ProductVariant = "registers" | "tiles32" | "tiles64" | "tiles128" | "split32" | "split64" | "split128";
+export type ProductVariant =
+  | "registers"
+  | "tiles32"
+  | "narrow64"
+  | "tiles64"
+  | "tiles128"
+  | "split32"
+  | "split64"
+  | "split128";

@@ -76,15 +76,12 @@ fn others(half: bool) -> Vec<(String, Variant)> {
     let tiles = [
         tile([128, 128], [8, 8], 16, Stage::After),
         unrolled(tile([128, 128], [8, 8], 16, Stage::Ahead)),
-        tile([128, 128], [8, 8], 8, Stage::Ahead),
-        tile([128, 128], [8, 8], 8, Stage::Double),
         tile([128, 64], [8, 8], 16, Stage::Ahead),
         tile([64, 128], [8, 8], 16, Stage::Ahead),
-        tile([128, 64], [8, 4], 16, Stage::Ahead),
         tile([64, 64], [8, 8], 16, Stage::After),
         unrolled(tile([64, 64], [8, 8], 16, Stage::Ahead)),
         tile([64, 64], [8, 8], 16, Stage::Double),
-        tile([64, 64], [4, 4], 16, Stage::Ahead),
+        tile([64, 64], [4, 4], 32, Stage::Ahead),
     ];
     let halves = [
         at_16_bits(tile([128, 128], [8, 8], 16, Stage::Ahead)),

@@ -2,13 +2,14 @@
 //!
 //! One invocation holds one query and its running output in registers and walks over the keys with the online
 //! softmax (running maximum and sum), so memory grows with the sequence, not with its square. Neighbouring invocations
-//! have neighbouring queries of one head, so that they read the same key at the same time; on GPUs that share memory
-//! well, a workgroup brings tiles of keys and values there first, and takes a few keys at a time. Heads too wide for registers, as the KL
-//! autoencoder's of 512 channels, go through matrix products over groups of queries instead, as do all heads on the CPU, by
-//! a kernel of its own.
+//! have neighbouring queries of one head, so that they read the same key at the same time; GPUs that share memory well go by
+//! [`tiles`] there. Heads too wide for registers, as the KL autoencoder's of 512 channels, go through matrix products over
+//! groups of queries instead, as do all heads on the CPU, by a kernel of its own.
 //!
 //! Sources: Milakov and Gimelshein, "Online normalizer calculation for softmax" (2018), section 3; Dao et al.,
 //! "FlashAttention" (2022), for the tiles.
+
+mod tiles;
 
 use burn::tensor::{Bool, Tensor, activation};
 
@@ -19,21 +20,13 @@ use super::reduce::{LONG, reductions};
 use super::tuning::Tuning;
 use crate::limits::piece_bytes;
 use crate::weights::Weight;
+use tiles::{QUERIES, Tiles};
 
 /// Widest head whose output one invocation keeps in registers: the widest in a Stable Diffusion UNet. GPUs have at most
 /// 255 registers for an invocation.
 pub const MAX_OUTPUT_SIZE: usize = 160;
 /// Widest head whose query is kept in registers too.
 const MAX_QUERY_SIZE: u32 = 80;
-/// Keys of a tile whose scores are computed before the running maximum is looked at. Where an invocation is on its own, each
-/// is looked at: software adapters have no registers for more.
-const KEYS: u32 = 4;
-/// Queries of a workgroup.
-const QUERIES: u32 = 64;
-/// Keys of a tile in shared memory, unless they are wider than [`TILE_BYTES`] allows.
-const TILE: u32 = 16;
-/// Most shared memory of a tile's keys and values: few enough for several workgroups on a multiprocessor.
-const TILE_BYTES: u32 = 10 << 10;
 /// Largest part of the score matrix that the twin holds at once.
 pub const SCORES_BYTES: usize = 64 << 20;
 
@@ -63,15 +56,16 @@ pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, shape: AttentionShape
     if !(channels / shape.heads).is_multiple_of(4) {
         return narrow_attention(q, k, v, shape);
     }
-    let lanes = (channels / shape.heads / 4) as u32;
-    let is_shared = Tuning::of(&gq.device).is_shared() && !shape.causal;
+    let size = (channels / shape.heads) as u32;
+    let is_tiled = Tuning::of(&gq.device).is_shared() && !shape.causal;
+    let tiles = Tiles::of(size).filter(|_| is_tiled);
     let blocks = batch * shape.heads * queries.div_ceil(QUERIES as usize);
-    let count = if is_shared { blocks } else { batch * shape.heads * queries };
+    let count = if tiles.is_some() { blocks } else { batch * shape.heads * queries };
     let info = [count, queries, keys, channels / 4, shape.heads].map(|value| value as u32).to_vec();
-    let kernel = Wgsl::new(("attention", vec![lanes, u32::from(shape.causal)]), text, info);
-    let kernel = match is_shared {
-        true => kernel.by_workgroups("attention shared", shared_text, QUERIES),
-        false => kernel,
+    let kernel = Wgsl::new(("attention", vec![size, u32::from(shape.causal)]), text, info);
+    let kernel = match tiles {
+        Some(tiles) => kernel.by_workgroups("attention tiles", tiles_text, tiles.invocations()),
+        None => kernel,
     };
     let kernel = Wgsl { multiplications: (2 * batch * queries * keys * channels) as u64, ..kernel };
     launch(kernel, count, &[&gq, &gk, &gv], [batch, queries, channels])
@@ -189,119 +183,48 @@ fn shared_softmax_text(_: &[u32]) -> String {
 const BUFFERS: [(&str, &str); 4] = [("q", "vec4<f32>"), ("k", "vec4<f32>"), ("v", "vec4<f32>"), ("y", "vec4<f32>")];
 const FIELDS: [&str; 5] = ["count", "queries", "keys", "row", "heads"];
 
-/// A kernel's names for what an invocation has of its head, in `lanes` vectors.
-struct Head {
-    lanes: u32,
+const AXES: [&str; 4] = ["x", "y", "z", "w"];
+
+/// Adds the product of two vectors to the number `sum`.
+fn dot_onto(sum: &str, a: &str, b: &str) -> String {
+    let added = AXES.iter().fold(sum.to_owned(), |sum, axis| format!("fma({a}.{axis}, {b}.{axis}, {sum})"));
+    format!("{sum} = {added};\n")
 }
 
-impl Head {
-    /// `line` for each vector, whose number takes the place of `#`.
-    fn each(&self, line: &str) -> String {
-        (0..self.lanes).map(|lane| line.replace('#', &lane.to_string())).collect()
-    }
-
-    /// Keeps the query at `qb` in registers, if it has room there, and begins.
-    fn begin(&self) -> String {
-        let query = if self.keeps_query() { self.each("let q# = q[qb + #u];\n") } else { String::new() };
-        query + &self.each("var o# = vec4<f32>(0.0);\n") + "var top = -3.0e38; var sum = 0.0;\n"
-    }
-
-    fn keeps_query(&self) -> bool {
-        self.lanes * 4 <= MAX_QUERY_SIZE
-    }
-
-    /// Takes `count` keys into account. `key` and `value` are expressions of the first of their vectors, in which the key's
-    /// number takes the place of `@`; `is_seen` says of a key whether it counts, or is empty where all do.
-    fn take(&self, count: u32, [key, value]: [&str; 2], is_seen: &str) -> String {
-        let scale = 1.0 / f64::from(self.lanes * 4).sqrt();
-        let keys = |line: &str| (0..count).map(|j| line.replace('@', &j.to_string())).collect::<String>();
-        let mut text = keys("var s@ = vec4<f32>(0.0);\n");
-        for lane in 0..self.lanes {
-            let query = if self.keeps_query() { format!("q{lane}") } else { format!("q[qb + {lane}u]") };
-            text += &format!("{{ let query_ = {query};\n");
-            text += &keys(&format!("s@ = fma(query_, {key}, s@);\n")).replace('#', &lane.to_string());
-            text += "}\n";
-        }
-        let score = format!("dot(s@, vec4<f32>({scale:?}))");
-        let score = if is_seen.is_empty() { score } else { format!("select(-3.0e38, {score}, {is_seen})") };
-        text += &keys(&format!("let score@ = {score};\n"));
-        let tops = (0..count).fold("top".to_owned(), |top, j| format!("max({top}, score{j})"));
-        text += &format!("let next = {tops}; let keep = exp(top - next);\n");
-        text += &keys("let e@ = exp(score@ - next);\n");
-        let sums = (0..count).map(|j| format!(" + e{j}")).collect::<String>();
-        text += &format!("sum = sum * keep{sums}; top = next;\n");
-        for lane in 0..self.lanes {
-            let kept = format!("o{lane} * keep");
-            let sum = (0..count).fold(kept, |sum, j| {
-                format!(
-                    "fma(vec4<f32>(e{j}), {}, {sum})",
-                    value.replace('@', &j.to_string()).replace('#', &lane.to_string())
-                )
-            });
-            text += &format!("o{lane} = {sum};\n");
-        }
-        text
-    }
+/// By tiles, for heads of `key[0]` numbers.
+pub(super) fn tiles_text(key: &[u32]) -> String {
+    Tiles::of(key[0]).map_or(String::new(), |tiles| tiles.text())
 }
 
+/// By invocations on their own, for heads of `key[0]` numbers; `key[1]`: whether position i sees only keys up to i.
 fn text(key: &[u32]) -> String {
-    let [lanes, causal] = *key else { return String::new() };
-    let seen = if causal == 1 { "query + 1u" } else { "info.keys" };
-    let head = Head { lanes };
+    let [size, causal] = *key else { return String::new() };
+    let (vectors, scale) = (size / 4, 1.0 / f64::from(size).sqrt());
+    // `line` for each vector of a head, whose number takes the place of `#`.
+    let each = |line: &str| (0..vectors).map(|vector| line.replace('#', &vector.to_string())).collect::<String>();
+    let keeps_query = size <= MAX_QUERY_SIZE;
     prelude(&BUFFERS, &FIELDS)
         + &entry("info.count")
         + &format!(
             "let query = i % info.queries; let head = (i / info.queries) % info.heads;\n\
              let b = i / (info.heads * info.queries);\n\
-             let qb = (b * info.queries + query) * info.row + head * {lanes}u;\n\
-             let keys0 = b * info.keys * info.row + head * {lanes}u;\n"
+             let qb = (b * info.queries + query) * info.row + head * {vectors}u;\n\
+             let keys0 = b * info.keys * info.row + head * {vectors}u;\n"
         )
-        + &head.begin()
-        + &format!("for (var j = 0u; j < {seen}; j++) {{\nlet kb = keys0 + j * info.row;\n")
-        + &head.take(1, ["k[kb + #u]", "v[kb + #u]"], "")
-        + "}\n"
-        + &head.each("y[qb + #u] = o# / sum;\n")
-        + "}\n"
-}
-
-/// Keys of a tile of heads of so many vectors.
-fn tile_keys(lanes: u32) -> u32 {
-    let mut keys = TILE;
-    while keys > KEYS && keys * lanes * 32 > TILE_BYTES {
-        keys /= 2;
-    }
-    keys
-}
-
-/// As [`text`], by a workgroup for [`QUERIES`] queries of a head, which brings tiles of keys and values into shared memory.
-fn shared_text(key: &[u32]) -> String {
-    let lanes = key[0];
-    let head = Head { lanes };
-    let keys = tile_keys(lanes);
-    let vectors = keys * lanes;
-    let of_keys = [format!("tile[kb + @u * {lanes}u + #u]"), format!("tile[kb + {vectors}u + @u * {lanes}u + #u]")];
-    prelude(&BUFFERS, &FIELDS)
-        + &format!("var<workgroup> tile: array<vec4<f32>, {}>;\n", 2 * vectors)
-        + &entry_of_workgroup(QUERIES, "info.count")
+        + &if keeps_query { each("let q# = q[qb + #u];\n") } else { String::new() }
+        + &each("var o# = vec4<f32>(0.0);\n")
         + &format!(
-            "let blocks = (info.queries + {last}u) / {QUERIES}u; let head = (i / blocks) % info.heads;\n\
-             let b = i / (blocks * info.heads); let query = (i % blocks) * {QUERIES}u + lane;\n\
-             let qb = (b * info.queries + min(query, info.queries - 1u)) * info.row + head * {lanes}u;\n\
-             let keys0 = b * info.keys * info.row + head * {lanes}u;\n",
-            last = QUERIES - 1
+            "var top = -3.0e38; var sum = 0.0;\n\
+             for (var j = 0u; j < {seen}; j++) {{\nlet kb = keys0 + j * info.row;\nvar s = vec4<f32>(0.0);\n",
+            seen = if causal == 1 { "query + 1u" } else { "info.keys" }
         )
-        + &head.begin()
+        + &each(if keeps_query { "s = fma(q#, k[kb + #u], s);\n" } else { "s = fma(q[qb + #u], k[kb + #u], s);\n" })
         + &format!(
-            "for (var first = 0u; first < info.keys; first += {keys}u) {{\n\
-             for (var at = lane; at < {vectors}u; at += {QUERIES}u) {{\n\
-             let from_ = keys0 + min(first + at / {lanes}u, info.keys - 1u) * info.row + at % {lanes}u;\n\
-             tile[at] = k[from_]; tile[at + {vectors}u] = v[from_]; }}\n\
-             workgroupBarrier();\n\
-             for (var j = 0u; j < {keys}u; j += {KEYS}u) {{\nlet kb = j * {lanes}u;\n"
+            "let score = dot(s, vec4<f32>({scale:?})); let next = max(top, score); let keep = exp(top - next);\n\
+             let e = exp(score - next); sum = sum * keep + e; top = next;\n"
         )
-        + &head.take(KEYS, of_keys.each_ref().map(String::as_str), "first + j + @u < info.keys")
-        + "}\nworkgroupBarrier();\n}\n"
-        + "if (query < info.queries) {\n"
-        + &head.each("y[qb + #u] = o# / sum;\n")
-        + "}\n}\n"
+        + &each("o# = fma(vec4<f32>(e), v[kb + #u], o# * keep);\n")
+        + "}\n"
+        + &each("y[qb + #u] = o# / sum;\n")
+        + "}\n"
 }

@@ -149,7 +149,7 @@ struct Measuring<'a> {
 impl Measuring<'_> {
     /// The fastest of the variants that there is room for, and its milliseconds for a run of a level's layers. The two best are
     /// measured twice where there is time, since what else the machine does for a moment would decide for all visits to come.
-    async fn best(&mut self, level: Level, variants: [Variant; 5]) -> Result<(Variant, f64)> {
+    async fn best(&mut self, level: Level, variants: [Variant; 6]) -> Result<(Variant, f64)> {
         let hardware = self.hardware;
         let mut measured: Vec<(Variant, f64)> = Vec::new();
         let mut trial_ms = f64::INFINITY;

@@ -20,7 +20,8 @@ use super::launch::{Unit, Wgsl, has_f16, launch, on_gpu, words_on_gpu};
 use super::pad::{Border, Padding, pad};
 use super::tuning::Tuning;
 use crate::weights::{Weight, WeightPart};
-use reads::Reads;
+use reads::{Depth, Reads};
+use tiles::Results;
 pub use tiles::{Stage, Tile};
 use winograd::Tiled;
 
@@ -33,6 +34,8 @@ pub enum Variant {
     Registers,
     /// A workgroup of 64 computes 32x32 from inputs in shared memory.
     Tiles32,
+    /// A workgroup of 128 computes 64x64, 8x4 each: for GPUs with registers for no more.
+    Narrow64,
     /// A workgroup of 64 computes 64x64, 8x8 each.
     Tiles64,
     /// A workgroup of 256 computes 128x128, 8x8 each, which reads least.
@@ -53,15 +56,25 @@ pub const FULL: u32 = 1 << 16;
 
 impl Variant {
     /// Those that products of many outputs are best computed by, the one that suits every device first.
-    pub const LARGE: [Self; 5] = [Self::Registers, Self::Tiles64, Self::Tiles128, Self::Split64, Self::Split128];
+    pub const LARGE: [Self; 6] =
+        [Self::Registers, Self::Narrow64, Self::Tiles64, Self::Tiles128, Self::Split64, Self::Split128];
     /// Those for products of few outputs.
-    pub const SMALL: [Self; 5] = [Self::Registers, Self::Tiles32, Self::Split32, Self::Tiles64, Self::Split64];
+    pub const SMALL: [Self; 6] =
+        [Self::Registers, Self::Tiles32, Self::Split32, Self::Narrow64, Self::Tiles64, Self::Split64];
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Registers, Self::Tiles32, Self::Tiles64, Self::Tiles128, Self::Split32, Self::Split64, Self::Split128];
+    pub const ALL: [Self; 8] = [
+        Self::Registers,
+        Self::Tiles32,
+        Self::Narrow64,
+        Self::Tiles64,
+        Self::Tiles128,
+        Self::Split32,
+        Self::Split64,
+        Self::Split128,
+    ];
 
     /// The tile in shared memory, and the invocations for which the sum is cut; `None` for register tiles.
-    fn tile(self) -> Option<(Tile, u32)> {
+    pub(super) fn tile(self) -> Option<(Tile, u32)> {
         let square = |side, each, depth| Tile {
             n: side,
             p: side,
@@ -75,6 +88,7 @@ impl Variant {
         match self {
             Self::Registers => None,
             Self::Tiles32 => Some((square(32, 4, 32), 0)),
+            Self::Narrow64 => Some((Tile { each_p: 4, ..square(64, 8, 16) }, 0)),
             Self::Tiles64 => Some((square(64, 8, 16), 0)),
             Self::Tiles128 => Some((square(128, 8, 16), 0)),
             Self::Split32 => Some((square(32, 4, 32), FULL)),
@@ -312,7 +326,9 @@ impl<const D: usize> Product<'_, D> {
         let weights: Vec<_> = [Some(&words), scales.as_ref()].into_iter().flatten().collect();
         let Some((tile, wanted)) = tuning.variant(n * self.positions).tile() else {
             // What is added is so in a pass of its own: software adapters take a second to compile one more such kernel.
-            let reads = self.reads_key(f16, false);
+            let mut reads = self.reads_key(f16, false);
+            // One kernel for both: a software adapter takes a second to compile another.
+            reads[2] = reads[2].min(Depth::Vectors as u32);
             let y = match self.input.as_ref().and_then(|image| Tiled::best(image, [n, self.positions], input)) {
                 Some(tiled) => tiled.launch((input, bias.as_ref()), (&weights, &reads), shape)?,
                 None => {
@@ -327,13 +343,14 @@ impl<const D: usize> Product<'_, D> {
                 None => y,
             });
         };
-        let tile = Tile { half: tile.half || f16 && tuning.is_half(), ..tile };
+        let tile = if f16 && tuning.is_half() { tile.at_16_bits() } else { tile };
         let plus = plus.and_then(on_gpu);
         let reads = self.reads_key(f16, plus.is_some());
         let inputs = [&[input], &weights[..], &Vec::from_iter(&bias), &Vec::from_iter(&plus)].concat();
         let tiles = self.positions.div_ceil(tile.p as usize) * n.div_ceil(tile.n as usize);
         let span = split::span(tiles * tile.invocations() as usize, wanted as usize, k);
-        let key = ("gemm tiles", [&tile.key()[..], &reads].concat());
+        let results = Results::of(n, self.pixels);
+        let key = ("gemm tiles", [&tile.key()[..], &[results as u32], &reads].concat());
         let kernel = self.kernel(key, tiles_text, Unit::Workgroup(tile.invocations()), [n, span]);
         match k.div_ceil(span) {
             1 => Some(launch(kernel, tiles, &inputs, shape)),
@@ -347,7 +364,7 @@ impl<const D: usize> Product<'_, D> {
         vec![
             self.weight.scheme as u32,
             u32::from(self.bias.is_some()),
-            u32::from(self.weight.columns.is_multiple_of(4)),
+            Depth::of(self.weight.columns) as u32,
             kernel as u32,
             u32::from(f16),
             u32::from(plus),
@@ -378,7 +395,8 @@ fn registers_text(key: &[u32]) -> String {
     registers::text(key[0], &Reads::new(&key[1..]))
 }
 
-fn tiles_text(key: &[u32]) -> String {
-    let (tile, reads) = key.split_at(Tile::KEY);
-    Tile::from_key(tile).text(&Reads::new(reads))
+/// By a tile: the numbers of [`Tile::key`], how results lie, and the numbers of [`Product::reads_key`].
+pub(super) fn tiles_text(key: &[u32]) -> String {
+    let (tile, rest) = key.split_at(Tile::KEY);
+    Tile::from_key(tile).text(Reads::new(&rest[1..]), Results::from_key(rest[0]))
 }

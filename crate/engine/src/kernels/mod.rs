@@ -17,6 +17,7 @@ pub mod gemm;
 pub mod layout;
 pub mod norm;
 pub mod pad;
+pub mod texts;
 pub mod tuning;
 
 mod cpu;

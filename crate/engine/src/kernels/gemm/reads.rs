@@ -8,14 +8,40 @@ use crate::weights::Scheme;
 pub struct Reads {
     scheme: Scheme,
     bias: bool,
-    /// K is a multiple of 4.
-    whole: bool,
+    /// What K is a multiple of.
+    depth: Depth,
     /// Side of a convolution's kernel; `None` for a linear layer.
     conv: Option<u32>,
     /// The adapter has 16-bit floats: weights and scales are read as such, not unpacked from words. Sums stay at 32 bits.
     f16: bool,
     /// Something is added.
     plus: bool,
+    /// Numbers along `k` that are read together, of weights and of activations: 2 or 4.
+    together: [u32; 2],
+}
+
+/// What K is a multiple of: how much is read at once without looking whether it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Depth {
+    /// Nothing.
+    Any,
+    /// Of vectors.
+    Vectors,
+    /// Of 32: of every tile's slabs, and of blocks of weights, which quantized ones always have.
+    Blocks,
+}
+
+impl Depth {
+    const ALL: [Self; 3] = [Self::Any, Self::Vectors, Self::Blocks];
+
+    /// That of so many places.
+    pub fn of(k: usize) -> Self {
+        match k {
+            k if k.is_multiple_of(32) => Self::Blocks,
+            k if k.is_multiple_of(4) => Self::Vectors,
+            _ => Self::Any,
+        }
+    }
 }
 
 impl Reads {
@@ -25,11 +51,17 @@ impl Reads {
         Self {
             scheme: Scheme::ALL[key[0] as usize],
             bias: key[1] != 0,
-            whole: key[2] != 0,
+            depth: Depth::ALL[key[2] as usize],
             conv,
             f16: key[4] != 0,
             plus: key[5] != 0,
+            together: [4, 4],
         }
+    }
+
+    /// Those that read so many weights and activations along `k` together, 2 or 4.
+    pub fn together(self, together: [u32; 2]) -> Self {
+        Self { together, ..self }
     }
 
     /// Whether activations are an image's.
@@ -42,27 +74,44 @@ impl Reads {
         self.scheme.is_quantized()
     }
 
+    /// Whether rows of weights and activations are read as vectors.
+    pub fn has_vectors(&self) -> bool {
+        self.depth >= Depth::Vectors
+    }
+
+    /// Whether every slab of a tile is whole.
+    pub fn has_whole_slabs(&self) -> bool {
+        self.depth == Depth::Blocks
+    }
+
+    /// Whether something is added to the sums.
+    pub fn has_plus(&self) -> bool {
+        self.plus
+    }
+
     /// What the sum of output `n` (an expression) starts from.
     pub fn start(&self, n: &str) -> String {
         if self.bias { format!("bias[{n}]") } else { "0.0".into() }
     }
 
-    /// The buffers, and the functions that read them: `weight4(n, k)`, four weights from `k` (a multiple of 4, and below
-    /// K rounded up to such), unscaled; `scale(n, block)`; both also in two steps, `packed_` as they are stored and
-    /// `unpacked_`; `base(p)`, where position `p` starts; then for a linear layer `activation4(base, k)`, its four
-    /// activations from `k`, and for a convolution `offset(k)`, how far from the base its input `k` lies.
-    pub fn declarations(&self) -> String {
+    /// The buffers, of which results and what is added have elements of `result`, and the functions that read them: `row(n)`, where
+    /// the weights of output `n` begin; `packed_weights(e, k)`, some as they are stored from `k` on, which is a multiple of
+    /// their number and below K rounded up to such, and which is `e` from the beginning of all; `unpacked_weights(v, e)`,
+    /// these as numbers, unscaled; `weights(e, k)`, both in one; `packed_scale(e)`, `unpacked_scale(v, e)` and `scale(e)` likewise;
+    /// `base(p)`, where position `p` starts; then for a linear layer `activations(base, k)`, those from `k`, and for a
+    /// convolution `offset(k)`, how far from the base its input `k` lies.
+    pub fn declarations(&self, result: &'static str) -> String {
         // A linear layer whose rows are whole vectors reads them as such.
-        let vector_rows = self.conv.is_none() && self.whole;
-        let mut buffers = vec![("x", if vector_rows { "vec4<f32>" } else { "f32" })];
+        let vector_rows = self.conv.is_none() && self.has_vectors();
+        let mut buffers = vec![("x", if vector_rows { floats(self.together[1]) } else { "f32" })];
         buffers.extend(self.weight_buffers());
         if self.bias {
             buffers.push(("bias", "f32"));
         }
         if self.plus {
-            buffers.push(("plus", "f32"));
+            buffers.push(("plus", result));
         }
-        buffers.push(("y", "f32"));
+        buffers.push(("y", result));
         [prelude(&buffers, &INFO), self.weight_functions(), self.activation_functions()].concat()
     }
 
@@ -83,18 +132,22 @@ impl Reads {
 
     /// Element of the buffer of weights.
     fn buffer(&self) -> &'static str {
-        match self.scheme {
-            Scheme::F32 | Scheme::F16 if !self.whole => "u32",
-            Scheme::F32 => "vec4<f32>",
-            Scheme::F16 if self.f16 => "vec4<f16>",
-            Scheme::F16 => "vec2<u32>",
-            Scheme::Q8 | Scheme::Q4 => "u32",
+        match (self.scheme, self.together[0]) {
+            (Scheme::F32 | Scheme::F16, _) if !self.has_vectors() => "u32",
+            (Scheme::F32, count) => floats(count),
+            (Scheme::F16, 2) if self.f16 => "vec2<f16>",
+            (Scheme::F16, _) if self.f16 => "vec4<f16>",
+            (Scheme::F16, 4) => "vec2<u32>",
+            (Scheme::F16 | Scheme::Q8 | Scheme::Q4, _) => "u32",
         }
     }
 
-    /// Type of four packed weights.
+    /// Type of weights that are read together, packed.
     fn packed(&self) -> &'static str {
-        if self.whole || self.scheme.is_quantized() { self.buffer() } else { "vec4<f32>" }
+        match self.has_vectors() || self.scheme.is_quantized() {
+            true => self.buffer(),
+            false => floats(self.together[0]),
+        }
     }
 
     /// Type of a packed scale.
@@ -104,55 +157,111 @@ impl Reads {
 
     /// The functions of weights and scales.
     fn weight_functions(&self) -> String {
-        let element = |body: &str| {
-            format!(
-                "fn weight1(n: u32, k: u32) -> f32 {{ if (k >= info.k) {{ return 0.0; }} let e = n * info.k + k; {body} }}\n\
-                 fn packed_weight4(n: u32, k: u32) -> vec4<f32> {{ \
-                 return vec4<f32>(weight1(n, k), weight1(n, k + 1u), weight1(n, k + 2u), weight1(n, k + 3u)); }}\n"
-            )
+        let (packed, count) = (self.packed(), self.together[0]);
+        let vector = floats(count);
+        let per_element = match self.scheme {
+            Scheme::F32 | Scheme::F16 => count,
+            Scheme::Q8 => 4,
+            Scheme::Q4 => 8,
         };
-        let packed = self.packed();
-        let vector = |per_element: u32| {
-            format!(
-                "fn packed_weight4(n: u32, k: u32) -> {packed} {{ return w[(n * info.k + k) / {per_element}u]; }}\n"
-            )
-        };
-        let (mut text, unpacked) = match self.scheme {
-            Scheme::F32 if !self.whole => (element("return bitcast<f32>(w[e]);"), "v"),
-            Scheme::F16 if !self.whole => (element("return unpack2x16float(w[e >> 1u])[e & 1u];"), "v"),
-            Scheme::F32 => (vector(4), "v"),
-            Scheme::F16 if self.f16 => (vector(4), "vec4<f32>(v)"),
-            Scheme::F16 => (vector(4), "vec4<f32>(unpack2x16float(v.x), unpack2x16float(v.y))"),
-            // unpack4x8snorm divides by 127; the scale multiplies it back.
-            Scheme::Q8 => (vector(4), "unpack4x8snorm(v)"),
-            Scheme::Q4 => (
-                vector(8),
-                "vec4<f32>((vec4<u32>(v >> ((k & 4u) * 4u)) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u)) \
-                 - vec4<f32>(8.0)",
-            ),
+        let mut text = "fn row(n: u32) -> u32 { return n * info.k; }\n".to_owned();
+        text += &match self.has_vectors() || self.is_quantized() {
+            true => format!("fn packed_weights(e: u32, k: u32) -> {packed} {{ return w[e / {per_element}u]; }}\n"),
+            false => {
+                let value = if self.scheme == Scheme::F32 {
+                    "bitcast<f32>(w[e])"
+                } else {
+                    "unpack2x16float(w[e >> 1u])[e & 1u]"
+                };
+                let values: Vec<_> = (0..count).map(|at| format!("weight(e + {at}u, k + {at}u)")).collect();
+                format!(
+                    "fn weight(e: u32, k: u32) -> f32 {{ if (k >= info.k) {{ return 0.0; }} return {value}; }}\n\
+                     fn packed_weights(e: u32, k: u32) -> {packed} {{ return {vector}({}); }}\n",
+                    values.join(", ")
+                )
+            }
         };
         text += &format!(
-            "fn unpacked_weight4(v: {packed}, k: u32) -> vec4<f32> {{ return {unpacked}; }}\n\
-             fn weight4(n: u32, k: u32) -> vec4<f32> {{ return unpacked_weight4(packed_weight4(n, k), k); }}\n"
+            "fn unpacked_weights(v: {packed}, e: u32) -> {vector} {{ return {}; }}\n\
+             fn weights(e: u32, k: u32) -> {vector} {{ return unpacked_weights(packed_weights(e, k), e); }}\n",
+            self.unpacking()
         );
-        if self.scheme.is_quantized() {
-            let factor = if self.scheme == Scheme::Q8 { "127.0" } else { "1.0" };
-            let element = "n * (info.k / 32u) + block";
-            let (at, stored) = match self.f16 {
-                true => (element.to_owned(), "f32(v)".to_owned()),
-                false => (format!("({element}) >> 1u"), format!("unpack2x16float(v)[({element}) & 1u]")),
+        if self.is_quantized() {
+            let (packed, at, stored) = match self.f16 {
+                true => ("f16", "e / 32u", "f32(v)"),
+                false => ("u32", "e / 64u", "unpack2x16float(v)[e / 32u & 1u]"),
             };
-            let packed = self.packed_scale();
             text += &format!(
-                "fn packed_scale(n: u32, block: u32) -> {packed} {{ return s[{at}]; }}\n\
-                 fn unpacked_scale(v: {packed}, n: u32, block: u32) -> f32 {{ return {stored} * {factor}; }}\n\
-                 fn scale(n: u32, block: u32) -> f32 {{ return unpacked_scale(packed_scale(n, block), n, block); }}\n"
+                "fn packed_scale(e: u32) -> {packed} {{ return s[{at}]; }}\n\
+                 fn unpacked_scale(v: {packed}, e: u32) -> f32 {{ return {stored}; }}\n\
+                 fn scale(e: u32) -> f32 {{ return unpacked_scale(packed_scale(e), e); }}\n"
             );
         }
         text
     }
 
-    /// Declares variables for four packed weights that are known by `name`.
+    /// Packed weights `v`, which are `e` from the beginning, as numbers.
+    fn unpacking(&self) -> String {
+        let count = self.together[0];
+        let (vector, words, integers) = match count {
+            2 => ("vec2<f32>", "vec2<u32>", "vec2<i32>"),
+            _ => ("vec4<f32>", "vec4<u32>", "vec4<i32>"),
+        };
+        let shifts = |of: fn(u32) -> u32| {
+            let shifts: Vec<_> = (0..count).map(|at| format!("{}u", of(at))).collect();
+            format!("{words}({})", shifts.join(", "))
+        };
+        match self.scheme {
+            Scheme::F32 => "v".into(),
+            Scheme::F16 if !self.has_vectors() => "v".into(),
+            Scheme::F16 if self.f16 => format!("{vector}(v)"),
+            Scheme::F16 if count == 2 => "unpack2x16float(v)".into(),
+            Scheme::F16 => "vec4<f32>(unpack2x16float(v.x), unpack2x16float(v.y))".into(),
+            // Each byte is brought to a word's upper end, and back with its sign.
+            Scheme::Q8 => {
+                let word = if count == 2 { "(v >> ((e & 2u) * 8u))" } else { "v" };
+                let (up, down) = (shifts(|at| 24 - 8 * at), format!("{words}(24u)"));
+                format!("{vector}({integers}({words}({word}) << {up}) >> {down})")
+            }
+            Scheme::Q4 => {
+                let part = if count == 2 { "6u" } else { "4u" };
+                let apart = shifts(|at| 4 * at);
+                format!("{vector}(({words}(v >> ((e & {part}) * 4u)) >> {apart}) & {words}(15u)) - {vector}(8.0)")
+            }
+        }
+    }
+
+    /// `base(p)`: where position `p` starts; then for a linear layer `activations(base, k)`, those from `k`, and for a
+    /// convolution `offset(k)`, how far from the base its input `k` lies.
+    fn activation_functions(&self) -> String {
+        let count = self.together[1];
+        let vector = floats(count);
+        match self.conv {
+            None if self.has_vectors() => format!(
+                "fn base(p: u32) -> u32 {{ return p * (info.k / {count}u); }}\n\
+                 fn activations(b: u32, k: u32) -> {vector} {{ return x[b + k / {count}u]; }}\n"
+            ),
+            None => {
+                let values: Vec<_> = (0..count).map(|at| format!("activation(b, k + {at}u)")).collect();
+                format!(
+                    "fn base(p: u32) -> u32 {{ return p * info.k; }}\n\
+                     fn activation(b: u32, k: u32) -> f32 {{ return x[b + min(k, info.k - 1u)]; }}\n\
+                     fn activations(b: u32, k: u32) -> {vector} {{ return {vector}({}); }}\n",
+                    values.join(", ")
+                )
+            }
+            Some(side) => format!(
+                "fn base(p: u32) -> u32 {{ let q = p % info.out; return (p / info.out) * info.values \
+                 + (q / info.out_row) * info.stride * info.row + (q % info.out_row) * info.stride; }}\n\
+                 fn offset(k: u32) -> u32 {{ let e = {at}; let t = e % {area}u; \
+                 return (e / {area}u) * info.plane + (t / {side}u) * info.row + t % {side}u; }}\n",
+                at = if self.depth == Depth::Blocks { "k" } else { "min(k, info.k - 1u)" },
+                area = side * side
+            ),
+        }
+    }
+
+    /// Declares variables for packed weights that are known by `name`.
     pub fn packed_variables(&self, name: &str) -> String {
         let mut text = format!("var w{name} = {}();\n", self.packed());
         if self.is_quantized() {
@@ -161,50 +270,19 @@ impl Reads {
         text
     }
 
-    /// For each pair of a name and an output (a variable), reads four weights from `k` into the variables of that name;
-    /// zeros, unless `inside`. Both are variables.
-    pub fn fetch(&self, outputs: &[(String, String)]) -> String {
-        let (mut text, mut read) = (String::new(), String::new());
-        for (name, n) in outputs {
-            text += &format!("w{name} = {}();\n", self.packed());
-            read += &format!("w{name} = packed_weight4({n}, k);\n");
-            if self.is_quantized() {
-                text += &format!("s{name} = {}();\n", self.packed_scale());
-                read += &format!("s{name} = packed_scale({n}, k / 32u);\n");
-            }
+    /// Reads the weights from `k` (a variable) on into the variables of that name; `e` as in [`Self::declarations`].
+    pub fn fetch(&self, name: &str, e: &str) -> String {
+        let mut text = format!("w{name} = packed_weights({e}, k);\n");
+        if self.is_quantized() {
+            text += &format!("s{name} = packed_scale({e});\n");
         }
-        text + &format!("if (inside) {{\n{read}}}\n")
+        text
     }
 
     /// What [`Self::fetch`] read, as numbers.
-    pub fn unpacked(&self, name: &str, n: &str) -> String {
-        let scale = match self.is_quantized() {
-            true => format!(" * unpacked_scale(s{name}, {n}, k / 32u)"),
-            false => String::new(),
-        };
-        format!("unpacked_weight4(w{name}, k){scale}")
-    }
-
-    /// `base(p)`: where position `p` starts; then for a linear layer `activation4(base, k)`, its four activations from
-    /// `k`, and for a convolution `offset(k)`, how far from the base its input `k` lies.
-    fn activation_functions(&self) -> String {
-        match self.conv {
-            None if self.whole => "fn base(p: u32) -> u32 { return p * (info.k / 4u); }\n\
-                 fn activation4(b: u32, k: u32) -> vec4<f32> { return x[b + (k >> 2u)]; }\n"
-                .into(),
-            None => "fn base(p: u32) -> u32 { return p * info.k; }\n\
-                 fn activation1(b: u32, k: u32) -> f32 { return x[b + min(k, info.k - 1u)]; }\n\
-                 fn activation4(b: u32, k: u32) -> vec4<f32> { return vec4<f32>(activation1(b, k), \
-                 activation1(b, k + 1u), activation1(b, k + 2u), activation1(b, k + 3u)); }\n"
-                .into(),
-            Some(side) => format!(
-                "fn base(p: u32) -> u32 {{ let q = p % info.out; return (p / info.out) * info.values \
-                 + (q / info.out_row) * info.stride * info.row + (q % info.out_row) * info.stride; }}\n\
-                 fn offset(k: u32) -> u32 {{ let e = min(k, info.k - 1u); let t = e % {area}u; \
-                 return (e / {area}u) * info.plane + (t / {side}u) * info.row + t % {side}u; }}\n",
-                area = side * side
-            ),
-        }
+    pub fn unpacked(&self, name: &str, e: &str) -> String {
+        let scale = if self.is_quantized() { format!(" * unpacked_scale(s{name}, {e})") } else { String::new() };
+        format!("unpacked_weights(w{name}, {e}){scale}")
     }
 
     /// Stores the sums of position `p` (an expression) for the outputs `n0 + step`, given as pairs of step and value; beyond
@@ -225,4 +303,9 @@ impl Reads {
         }
         text + "}\n"
     }
+}
+
+/// The type of so many floats.
+fn floats(count: u32) -> &'static str {
+    if count == 2 { "vec2<f32>" } else { "vec4<f32>" }
 }

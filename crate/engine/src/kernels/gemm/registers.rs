@@ -27,11 +27,11 @@ pub fn invocations(n: usize, p: usize) -> usize {
 /// The whole kernel, for `width` outputs of an invocation.
 pub fn text(width: u32, reads: &Reads) -> String {
     let tiles = format!("((info.n + {}u) / {width}u) * ((info.p + {}u) / {POSITIONS}u)", width - 1, POSITIONS - 1);
-    let mut text = reads.declarations() + &entry(&tiles) + &tile(width, reads);
+    let mut text = reads.declarations("f32") + &entry(&tiles) + &tile(width, reads);
     text += "for (var block = 0u; block * 32u < info.k; block++) {\n";
     if reads.is_quantized() {
         for j in 0..width {
-            text += &format!("let s{j} = scale(n{j}_, block);\n");
+            text += &format!("let s{j} = scale(r{j} + block * 32u);\n");
         }
     }
     text += "for (var k = block * 32u; k < min(block * 32u + 32u, info.k); k += 4u) {\n";
@@ -52,7 +52,7 @@ fn tile(width: u32, reads: &Reads) -> String {
         width - 1
     );
     for j in 0..width {
-        text += &format!("let n{j}_ = min(n0 + {j}u, info.n - 1u);\n");
+        text += &format!("let n{j}_ = min(n0 + {j}u, info.n - 1u); let r{j} = row(n{j}_);\n");
     }
     for i in 0..POSITIONS {
         text += &format!("let b{i} = base(min(p0 + {i}u, info.p - 1u));\n");
@@ -74,12 +74,12 @@ fn step(width: u32, reads: &Reads) -> String {
     for i in 0..POSITIONS {
         text += &match reads.is_conv() {
             true => format!("let x{i} = vec4<f32>(x[b{i} + o0], x[b{i} + o1], x[b{i} + o2], x[b{i} + o3]);\n"),
-            false => format!("let x{i} = activation4(b{i}, k);\n"),
+            false => format!("let x{i} = activations(b{i}, k);\n"),
         };
     }
     for j in 0..width {
         let scale = if reads.is_quantized() { format!(" * s{j}") } else { String::new() };
-        text += &format!("let w{j} = weight4(n{j}_, k){scale};\n");
+        text += &format!("let w{j} = weights(r{j} + k, k){scale};\n");
         for i in 0..POSITIONS {
             text += &format!(
                 "a{i}_{j} = fma(x{i}.x, w{j}.x, fma(x{i}.y, w{j}.y, fma(x{i}.z, w{j}.z, fma(x{i}.w, w{j}.w, a{i}_{j}))));\n"

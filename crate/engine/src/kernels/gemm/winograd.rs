@@ -251,13 +251,13 @@ fn inputs_text(key: &[u32]) -> String {
 fn weights_text(key: &[u32]) -> String {
     let (filter, reads) = (Filter::of(key[0]), Reads::new(&key[1..]));
     let mut text = reads.weight_declarations() + &entry(&format!("info.n * (info.k / {}u)", 9 * CHANNELS));
-    text += &format!("let n = i % info.n; let c = i / info.n * {CHANNELS}u; let k = c * 9u;\n");
+    text += &format!("let n = i % info.n; let c = i / info.n * {CHANNELS}u; let k = c * 9u; let e = row(n) + k;\n");
     for quad in 0..9 {
         let scale = match reads.is_quantized() {
-            true => format!(" * scale(n, (k + {}u) / 32u)", 4 * quad),
+            true => format!(" * scale(e + {}u)", 4 * quad),
             false => String::new(),
         };
-        text += &format!("let w{quad} = weight4(n, k + {}u){scale};\n", 4 * quad);
+        text += &format!("let w{quad} = weights(e + {at}u, k + {at}u){scale};\n", at = 4 * quad);
     }
     for channel in 0..CHANNELS {
         text += "{\n";

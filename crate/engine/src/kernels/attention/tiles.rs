@@ -1,0 +1,232 @@
+//! Attention by tiles in shared memory, for GPUs that share it well.
+//!
+//! A workgroup has [`QUERIES`] queries of one head and takes [`KEYS`] keys at a time. Its invocations stand in [`ROWS`] rows of some
+//! columns. At first each computes the scores of four queries, those of its row, with the keys of its column, from slabs of
+//! both in shared memory; then, with the softmax's numerators of all columns there, the outputs of the same queries in its
+//! column's part of the head. So a number that is read from shared memory is used four times and more, and no invocation keeps
+//! more than a part of a head in its registers, of which GPUs have few ([`crate::kernels::texts`]).
+//!
+//! Where neighbouring invocations read different vectors, these lie in different banks: keys are dealt out to columns one by one,
+//! rows of a slab are an odd number of vectors apart, and numerators are swapped within groups of eight (`^`).
+
+use super::{AXES, BUFFERS, FIELDS, MAX_OUTPUT_SIZE, dot_onto};
+use crate::kernels::launch::{entry_of_workgroup, prelude};
+
+/// Queries of a workgroup, four for each row of invocations.
+pub const QUERIES: u32 = 32;
+/// Rows of invocations.
+const ROWS: u32 = QUERIES / 4;
+/// Keys of a tile.
+const KEYS: u32 = 32;
+/// Columns of invocations, for heads up to [`MOST_OF_FEW`] and for wider ones.
+const FEW: u32 = 8;
+const MANY: u32 = 16;
+const MOST_OF_FEW: u32 = 96;
+/// Most vectors of a query, and of a key, in a slab.
+const SLAB: u32 = 5;
+/// Most bytes of values that are in shared memory at once: all together fits WebGPU's least, 16 KiB.
+const VALUE_BYTES: u32 = 5 << 10;
+
+/// How a head of some size is computed.
+#[derive(Debug, Clone, Copy)]
+pub struct Tiles {
+    /// Numbers of a head.
+    size: u32,
+    /// Columns of invocations.
+    columns: u32,
+    /// Vectors of a query in a slab.
+    slab: u32,
+    /// Keys whose values are in shared memory at once.
+    values: u32,
+    /// Outputs that are side by side: 1, 2 or 4.
+    together: u32,
+}
+
+impl Tiles {
+    /// Those for heads of `size` numbers; `None` where that cannot be dealt out to columns.
+    pub fn of(size: u32) -> Option<Self> {
+        let columns = if size > MOST_OF_FEW { MANY } else { FEW };
+        if size as usize > MAX_OUTPUT_SIZE || size == 0 || !size.is_multiple_of(columns) {
+            return None;
+        }
+        let vectors = size / 4;
+        let slab = (1..=SLAB).rev().find(|slab| vectors.is_multiple_of(*slab))?;
+        let values = [KEYS, KEYS / 2, KEYS / 4].into_iter().find(|values| values * size * 4 <= VALUE_BYTES)?;
+        let together = [4, 2, 1].into_iter().find(|together| size.is_multiple_of(together * columns))?;
+        Some(Self { size, columns, slab, values, together })
+    }
+
+    /// Invocations of a workgroup.
+    pub fn invocations(&self) -> u32 {
+        ROWS * self.columns
+    }
+
+    /// From one row of a slab to the next, in vectors.
+    fn pitch(&self) -> u32 {
+        self.slab | 1
+    }
+
+    /// Keys of a tile in one column.
+    fn keys(&self) -> u32 {
+        KEYS / self.columns
+    }
+
+    /// Groups of outputs of one invocation.
+    fn groups(&self) -> u32 {
+        self.size / (self.together * self.columns)
+    }
+
+    /// Groups of a whole head.
+    fn groups_of_head(&self) -> u32 {
+        self.size / self.together
+    }
+
+    /// Type of the outputs that are side by side.
+    fn element(&self) -> &'static str {
+        ["f32", "vec2<f32>", "vec4<f32>"][self.together as usize / 2]
+    }
+
+    /// The whole kernel.
+    pub fn text(&self) -> String {
+        let Self { columns, size, together, .. } = *self;
+        let element = self.element();
+        let buffers = BUFFERS.map(|(name, vector)| (name, if matches!(name, "v" | "y") { element } else { vector }));
+        let mut text = prelude(&buffers, &FIELDS);
+        text += &format!(
+            "var<workgroup> slab: array<vec4<f32>, {}>;\nvar<workgroup> values: array<{element}, {}>;\n\
+             var<workgroup> shares: array<vec4<f32>, {}>;\nvar<workgroup> columns: array<vec4<f32>, {}>;\n",
+            (QUERIES + KEYS) * self.pitch(),
+            self.values * self.groups_of_head(),
+            KEYS * ROWS,
+            columns * ROWS,
+        );
+        text += &entry_of_workgroup(self.invocations(), "info.count");
+        text += &format!(
+            "let blocks = (info.queries + {last}u) / {QUERIES}u; let head = (i / blocks) % info.heads;\n\
+             let b = i / (blocks * info.heads); let query0 = (i % blocks) * {QUERIES}u;\n\
+             let r = lane / {columns}u; let c = lane % {columns}u; let swapped = r ^ (c & 7u);\n\
+             let q0 = b * info.queries * info.row + head * {vectors}u; let k0 = b * info.keys * info.row + head * {vectors}u;\n\
+             let row = info.row * {parts}u; let y0 = q0 * {parts}u; let v0 = k0 * {parts}u;\n\
+             var top = vec4<f32>(-3.0e38); var sum = vec4<f32>();\n",
+            last = QUERIES - 1,
+            vectors = size / 4,
+            parts = 4 / together,
+        );
+        text += &self.outputs(|i, group| format!("var o{i}_{group} = {element}();\n"));
+        text += &format!("for (var key0 = 0u; key0 < info.keys; key0 += {KEYS}u) {{\n");
+        text += &self.scores();
+        text += &self.numerators();
+        for part in 0..KEYS / self.values {
+            text += &self.add_values(part);
+        }
+        text += "}\n";
+        text + &self.results()
+    }
+
+    /// `line` for each query and each group of outputs.
+    fn outputs(&self, line: impl Fn(u32, u32) -> String) -> String {
+        (0..4).flat_map(|i| (0..self.groups()).map(move |group| (i, group))).map(|(i, group)| line(i, group)).collect()
+    }
+
+    /// `s{i}_{j}`: the products of queries and keys.
+    fn scores(&self) -> String {
+        let (slab, pitch, columns) = (self.slab, self.pitch(), self.columns);
+        let pairs = (0..self.keys()).flat_map(|j| (0..4).map(move |i| (i, j)));
+        let mut text: String = pairs.map(|(i, j)| format!("var s{i}_{j} = 0.0;\n")).collect();
+        text += &format!(
+            "for (var d = 0u; d < {}u; d += {slab}u) {{\n\
+             for (var at = lane; at < {}u; at += {}u) {{\n\
+             let line = at / {slab}u; let to = line * {pitch}u + at % {slab}u; let from_ = d + at % {slab}u;\n\
+             slab[to] = q[q0 + min(query0 + line, info.queries - 1u) * info.row + from_];\n\
+             slab[to + {}u] = k[k0 + min(key0 + line, info.keys - 1u) * info.row + from_]; }}\n\
+             workgroupBarrier();\n",
+            self.size / 4,
+            slab * QUERIES,
+            self.invocations(),
+            QUERIES * pitch
+        );
+        for vector in 0..slab {
+            text += "{\n";
+            for i in 0..4 {
+                text += &format!("let q{i} = slab[r * {pitch}u + {}u];\n", i * ROWS * pitch + vector);
+            }
+            for j in 0..self.keys() {
+                text += &format!("{{ let k_ = slab[c * {pitch}u + {}u];\n", (QUERIES + j * columns) * pitch + vector);
+                text += &(0..4).map(|i| dot_onto(&format!("s{i}_{j}"), &format!("q{i}"), "k_")).collect::<String>();
+                text += "}\n";
+            }
+            text += "}\n";
+        }
+        text + "workgroupBarrier();\n}\n"
+    }
+
+    /// Takes the tile's scores into the running maxima, and puts the softmax's numerators into `shares`.
+    fn numerators(&self) -> String {
+        let columns = self.columns;
+        let scale = 1.0 / f64::from(self.size).sqrt();
+        let mut text = String::new();
+        for j in 0..self.keys() {
+            text += &format!(
+                "let score{j} = select(vec4<f32>(-3.0e38), vec4<f32>(s0_{j}, s1_{j}, s2_{j}, s3_{j}) * {scale:?}, \
+                 key0 + {}u + c < info.keys);\n",
+                j * columns
+            );
+        }
+        let own = (1..self.keys()).fold("score0".to_owned(), |own, j| format!("max({own}, score{j})"));
+        text += &format!("columns[c * {ROWS}u + swapped] = {own};\nworkgroupBarrier();\nvar next = top;\n");
+        text += &self.of_columns(|column| format!("next = max(next, {column});\n"));
+        text += "let keep = exp(top - next); top = next; sum *= keep;\n";
+        for j in 0..self.keys() {
+            text += &format!(
+                "{{ let share = exp(score{j} - top); sum += share; shares[(c + {}u) * {ROWS}u + swapped] = share; }}\n",
+                j * columns
+            );
+        }
+        text + &self.outputs(|i, group| format!("o{i}_{group} *= keep.{};\n", AXES[i as usize]))
+    }
+
+    /// `line` for what each column has in `columns`.
+    fn of_columns(&self, line: impl Fn(String) -> String) -> String {
+        (0..self.columns).map(|column| line(format!("columns[{}u + (r ^ {}u)]", column * ROWS, column % 8))).collect()
+    }
+
+    /// Adds the values of one part of the tile's keys, each times its numerator.
+    fn add_values(&self, part: u32) -> String {
+        let (values, groups, first) = (self.values, self.groups_of_head(), part * self.values);
+        let element = self.element();
+        let mut text = if part > 0 { "workgroupBarrier();\n".to_owned() } else { String::new() };
+        text += &format!(
+            "for (var at = lane; at < {}u; at += {}u) {{\n\
+             values[at] = v[v0 + min(key0 + {first}u + at / {groups}u, info.keys - 1u) * row + at % {groups}u]; }}\n\
+             workgroupBarrier();\n\
+             for (var key = 0u; key < {values}u; key++) {{\n\
+             let share = shares[(key + {first}u) * {ROWS}u + (r ^ (key & 7u))];\n",
+            values * groups,
+            self.invocations()
+        );
+        for group in 0..self.groups() {
+            text += &format!("{{ let value = values[key * {groups}u + c + {}u];\n", group * self.columns);
+            for (i, axis) in AXES.iter().enumerate() {
+                text += &format!("o{i}_{group} = fma({element}(share.{axis}), value, o{i}_{group});\n");
+            }
+            text += "}\n";
+        }
+        text + "}\n"
+    }
+
+    /// Divides by the softmax's denominators, and stores.
+    fn results(&self) -> String {
+        let mut text = format!("workgroupBarrier();\ncolumns[c * {ROWS}u + swapped] = sum;\nworkgroupBarrier();\n");
+        text += "var total = vec4<f32>();\n";
+        text += &self.of_columns(|column| format!("total += {column};\n"));
+        for (i, axis) in AXES.iter().enumerate() {
+            text += &format!("{{ let query = query0 + {}u + r;\nif (query < info.queries) {{\n", i as u32 * ROWS);
+            for group in 0..self.groups() {
+                text +=
+                    &format!("y[y0 + query * row + c + {}u] = o{i}_{group} / total.{axis};\n", group * self.columns);
+            }
+            text += "}\n}\n";
+        }
+        text + "}\n"
+    }
+}
