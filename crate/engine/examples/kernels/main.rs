@@ -71,23 +71,24 @@ fn others(half: bool) -> Vec<(String, Variant)> {
         unroll: false,
         half: false,
     };
-    let at_16_bits = |tile| Tile { half: true, ..tile };
     let unrolled = |tile| Tile { unroll: true, ..tile };
+    let at_16_bits = |tile| Tile { half: true, ..unrolled(tile) };
     let tiles = [
         tile([128, 128], [8, 8], 16, Stage::After),
-        unrolled(tile([128, 128], [8, 8], 16, Stage::Ahead)),
+        tile([128, 128], [8, 8], 16, Stage::Ahead),
         tile([128, 64], [8, 8], 16, Stage::Ahead),
         tile([64, 128], [8, 8], 16, Stage::Ahead),
         tile([64, 64], [8, 8], 16, Stage::After),
-        unrolled(tile([64, 64], [8, 8], 16, Stage::Ahead)),
+        tile([64, 64], [8, 8], 16, Stage::Ahead),
+        unrolled(tile([64, 64], [8, 4], 16, Stage::Ahead)),
         tile([64, 64], [8, 8], 16, Stage::Double),
         tile([64, 64], [4, 4], 32, Stage::Ahead),
     ];
     let halves = [
         at_16_bits(tile([128, 128], [8, 8], 16, Stage::Ahead)),
         at_16_bits(tile([128, 128], [8, 8], 32, Stage::Ahead)),
-        at_16_bits(tile([64, 64], [8, 8], 16, Stage::Ahead)),
-        at_16_bits(tile([64, 64], [8, 8], 32, Stage::Ahead)),
+        at_16_bits(tile([64, 64], [8, 4], 16, Stage::Ahead)),
+        at_16_bits(tile([64, 64], [8, 4], 32, Stage::Ahead)),
     ];
     let tiles = tiles.into_iter().chain(halves.into_iter().filter(|_| half));
     let split = [

@@ -82,13 +82,13 @@ impl Variant {
             each_p: each,
             depth,
             stage: Stage::Ahead,
-            unroll: false,
+            unroll: each == 8,
             half: false,
         };
         match self {
             Self::Registers => None,
             Self::Tiles32 => Some((square(32, 4, 32), 0)),
-            Self::Narrow64 => Some((Tile { each_p: 4, ..square(64, 8, 16) }, 0)),
+            Self::Narrow64 => Some((Tile { each_p: 4, unroll: false, ..square(64, 8, 16) }, 0)),
             Self::Tiles64 => Some((square(64, 8, 16), 0)),
             Self::Tiles128 => Some((square(128, 8, 16), 0)),
             Self::Split32 => Some((square(32, 4, 32), FULL)),

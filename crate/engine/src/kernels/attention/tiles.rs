@@ -7,7 +7,8 @@
 //! more than a part of a head in its registers, of which GPUs have few ([`crate::kernels::texts`]).
 //!
 //! Where neighbouring invocations read different vectors, these lie in different banks: keys are dealt out to columns one by one,
-//! rows of a slab are an odd number of vectors apart, and numerators are swapped within groups of eight (`^`).
+//! rows of a slab are an odd number of vectors apart, and numerators are swapped within groups of eight (`^`). Arrays are nested so
+//! that what is known beforehand has a dimension of its own: browsers bound every index that is not.
 
 use super::{AXES, BUFFERS, FIELDS, MAX_OUTPUT_SIZE, dot_onto};
 use crate::kernels::launch::{entry_of_workgroup, prelude};
@@ -93,12 +94,14 @@ impl Tiles {
         let buffers = BUFFERS.map(|(name, vector)| (name, if matches!(name, "v" | "y") { element } else { vector }));
         let mut text = prelude(&buffers, &FIELDS);
         text += &format!(
-            "var<workgroup> slab: array<vec4<f32>, {}>;\nvar<workgroup> values: array<{element}, {}>;\n\
-             var<workgroup> shares: array<vec4<f32>, {}>;\nvar<workgroup> columns: array<vec4<f32>, {}>;\n",
-            (QUERIES + KEYS) * self.pitch(),
-            self.values * self.groups_of_head(),
-            KEYS * ROWS,
-            columns * ROWS,
+            "var<workgroup> slab: array<array<vec4<f32>, {pitch}>, {}>;\n\
+             var<workgroup> values: array<array<array<{element}, {columns}>, {}>, {}>;\n\
+             var<workgroup> shares: array<array<vec4<f32>, {ROWS}>, {KEYS}>;\n\
+             var<workgroup> columns: array<array<vec4<f32>, {ROWS}>, {columns}>;\n",
+            QUERIES + KEYS,
+            self.groups(),
+            self.values,
+            pitch = self.pitch(),
         );
         text += &entry_of_workgroup(self.invocations(), "info.count");
         text += &format!(
@@ -130,28 +133,27 @@ impl Tiles {
 
     /// `s{i}_{j}`: the products of queries and keys.
     fn scores(&self) -> String {
-        let (slab, pitch, columns) = (self.slab, self.pitch(), self.columns);
+        let (slab, columns) = (self.slab, self.columns);
         let pairs = (0..self.keys()).flat_map(|j| (0..4).map(move |i| (i, j)));
         let mut text: String = pairs.map(|(i, j)| format!("var s{i}_{j} = 0.0;\n")).collect();
         text += &format!(
             "for (var d = 0u; d < {}u; d += {slab}u) {{\n\
              for (var at = lane; at < {}u; at += {}u) {{\n\
-             let line = at / {slab}u; let to = line * {pitch}u + at % {slab}u; let from_ = d + at % {slab}u;\n\
-             slab[to] = q[q0 + min(query0 + line, info.queries - 1u) * info.row + from_];\n\
-             slab[to + {}u] = k[k0 + min(key0 + line, info.keys - 1u) * info.row + from_]; }}\n\
+             let line = at / {slab}u; let to = at % {slab}u;\n\
+             slab[line][to] = q[q0 + min(query0 + line, info.queries - 1u) * info.row + d + to];\n\
+             slab[{QUERIES}u + line][to] = k[k0 + min(key0 + line, info.keys - 1u) * info.row + d + to]; }}\n\
              workgroupBarrier();\n",
             self.size / 4,
             slab * QUERIES,
             self.invocations(),
-            QUERIES * pitch
         );
         for vector in 0..slab {
             text += "{\n";
             for i in 0..4 {
-                text += &format!("let q{i} = slab[r * {pitch}u + {}u];\n", i * ROWS * pitch + vector);
+                text += &format!("let q{i} = slab[r + {}u][{vector}];\n", i * ROWS);
             }
             for j in 0..self.keys() {
-                text += &format!("{{ let k_ = slab[c * {pitch}u + {}u];\n", (QUERIES + j * columns) * pitch + vector);
+                text += &format!("{{ let k_ = slab[c + {}u][{vector}];\n", QUERIES + j * columns);
                 text += &(0..4).map(|i| dot_onto(&format!("s{i}_{j}"), &format!("q{i}"), "k_")).collect::<String>();
                 text += "}\n";
             }
@@ -173,12 +175,12 @@ impl Tiles {
             );
         }
         let own = (1..self.keys()).fold("score0".to_owned(), |own, j| format!("max({own}, score{j})"));
-        text += &format!("columns[c * {ROWS}u + swapped] = {own};\nworkgroupBarrier();\nvar next = top;\n");
+        text += &format!("columns[c][swapped] = {own};\nworkgroupBarrier();\nvar next = top;\n");
         text += &self.of_columns(|column| format!("next = max(next, {column});\n"));
         text += "let keep = exp(top - next); top = next; sum *= keep;\n";
         for j in 0..self.keys() {
             text += &format!(
-                "{{ let share = exp(score{j} - top); sum += share; shares[(c + {}u) * {ROWS}u + swapped] = share; }}\n",
+                "{{ let share = exp(score{j} - top); sum += share; shares[c + {}u][swapped] = share; }}\n",
                 j * columns
             );
         }
@@ -187,7 +189,7 @@ impl Tiles {
 
     /// `line` for what each column has in `columns`.
     fn of_columns(&self, line: impl Fn(String) -> String) -> String {
-        (0..self.columns).map(|column| line(format!("columns[{}u + (r ^ {}u)]", column * ROWS, column % 8))).collect()
+        (0..self.columns).map(|column| line(format!("columns[{column}][r ^ {}u]", column % 8))).collect()
     }
 
     /// Adds the values of one part of the tile's keys, each times its numerator.
@@ -197,15 +199,17 @@ impl Tiles {
         let mut text = if part > 0 { "workgroupBarrier();\n".to_owned() } else { String::new() };
         text += &format!(
             "for (var at = lane; at < {}u; at += {}u) {{\n\
-             values[at] = v[v0 + min(key0 + {first}u + at / {groups}u, info.keys - 1u) * row + at % {groups}u]; }}\n\
+             let key = at / {groups}u; let group = at % {groups}u; let value = v[v0 + min(key0 + {first}u + key, info.keys - 1u) * row + group];\n\
+             values[key][group / {columns}u][group % {columns}u] = value; }}\n\
              workgroupBarrier();\n\
              for (var key = 0u; key < {values}u; key++) {{\n\
-             let share = shares[(key + {first}u) * {ROWS}u + (r ^ (key & 7u))];\n",
+             let share = shares[key + {first}u][r ^ (key & 7u)];\n",
             values * groups,
-            self.invocations()
+            self.invocations(),
+            columns = self.columns,
         );
         for group in 0..self.groups() {
-            text += &format!("{{ let value = values[key * {groups}u + c + {}u];\n", group * self.columns);
+            text += &format!("{{ let value = values[key][{group}][c];\n");
             for (i, axis) in AXES.iter().enumerate() {
                 text += &format!("o{i}_{group} = fma({element}(share.{axis}), value, o{i}_{group});\n");
             }
@@ -216,7 +220,7 @@ impl Tiles {
 
     /// Divides by the softmax's denominators, and stores.
     fn results(&self) -> String {
-        let mut text = format!("workgroupBarrier();\ncolumns[c * {ROWS}u + swapped] = sum;\nworkgroupBarrier();\n");
+        let mut text = "workgroupBarrier();\ncolumns[c][swapped] = sum;\nworkgroupBarrier();\n".to_owned();
         text += "var total = vec4<f32>();\n";
         text += &self.of_columns(|column| format!("total += {column};\n"));
         for (i, axis) in AXES.iter().enumerate() {

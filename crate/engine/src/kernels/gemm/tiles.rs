@@ -35,7 +35,8 @@ pub struct Tile {
     pub depth: u32,
     /// How the next slab is brought.
     pub stage: Stage,
-    /// Whether the loop over a slab is written out.
+    /// Whether the loop over a slab is written out: what is beyond four places of `k` is then known beforehand, which saves as much
+    /// as a tenth where indices are bounded, but Intel's compiler has no registers for it in smaller tiles.
     pub unroll: bool,
     /// Whether a slab is multiplied and summed at 16 bits; the sums of slabs have 32.
     pub half: bool,
@@ -71,8 +72,7 @@ impl Tile {
     /// places of `k`, and no more positions for an invocation than it has registers for both kinds of sums. Loops are written
     /// out: compilers give a 16-bit number that goes round one a register of its own.
     pub fn at_16_bits(self) -> Self {
-        let tile = Self { unroll: true, half: true, ..self };
-        if self.each_p > 4 { Self { p: self.p.min(64), each_p: 4, depth: 32, ..tile } } else { tile }
+        Self { p: self.p.min(64), each_p: 4, depth: 32, unroll: true, half: true, ..self }
     }
 
     /// Invocations of a workgroup.
@@ -82,7 +82,8 @@ impl Tile {
 
     /// Shared memory of a workgroup, in bytes.
     pub fn shared_bytes(&self) -> u32 {
-        self.shared_vectors() * if self.half { 8 } else { 16 }
+        let vectors = self.slabs() * self.depth * (self.n + self.p) / 4;
+        vectors * if self.half { 8 } else { 16 }
     }
 
     /// What tells its kernel from others'.
@@ -114,14 +115,9 @@ impl Tile {
         }
     }
 
-    /// Vectors that are in shared memory at once.
-    fn shared_vectors(&self) -> u32 {
-        self.vectors() * if self.stage == Stage::Double { 2 } else { 1 }
-    }
-
-    /// Vectors of one slab.
-    fn vectors(&self) -> u32 {
-        self.depth * (self.n + self.p) / 4
+    /// Slabs that are in shared memory at once.
+    fn slabs(&self) -> u32 {
+        if self.stage == Stage::Double { 2 } else { 1 }
     }
 
     /// The whole kernel.
@@ -130,9 +126,8 @@ impl Tile {
         let (n, p) = (self.n, self.p);
         let columns = format!("((info.n + {}u) / {n}u)", n - 1);
         let tiles = format!("({columns} * ((info.p + {}u) / {p}u))", p - 1);
-        let places = self.shared_vectors();
         let mut text = reads.declarations(results.element());
-        text += &format!("var<workgroup> tile: array<{}, {places}>;\n", self.vector());
+        text += &self.declarations();
         text += &entry_of_workgroup(self.invocations(), &format!("{tiles} * ((info.k + info.span - 1u) / info.span)"));
         text += &format!(
             "let split = i / {tiles}; let t = i % {tiles};\n\
@@ -158,15 +153,14 @@ impl Tile {
         let next = format!("let next = k0 + {depth}u; k0 = min(next, last);\n{fetch}");
         match self.stage {
             Stage::After => format!(
-                "let half = 0u;\nfor (; k0 < end; k0 += {depth}u) {{\n{fetch}{put}{barrier}{multiply}{barrier}}}\n"
+                "const half = 0u;\nfor (; k0 < end; k0 += {depth}u) {{\n{fetch}{put}{barrier}{multiply}{barrier}}}\n"
             ),
             Stage::Ahead => format!(
-                "let half = 0u;\n{fetch}loop {{\n{put}{barrier}{next}{multiply}if (next >= end) {{ break; }}\n{barrier}}}\n"
+                "const half = 0u;\n{fetch}loop {{\n{put}{barrier}{next}{multiply}if (next >= end) {{ break; }}\n{barrier}}}\n"
             ),
             Stage::Double => format!(
                 "var half = 0u;\n{fetch}{put}{barrier}loop {{\n{next}{multiply}if (next >= end) {{ break; }}\n\
-                 half = {other}u - half;\n{put}{barrier}}}\n",
-                other = self.vectors()
+                 half = {depth}u - half;\n{put}{barrier}}}\n"
             ),
         }
     }
@@ -196,7 +190,7 @@ impl Tile {
     fn multiply(&self) -> String {
         let (four, fours) = (self.multiply_four(), self.depth / 4);
         let slab = match self.unroll {
-            true => (0..fours).map(|g| format!("{{ let g = {g}u;\n{four}}}\n")).collect(),
+            true => (0..fours).map(|g| format!("{{ const g = {g}u;\n{four}}}\n")).collect(),
             false => format!("for (var g = 0u; g < {fours}u; g++) {{\n{four}}}\n"),
         };
         if !self.half {
@@ -220,8 +214,9 @@ impl Tile {
                 let (name, side) = (operand.name(), self.side(operand));
                 let together = self.together(operand);
                 for h in 0..each / 4 {
-                    let step = row % together * side / 4 + h * side / each;
-                    text += &format!("let {name}{h} = tile[{name}_at{} + {step}u];\n", row / together);
+                    let (block, step) = (row / together, h * side / each);
+                    text +=
+                        &format!("let {name}{h} = {name}_slab[half + g * 4u + {row}u][{name}_own{block} + {step}u];\n");
                 }
             }
             for p in 0..self.each_p {

@@ -4,7 +4,8 @@
 //! would keep registers for both, and wait for memory where the two ways meet. What it brings are blocks, of four outputs or
 //! positions by two or four places of `k`. Weights wait in registers as they are stored and become numbers when they are put
 //! into shared memory: whoever unpacked them at once would wait for them before multiplying. There, vectors are swapped within
-//! groups of eight (`^`), so that neither those who put them there nor those who read them meet in one bank.
+//! groups of eight (`^`), so that neither those who put them there nor those who read them meet in one bank. Arrays there are
+//! nested: browsers bound each index that is not known beforehand, and so do it once for all lines of a block.
 
 use super::{AXES, Reads, Tile};
 
@@ -54,30 +55,25 @@ impl Tile {
         8 / self.parts(operand).min(8)
     }
 
-    /// Where an operand's vectors begin in a slab.
-    fn first(&self, operand: Operand) -> u32 {
-        match operand {
-            Operand::Weights => 0,
-            Operand::Activations => self.depth * self.n / 4,
-        }
+    /// The slabs in shared memory: vectors across `k`, a line of them for each of its places.
+    pub(super) fn declarations(&self) -> String {
+        let declaration = |operand: Operand| {
+            let (name, vector, quads) = (operand.name(), self.vector(), self.side(operand) / 4);
+            format!("var<workgroup> {name}_slab: array<array<{vector}, {quads}>, {}>;\n", self.slabs() * self.depth)
+        };
+        declaration(Operand::Weights) + &declaration(Operand::Activations)
     }
 
-    /// Where the vectors of group `g` (a variable), four places of `k`, begin for the outputs or positions `own` (a variable):
-    /// one place for each of its blocks.
+    /// Where the vectors of the outputs or positions `own` (a variable) are in the lines of group `g` (another), four places of
+    /// `k`: one place for each of its blocks.
     pub(super) fn rows(&self, operand: Operand, own: &str) -> String {
-        let (name, together, quads) = (operand.name(), self.together(operand), self.side(operand) / 4);
-        let (first, swap, blocks) = (self.first(operand), self.swap(operand), 4 / together);
-        let place = |block| {
-            format!(
-                "let {name}_at{block} = half + {first}u + (g * 4u + {}u) * {quads}u + ({own} ^ ((g * {blocks}u + {block}u) * {swap}u));\n",
-                block * together
-            )
-        };
+        let (name, swap, blocks) = (operand.name(), self.swap(operand), 4 / self.together(operand));
+        let place = |block| format!("let {name}_own{block} = {own} ^ ((g * {blocks}u + {block}u) * {swap}u);\n");
         (0..blocks).map(place).collect()
     }
 
-    /// What an invocation brings of each operand in each round: `k`, the first place in a slab; `to`, where it goes in shared
-    /// memory; and where four outputs or positions start.
+    /// What an invocation brings of each operand in each round: `k`, the first place in a slab; `to`, where it goes in a line;
+    /// and where four outputs or positions start.
     pub(super) fn places(&self, reads: &Reads) -> String {
         let mut text = String::new();
         for operand in [Operand::Weights, Operand::Activations] {
@@ -92,8 +88,7 @@ impl Tile {
                 };
                 text += &format!(
                     "let {name}{round}_k = {part} * {together}u; let {name}{round}_quad = {quad};\n\
-                     let {name}{round}_to = {first}u + {name}{round}_k * {quads}u + ({name}{round}_quad ^ ({part} * {swap}u));\n",
-                    first = self.first(operand),
+                     let {name}{round}_to = {name}{round}_quad ^ ({part} * {swap}u);\n",
                     swap = self.swap(operand),
                 );
                 let (function, tile, count) = match operand {
@@ -199,6 +194,7 @@ impl Tile {
     }
 
     fn store(&self, operand: Operand, round: u32, row: u32, value: &str) -> String {
-        format!("tile[half + {}{round}_to + {}u] = {value};\n", operand.name(), row * self.side(operand) / 4)
+        let name = operand.name();
+        format!("{name}_slab[half + {name}{round}_k + {row}u][{name}{round}_to] = {value};\n")
     }
 }
