@@ -189,7 +189,7 @@ impl Reads {
         if self.is_quantized() {
             let (packed, at, stored) = match self.f16 {
                 true => ("f16", "e / 32u", "f32(v)"),
-                false => ("u32", "e / 64u", "unpack2x16float(v)[e / 32u & 1u]"),
+                false => ("u32", "e / 64u", "unpack2x16float(v)[(e / 32u) & 1u]"),
             };
             text += &format!(
                 "fn packed_scale(e: u32) -> {packed} {{ return s[{at}]; }}\n\

@@ -139,28 +139,29 @@ impl Tile {
         );
         text += &self.places(reads);
         text += &self.sums(reads);
-        text += "var k0 = split * info.span;\n";
+        text += "var k0 = split * info.span; var at = k0;\n";
         text += &self.walk(reads);
         text += &results.text(self, reads);
         text + "}\n"
     }
 
-    /// The loop over slabs. Beyond the last slab, that one is brought once more: a condition here would have compilers wait for
-    /// memory where it ends, before anything is multiplied.
+    /// The loop over slabs. What is brought while one is multiplied is so without a condition, beyond the end the last slab once
+    /// more, and needed again without one: compilers would wait for memory where conditions end, before anything is multiplied, or
+    /// ask for it where they begin, when all is.
     fn walk(&self, reads: &Reads) -> String {
         let (fetch, put, multiply) = (self.fetch(reads), self.put(reads), self.multiply());
         let (depth, barrier) = (self.depth, "workgroupBarrier();\n");
-        let next = format!("let next = k0 + {depth}u; k0 = min(next, last);\n{fetch}");
+        let next = format!("k0 += {depth}u; at = min(k0, last);\n{fetch}");
         match self.stage {
             Stage::After => format!(
-                "const half = 0u;\nfor (; k0 < end; k0 += {depth}u) {{\n{fetch}{put}{barrier}{multiply}{barrier}}}\n"
+                "const half = 0u;\nwhile (k0 < end) {{\n{fetch}{put}{barrier}{multiply}{barrier}k0 += {depth}u; at = k0;\n}}\n"
             ),
-            Stage::Ahead => format!(
-                "const half = 0u;\n{fetch}loop {{\n{put}{barrier}{next}{multiply}if (next >= end) {{ break; }}\n{barrier}}}\n"
-            ),
+            Stage::Ahead => {
+                format!("const half = 0u;\n{fetch}while (k0 < end) {{\n{put}{barrier}{next}{multiply}{barrier}}}\n")
+            }
             Stage::Double => format!(
-                "var half = 0u;\n{fetch}{put}{barrier}loop {{\n{next}{multiply}if (next >= end) {{ break; }}\n\
-                 half = {depth}u - half;\n{put}{barrier}}}\n"
+                "var half = 0u;\n{fetch}{put}{barrier}\
+                 while (k0 < end) {{\n{next}{multiply}half = {depth}u - half;\n{put}{barrier}}}\n"
             ),
         }
     }

@@ -117,7 +117,7 @@ impl Tile {
         }
     }
 
-    /// Brings the slab at `k0` into registers.
+    /// Brings the slab at `at` into registers.
     pub(super) fn fetch(&self, reads: &Reads) -> String {
         let mut text = String::new();
         for round in 0..self.rounds(Operand::Weights) {
@@ -147,14 +147,14 @@ impl Tile {
 
     /// Opens a block in which `k` is a round's place. Beyond the end, what is read last is read again.
     fn place(&self, operand: Operand, round: u32, reads: &Reads) -> String {
-        let k = format!("k0 + {}{round}_k", operand.name());
+        let k = format!("at + {}{round}_k", operand.name());
         match reads.has_vectors() && !reads.has_whole_slabs() {
             true => format!("{{ let k = min({k}, info.k - {}u);\n", self.together(operand)),
             false => format!("{{ let k = {k};\n"),
         }
     }
 
-    /// Puts the slab that was brought into shared memory; `k0` is still its own.
+    /// Puts the slab that was brought, at `k0`, into shared memory.
     pub(super) fn put(&self, reads: &Reads) -> String {
         let mut text = String::new();
         for round in 0..self.rounds(Operand::Weights) {
