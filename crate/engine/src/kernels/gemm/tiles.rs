@@ -9,7 +9,7 @@
 //! not grow with `k`.
 //!
 //! What a GPU has few of is registers: with more than 128 for an invocation, half as many are at work, and nothing else is
-//! done while they wait for memory. `compiled` looks at what makers' compilers do with these texts.
+//! done while they wait for memory. `tests/registers.rs` looks at what a maker's compiler does with these texts.
 
 mod results;
 mod slab;
@@ -20,7 +20,7 @@ use super::reads::Reads;
 use crate::kernels::launch::entry_of_workgroup;
 use slab::Operand;
 
-/// How a tile is computed. Numbers are powers of 2.
+/// How a tile is computed. Numbers are powers of 2; of either side's slab, an invocation has at least eight numbers to bring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tile {
     /// Outputs, 32 to 128.
@@ -31,7 +31,7 @@ pub struct Tile {
     pub each_n: u32,
     /// Positions of one invocation, 4 or 8.
     pub each_p: u32,
-    /// Places of `k` that are in shared memory at once, 8 to 32.
+    /// Places of `k` that are in shared memory at once, 16 or 32.
     pub depth: u32,
     /// How the next slab is brought.
     pub stage: Stage,
