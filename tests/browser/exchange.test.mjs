@@ -107,12 +107,12 @@ test("hostile graphs of ComfyUI end", async () => {
 
 test("a PNG made here comes before what it says in other words", async () => {
   const request = { prompt: "a fox", negative: null, seed: 7, variation: { seed: 8, strength: 0.5 }, strength: 0.6, steps: 4, guidance: 3.5, width: 128, height: 128, sampler: null, truncated: [] };
-  const own = itxt("fraise", JSON.stringify({ request, model: "fraise-1" }));
+  const own = itxt("fraise", JSON.stringify({ request, model: "fraise-1", precision: "float16" }));
   const { made } = await read(makePng({ chunks: [text("parameters", A1111), own] }));
   assert.equal(made.source, "fraise");
   assert.deepEqual(given(made.found), {
     prompt: "a fox", seed: "7", variationSeed: "8", variationStrength: "0.5", steps: "4", guidance: "3.5", width: "128", height: "128", model: "fraise-1",
-    others: ["Denoising strength: 0.6"], // the picture that it started from is not in the file
+    others: ["Denoising strength: 0.6", "Precision: float16"], // the picture that it started from is not in the file
   });
   const damaged = await read(makePng({ chunks: [text("parameters", "words"), itxt("fraise", '{"request":7}')] }));
   assert.equal(damaged.made.source, "a1111");

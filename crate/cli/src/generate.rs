@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use clap::{Args, ValueEnum};
+use fraise_engine::kernels::Precision;
 use fraise_engine::picture::{Picture, PictureInfo};
 use fraise_engine::pipeline::{Origin, Pipeline};
 use fraise_engine::request::{EffectiveRequest, PromptSyntax, Request, StartPicture, Variation};
@@ -160,7 +161,8 @@ pub async fn run(arguments: &GenerateArguments) -> Result<()> {
     }
     let default_out = arguments.save.is_none().then(|| PathBuf::from(DEFAULT_OUT));
     if let Some(path) = arguments.out.clone().or(default_out) {
-        let info = PictureInfo { request: request.clone(), model: manifest.name.clone() };
+        let (model, precision) = (manifest.name.clone(), Precision::on(&device));
+        let info = PictureInfo { request: request.clone(), model, precision };
         write_whole(&path, &picture.to_png(Some(&info))?)?;
         written.push(path.display().to_string());
     }

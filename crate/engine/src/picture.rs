@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use resize::bilinear;
 pub use watermark::WATERMARKED_FROM;
 
+use crate::kernels::Precision;
 use crate::request::{EffectiveRequest, MAX_SIDE_PX, Request, RequestLimits, check_fraction};
 use crate::{Error, Result};
 
@@ -63,6 +64,9 @@ pub struct PictureInfo {
     pub request: EffectiveRequest,
     /// The model's name.
     pub model: String,
+    /// What it was computed with; not written where that is the usual.
+    #[serde(default, skip_serializing_if = "Precision::is_usual")]
+    pub precision: Precision,
 }
 
 impl Picture {
@@ -270,7 +274,7 @@ mod tests {
     }
 
     fn png(picture: &Picture, request: EffectiveRequest) -> Vec<u8> {
-        picture.to_png(Some(&PictureInfo { request, model: "fraise-1".into() })).unwrap()
+        picture.to_png(Some(&PictureInfo { request, model: "fraise-1".into(), precision: Precision::default() })).unwrap()
     }
 
     fn picture() -> Picture {
@@ -293,11 +297,22 @@ mod tests {
     }
 
     #[test]
+    fn a_saved_picture_tells_a_precision_that_is_not_the_usual() {
+        let info = |precision| PictureInfo { request: request("a cat"), model: "m".into(), precision };
+        let [usual, half] = [Precision::Float32, Precision::Float16].map(info);
+        for info in [&usual, &half] {
+            assert_eq!(read_info(&picture().to_png(Some(info)).unwrap()).unwrap(), *info);
+        }
+        let [usual, half] = [usual, half].map(|info| serde_json::to_string(&info).unwrap());
+        assert!(!usual.contains("precision") && half.contains(r#""precision":"float16""#), "{usual} {half}");
+    }
+
+    #[test]
     fn a_saved_picture_tells_its_settings_in_three_languages() {
         for prompt in ["a strawberry, drawn on paper", "星空下的草莓小岛"] {
             let request = request(prompt);
             let png = png(&picture(), request.clone());
-            assert_eq!(read_info(&png).unwrap(), PictureInfo { request, model: "fraise-1".into() });
+            assert_eq!(read_info(&png).unwrap(), PictureInfo { request, model: "fraise-1".into(), precision: Precision::default() });
 
             let mut reader = png::Decoder::new(std::io::Cursor::new(&png)).read_info().unwrap();
             let info = reader.info();

@@ -79,10 +79,10 @@ impl FraiseEngine {
     pub fn saved_like(&self, pixels: ImageData, like: Uint8Array) -> Result<Uint8Array, JsValue> {
         let saved = || {
             let mut picture = Picture::from_rgba(pixels.width(), pixels.height(), &pixels.data())?;
-            let PictureInfo { request, model } = read_info(&like.to_vec())?;
-            let upscale = request.upscale || picture.width > request.width;
+            let info = read_info(&like.to_vec())?;
+            let upscale = info.request.upscale || picture.width > info.request.width;
             picture.watermark(None);
-            picture.to_png(Some(&PictureInfo { request: EffectiveRequest { upscale, ..request }, model }))
+            picture.to_png(Some(&PictureInfo { request: EffectiveRequest { upscale, ..info.request }, ..info }))
         };
         let png = saved().map_err(|error| to_js(&error))?;
         Ok(Uint8Array::from(png.as_slice()))

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use burn::tensor::Tensor;
+use fraise_engine::kernels::Precision;
 use fraise_engine::picture::{Picture, PictureInfo};
 use fraise_engine::pipeline::{Origin, Start, Step};
 use fraise_engine::request::{EffectiveRequest, Variation};
@@ -221,8 +222,10 @@ impl Run {
     /// The pictures with all that is saved with them.
     fn finished(&self, pictures: Vec<Picture>) -> Vec<Finished> {
         let repainted = self.start.as_ref().and_then(Start::repainted);
+        let precision = Precision::on(&self.compute.device);
         let finish = |(picture, request): (Picture, &EffectiveRequest)| {
-            let info = PictureInfo { request: request.clone(), model: self.loaded.manifest.name.clone() };
+            let model = self.loaded.manifest.name.clone();
+            let info = PictureInfo { request: request.clone(), model, precision };
             Finished { picture, info, repainted: repainted.clone() }
         };
         pictures.into_iter().zip(&self.requests).map(finish).collect()

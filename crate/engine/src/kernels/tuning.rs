@@ -18,7 +18,8 @@ const SUBMIT_MS: f64 = 250.0;
 static TUNINGS: RwLock<Vec<(Device, Tuning)>> = RwLock::new(Vec::new());
 
 /// With how many bits a GPU may compute a UNet's products.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// 32, with which pictures are the same everywhere but for the last digits.
     #[default]
@@ -28,6 +29,16 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// The one that a device computes a UNet's products with now.
+    pub fn on(device: &burn::tensor::Device) -> Self {
+        if Tuning::for_device(device).half { Self::Float16 } else { Self::Float32 }
+    }
+
+    /// Whether pictures are the same everywhere.
+    pub fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// By its name, `float32` or `float16`.
     ///
     /// # Errors

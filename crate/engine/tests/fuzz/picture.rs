@@ -1,5 +1,6 @@
 //! PNGs: their settings and their pixels.
 
+use fraise_engine::kernels::Precision;
 use fraise_engine::picture::{self, MAX_PNG_SIDE_PX, Picture, PictureInfo};
 use fraise_engine::request::{
     MAX_GUIDANCE, MAX_PROMPT_BYTES, MAX_SIDE_PX, MAX_STEPS, Request, RequestLimits, Variation,
@@ -85,7 +86,7 @@ fn own() -> Vec<u8> {
         ..Request::default()
     };
     let limits = RequestLimits { steps: 4, guidance: 3.0, width_px: 3, height_px: 2, scale_px: 1 };
-    let info = PictureInfo { request: request.resolve(&limits).unwrap(), model: "m".into() };
+    let info = PictureInfo { request: request.resolve(&limits).unwrap(), model: "m".into(), precision: Precision::Float16 };
     Picture { width: 3, height: 2, rgb: (0..18).collect() }.to_png(Some(&info)).unwrap()
 }
 

@@ -40,15 +40,19 @@ function madeWith(texts: PngInfo["texts"]): PictureFile["made"] {
   return found && { source: "comfyui", found };
 }
 
-/** What the engine writes, `{request, model}`. */
+/** What the engine writes, `{request, model}`, and a `precision` that is not the usual. */
 function ownSettings(json: string | undefined): FoundSettings | null {
   try {
-    const { request, model } = JSON.parse(json ?? "") as { request?: unknown; model?: unknown };
+    const { request, model, precision } = JSON.parse(json ?? "") as Partial<Record<"request" | "model" | "precision", unknown>>;
     const found = asFoundSettings({ ...(request as object), model });
     const strength = asText((request as { strength?: unknown } | undefined)?.strength);
-    // The picture that it started from is not in the file.
-    const others = strength === undefined ? {} : { others: shortened([`Denoising strength: ${strength}`]) };
-    return found.prompt === undefined ? null : { ...found, ...others };
+    // The picture that it started from is not in the file, and how exactly it was computed is no setting of a picture.
+    const others = [
+      ...(strength === undefined ? [] : [`Denoising strength: ${strength}`]),
+      ...(asText(precision) === undefined ? [] : [`Precision: ${asText(precision)}`]),
+    ];
+    if (found.prompt === undefined) return null;
+    return others.length > 0 ? { ...found, others: shortened(others) } : found;
   } catch {
     return null;
   }
