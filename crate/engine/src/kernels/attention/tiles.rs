@@ -77,11 +77,6 @@ impl Tiles {
         self.size / (self.together * self.columns)
     }
 
-    /// Groups of a whole head.
-    fn groups_of_head(&self) -> u32 {
-        self.size / self.together
-    }
-
     /// Type of the outputs that are side by side.
     fn element(&self) -> &'static str {
         ["f32", "vec2<f32>", "vec4<f32>"][self.together as usize / 2]
@@ -89,9 +84,9 @@ impl Tiles {
 
     /// The whole kernel.
     pub fn text(&self) -> String {
-        let Self { columns, size, together, .. } = *self;
+        let Self { columns, size, .. } = *self;
         let element = self.element();
-        let buffers = BUFFERS.map(|(name, vector)| (name, if matches!(name, "v" | "y") { element } else { vector }));
+        let buffers = BUFFERS.map(|(name, vector)| (name, if name == "y" { element } else { vector }));
         let mut text = prelude(&buffers, &FIELDS);
         text += &format!(
             "var<workgroup> slab: array<array<vec4<f32>, {pitch}>, {}>;\n\
@@ -109,11 +104,9 @@ impl Tiles {
              let b = i / (blocks * info.heads); let query0 = (i % blocks) * {QUERIES}u;\n\
              let r = lane / {columns}u; let c = lane % {columns}u; let swapped = r ^ (c & 7u);\n\
              let q0 = b * info.queries * info.row + head * {vectors}u; let k0 = b * info.keys * info.row + head * {vectors}u;\n\
-             let row = info.row * {parts}u; let y0 = q0 * {parts}u; let v0 = k0 * {parts}u;\n\
              var top = vec4<f32>(-3.0e38); var sum = vec4<f32>();\n",
             last = QUERIES - 1,
             vectors = size / 4,
-            parts = 4 / together,
         );
         text += &self.outputs(|i, group| format!("var o{i}_{group} = {element}();\n"));
         text += &format!("for (var key0 = 0u; key0 < info.keys; key0 += {KEYS}u) {{\n");
@@ -138,14 +131,15 @@ impl Tiles {
         let mut text: String = pairs.map(|(i, j)| format!("var s{i}_{j} = 0.0;\n")).collect();
         text += &format!(
             "for (var d = 0u; d < {}u; d += {slab}u) {{\n\
-             for (var at = lane; at < {}u; at += {}u) {{\n\
-             let line = at / {slab}u; let to = at % {slab}u;\n\
-             slab[line][to] = q[q0 + min(query0 + line, info.queries - 1u) * info.row + d + to];\n\
-             slab[{QUERIES}u + line][to] = k[k0 + min(key0 + line, info.keys - 1u) * info.row + d + to]; }}\n\
-             workgroupBarrier();\n",
+             {}workgroupBarrier();\n",
             self.size / 4,
-            slab * QUERIES,
-            self.invocations(),
+            self.bring(
+                [QUERIES, slab],
+                &format!(
+                    "slab[line][at] = q[q0 + min(query0 + line, info.queries - 1u) * info.row + d + at];\n\
+                     slab[{QUERIES}u + line][at] = k[k0 + min(key0 + line, info.keys - 1u) * info.row + d + at];\n"
+                )
+            ),
         );
         for vector in 0..slab {
             text += "{\n";
@@ -194,32 +188,50 @@ impl Tiles {
 
     /// Adds the values of one part of the tile's keys, each times its numerator.
     fn add_values(&self, part: u32) -> String {
-        let (values, groups, first) = (self.values, self.groups_of_head(), part * self.values);
-        let element = self.element();
+        let (values, columns, first) = (self.values, self.columns, part * self.values);
+        let (element, parts) = (self.element(), 4 / self.together);
+        // A vector is as many elements as there are in it, side by side.
+        let pieces = [&["x", "y", "z", "w"][..], &["xy", "zw"], &["xyzw"]][self.together as usize / 2];
+        let mut body =
+            format!("let vector = v[k0 + min(key0 + {first}u + line, info.keys - 1u) * info.row + at];\n");
+        for (piece, axes) in pieces.iter().enumerate() {
+            let element = format!("(at * {parts}u + {piece}u)");
+            body += &format!("values[line][{element} / {columns}u][{element} % {columns}u] = vector.{axes};\n");
+        }
         let mut text = if part > 0 { "workgroupBarrier();\n".to_owned() } else { String::new() };
-        text += &format!(
-            "for (var at = lane; at < {}u; at += {}u) {{\n\
-             let key = at / {groups}u; let group = at % {groups}u; let value = v[v0 + min(key0 + {first}u + key, info.keys - 1u) * row + group];\n\
-             values[key][group / {columns}u][group % {columns}u] = value; }}\n\
-             workgroupBarrier();\n\
-             for (var key = 0u; key < {values}u; key++) {{\n\
-             let share = shares[key + {first}u][r ^ (key & 7u)];\n",
-            values * groups,
-            self.invocations(),
-            columns = self.columns,
-        );
-        for group in 0..self.groups() {
-            text += &format!("{{ let value = values[key][{group}][c];\n");
-            for (i, axis) in AXES.iter().enumerate() {
-                text += &format!("o{i}_{group} = fma({element}(share.{axis}), value, o{i}_{group});\n");
+        text += &self.bring([values, self.size / 4], &body);
+        text += &format!("workgroupBarrier();\nfor (var key = 0u; key < {values}u; key += 8u) {{\n");
+        for key in 0..8 {
+            text += &format!("{{ let share = shares[key + {}u][r ^ {key}u];\n", first + key);
+            for group in 0..self.groups() {
+                text += &format!("{{ let value = values[key + {key}u][{group}][c];\n");
+                for (i, axis) in AXES.iter().enumerate() {
+                    text += &format!("o{i}_{group} = fma({element}(share.{axis}), value, o{i}_{group});\n");
+                }
+                text += "}\n";
             }
             text += "}\n";
         }
         text + "}\n"
     }
 
+    /// `body` for each vector, number `at` of so many in each `line` (variables) of so many, dealt out to all invocations. From one
+    /// to the next nothing is divided.
+    fn bring(&self, [lines, vectors]: [u32; 2], body: &str) -> String {
+        let (down, across) = (self.invocations() / vectors, self.invocations() % vectors);
+        let wrap = match across {
+            0 => String::new(),
+            _ => format!("at += {across}u;\nif (at >= {vectors}u) {{ at -= {vectors}u; line++; }}\n"),
+        };
+        format!(
+            "{{ var line = lane / {vectors}u; var at = lane % {vectors}u;\n\
+             while (line < {lines}u) {{\n{body}line += {down}u;\n{wrap}}}\n}}\n"
+        )
+    }
+
     /// Divides by the softmax's denominators, and stores.
     fn results(&self) -> String {
+        let parts = 4 / self.together;
         let mut text = "workgroupBarrier();\ncolumns[c][swapped] = sum;\nworkgroupBarrier();\n".to_owned();
         text += "var total = vec4<f32>();\n";
         text += &self.of_columns(|column| format!("total += {column};\n"));
