@@ -274,7 +274,9 @@ mod tests {
     }
 
     fn png(picture: &Picture, request: EffectiveRequest) -> Vec<u8> {
-        picture.to_png(Some(&PictureInfo { request, model: "fraise-1".into(), precision: Precision::default() })).unwrap()
+        picture
+            .to_png(Some(&PictureInfo { request, model: "fraise-1".into(), precision: Precision::default() }))
+            .unwrap()
     }
 
     fn picture() -> Picture {
@@ -312,7 +314,10 @@ mod tests {
         for prompt in ["a strawberry, drawn on paper", "星空下的草莓小岛"] {
             let request = request(prompt);
             let png = png(&picture(), request.clone());
-            assert_eq!(read_info(&png).unwrap(), PictureInfo { request, model: "fraise-1".into(), precision: Precision::default() });
+            assert_eq!(
+                read_info(&png).unwrap(),
+                PictureInfo { request, model: "fraise-1".into(), precision: Precision::default() }
+            );
 
             let mut reader = png::Decoder::new(std::io::Cursor::new(&png)).read_info().unwrap();
             let info = reader.info();

@@ -19,7 +19,7 @@ use fraise_engine::kernels::texts::texts;
 const FAMILY: &str = "RADV_FORCE_FAMILY";
 /// Of three generations: GCN 5, RDNA 2 and RDNA 3.
 const FAMILIES: [&str; 3] = ["vega10", "navi21", "gfx1100"];
-/// Registers that leave room for two invocations' at least where a unit has 256 for each of its lanes.
+/// Registers that leave room for two invocations' at least where a unit has 256 for each of its lanes, some give or take.
 const MOST: u64 = 132;
 /// Where Debian's package has the driver's description.
 const DRIVER: &str = "/usr/share/vulkan/icd.d/radeon_icd.x86_64.json";

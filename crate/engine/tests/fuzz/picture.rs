@@ -86,7 +86,8 @@ fn own() -> Vec<u8> {
         ..Request::default()
     };
     let limits = RequestLimits { steps: 4, guidance: 3.0, width_px: 3, height_px: 2, scale_px: 1 };
-    let info = PictureInfo { request: request.resolve(&limits).unwrap(), model: "m".into(), precision: Precision::Float16 };
+    let info =
+        PictureInfo { request: request.resolve(&limits).unwrap(), model: "m".into(), precision: Precision::Float16 };
     Picture { width: 3, height: 2, rgb: (0..18).collect() }.to_png(Some(&info)).unwrap()
 }
 

@@ -190,19 +190,23 @@ impl Tiles {
     fn add_values(&self, part: u32) -> String {
         let (values, columns, first) = (self.values, self.columns, part * self.values);
         let (element, parts) = (self.element(), 4 / self.together);
-        // A vector is as many elements as there are in it, side by side.
+        // A vector is as many elements as there are in it, side by side in one group: columns are a multiple of them.
         let pieces = [&["x", "y", "z", "w"][..], &["xy", "zw"], &["xyzw"]][self.together as usize / 2];
-        let mut body =
-            format!("let vector = v[k0 + min(key0 + {first}u + line, info.keys - 1u) * info.row + at];\n");
+        let mut body = format!(
+            "let vector = v[k0 + min(key0 + {first}u + line, info.keys - 1u) * info.row + at];\n\
+             let group = at / {each}u; let to = at % {each}u * {parts}u;\n",
+            each = columns / parts
+        );
         for (piece, axes) in pieces.iter().enumerate() {
-            let element = format!("(at * {parts}u + {piece}u)");
-            body += &format!("values[line][{element} / {columns}u][{element} % {columns}u] = vector.{axes};\n");
+            body += &format!("values[line][group][to + {piece}u] = vector.{axes};\n");
         }
         let mut text = if part > 0 { "workgroupBarrier();\n".to_owned() } else { String::new() };
         text += &self.bring([values, self.size / 4], &body);
-        text += &format!("workgroupBarrier();\nfor (var key = 0u; key < {values}u; key += 8u) {{\n");
-        for key in 0..8 {
-            text += &format!("{{ let share = shares[key + {}u][r ^ {key}u];\n", first + key);
+        text += &format!(
+            "workgroupBarrier();\nfor (var key = 0u; key < {values}u; key += 4u) {{\nlet swapped_ = r ^ (key & 4u);\n"
+        );
+        for key in 0..4 {
+            text += &format!("{{ let share = shares[key + {}u][swapped_ ^ {key}u];\n", first + key);
             for group in 0..self.groups() {
                 text += &format!("{{ let value = values[key + {key}u][{group}][c];\n");
                 for (i, axis) in AXES.iter().enumerate() {
@@ -238,8 +242,8 @@ impl Tiles {
         for (i, axis) in AXES.iter().enumerate() {
             text += &format!("{{ let query = query0 + {}u + r;\nif (query < info.queries) {{\n", i as u32 * ROWS);
             for group in 0..self.groups() {
-                text +=
-                    &format!("y[y0 + query * row + c + {}u] = o{i}_{group} / total.{axis};\n", group * self.columns);
+                let place = format!("(q0 + query * info.row) * {parts}u + c + {}u", group * self.columns);
+                text += &format!("y[{place}] = o{i}_{group} / total.{axis};\n");
             }
             text += "}\n}\n";
         }
