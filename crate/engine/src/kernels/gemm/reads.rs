@@ -18,6 +18,8 @@ pub struct Reads {
     plus: bool,
     /// Numbers along `k` that are read together, of weights and of activations: 2 or 4.
     together: [u32; 2],
+    /// Bytes of words are shifted out, as GPUs do fast. Software adapters are faster at making fractions of them.
+    shifts: bool,
 }
 
 /// What K is a multiple of: how much is read at once without looking whether it is there.
@@ -56,12 +58,13 @@ impl Reads {
             f16: key[4] != 0,
             plus: key[5] != 0,
             together: [4, 4],
+            shifts: false,
         }
     }
 
-    /// Those that read so many weights and activations along `k` together, 2 or 4.
-    pub fn together(self, together: [u32; 2]) -> Self {
-        Self { together, ..self }
+    /// Those for GPUs, which read so many weights and activations along `k` together, 2 or 4.
+    pub fn for_gpus(self, together: [u32; 2]) -> Self {
+        Self { together, shifts: true, ..self }
     }
 
     /// Whether activations are an image's.
@@ -191,9 +194,10 @@ impl Reads {
                 true => ("f16", "e / 32u", "f32(v)"),
                 false => ("u32", "e / 64u", "unpack2x16float(v)[(e / 32u) & 1u]"),
             };
+            let factor = if self.scheme == Scheme::Q8 && !self.shifts { " * 127.0" } else { "" };
             text += &format!(
                 "fn packed_scale(e: u32) -> {packed} {{ return s[{at}]; }}\n\
-                 fn unpacked_scale(v: {packed}, e: u32) -> f32 {{ return {stored}; }}\n\
+                 fn unpacked_scale(v: {packed}, e: u32) -> f32 {{ return {stored}{factor}; }}\n\
                  fn scale(e: u32) -> f32 {{ return unpacked_scale(packed_scale(e), e); }}\n"
             );
         }
@@ -217,6 +221,8 @@ impl Reads {
             Scheme::F16 if self.f16 => format!("{vector}(v)"),
             Scheme::F16 if count == 2 => "unpack2x16float(v)".into(),
             Scheme::F16 => "vec4<f32>(unpack2x16float(v.x), unpack2x16float(v.y))".into(),
+            // That divides by 127; the scale multiplies it back.
+            Scheme::Q8 if !self.shifts => "unpack4x8snorm(v)".into(),
             // Each byte is brought to a word's upper end, and back with its sign.
             Scheme::Q8 => {
                 let word = if count == 2 { "(v >> ((e & 2u) * 8u))" } else { "v" };

@@ -122,7 +122,7 @@ impl Tile {
 
     /// The whole kernel.
     pub fn text(&self, reads: Reads, results: Results) -> String {
-        let reads = &reads.together([Operand::Weights, Operand::Activations].map(|operand| self.together(operand)));
+        let reads = &reads.for_gpus([Operand::Weights, Operand::Activations].map(|operand| self.together(operand)));
         let (n, p) = (self.n, self.p);
         let columns = format!("((info.n + {}u) / {n}u)", n - 1);
         let tiles = format!("({columns} * ((info.p + {}u) / {p}u))", p - 1);
