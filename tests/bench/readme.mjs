@@ -28,8 +28,11 @@ function section({ machine, adapters, visits, rows, memory, growth, skipped }, s
     table([`with the model that ships, ${where}`, "measured", "goal"], visits.map(({ name, value, unit, goal }) => [name, `${value} ${unit}`, goal ?? ""])),
   ];
   if (rows.length > 0) {
-    const head = ["same random weights, same inputs", "where", "Fraise, ms", "onnxruntime-web, ms", "ratio", "goal", "share of FMA peak"];
-    blocks.push(table(head, rows.map(comparison)), `![The ratios as bars](tests/bench/results/${stem}.svg)`);
+    blocks.push(
+      "How many times as fast as onnxruntime-web on the same weights and inputs; ms of both; the share of the adapter's FMA peak:",
+      comparisons(rows),
+      `![The ratios as bars](tests/bench/results/${stem}.svg)`,
+    );
   }
   if (memory.length > 0) {
     const head = [`peak memory after these runs, ${where}`, "where", "engine", "wasm, MiB", "GPU buffers, MiB"];
@@ -58,10 +61,19 @@ function grown({ width_px, steps, batch, device, ms, wasm_bytes, gpu_bytes }) {
   return [`${width_px} x ${width_px}`, steps, batch, device.toUpperCase(), ms, mebibytes(wasm_bytes), mebibytes(gpu_bytes)];
 }
 
+/** A line for each module and a column for each browser and device. */
+function comparisons(rows) {
+  const where = (row) => `${row.browser}, ${place(row)}`;
+  const [names, places] = [rows.map(({ name }) => name), rows.map(where)].map((values) => [...new Set(values)]);
+  const cell = (name) => (at) => comparison(rows.find((row) => row.name === name && where(row) === at));
+  return table(["", ...places], names.map((name) => [name, ...places.map(cell(name))]));
+}
+
 function comparison(row) {
-  const where = `${row.browser}, ${place(row)}`;
-  const share = row.ours_share_of_fma_peak === null ? "" : `${Math.round(100 * row.ours_share_of_fma_peak)} %`;
-  return [row.name, where, row.ours_ms, row.peer_ms, row.ratio, row.goal === null ? "" : `≥ ${row.goal}`, share];
+  if (row === undefined) return "";
+  const goal = row.goal === null ? "" : ` (goal ${row.goal})`;
+  const share = row.ours_share_of_fma_peak === null ? "" : `, ${Math.round(100 * row.ours_share_of_fma_peak)} %`;
+  return `**${Number(row.ratio.toPrecision(3))}**${goal}<br>${row.ours_ms} / ${row.peer_ms}${share}`;
 }
 
 const table = (head, rows) => [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
