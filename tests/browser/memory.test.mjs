@@ -73,6 +73,19 @@ function assertFlat({ requests: requestsBefore, ...before }, { requests, ...afte
   }
 }
 
+/** Checks that `work` leaves memory flat: a peak that comes with some runs only may come late, once; what leaks grows again. */
+async function assertStaysFlat(work, measure, what) {
+  const before = await measure();
+  await work();
+  const after = await measure();
+  try {
+    assertFlat(before, after, what);
+  } catch {
+    await work();
+    assertFlat(after, await measure(), `${what}, again`);
+  }
+}
+
 for (const device of ["cpu", "gpu"]) {
   test(`on the ${device}: aborted in every phase, memory is flat and the engine still paints the same`, TIMEOUT, async () => {
     const { page, problems, measure, close } = await open(device);
@@ -126,18 +139,15 @@ for (const device of ["cpu", "gpu"]) {
         return prints.size;
       }, times);
     await loadAndPaint(3);
-    const loaded = await measure();
-    assert.equal(await loadAndPaint(LOADS), 1, "the same picture each time");
-    assertFlat(loaded, await measure(), `${device}, ${LOADS} loads`);
+    const loads = async () => assert.equal(await loadAndPaint(LOADS), 1, "the same picture each time");
+    await assertStaysFlat(loads, measure, `${device}, ${LOADS} loads`);
 
     const paintMany = (times) =>
       page.evaluate(async (count) => {
         for (let seed = 0; seed < count; seed += 1) await window.paint({ seed });
       }, times);
     await paintMany(3);
-    const painted = await measure();
-    await paintMany(PICTURES);
-    assertFlat(painted, await measure(), `${device}, ${PICTURES} pictures`);
+    await assertStaysFlat(() => paintMany(PICTURES), measure, `${device}, ${PICTURES} pictures`);
     assert.deepEqual(problems, []);
     await close();
   });
