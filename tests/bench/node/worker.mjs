@@ -3,7 +3,11 @@
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { setFlagsFromString } from "node:v8";
 import { Half } from "./half.mjs";
+
+// Node 20 knows relaxed SIMD, as the module has it that most browsers get, but has to be told to use it.
+if (Number.parseInt(process.versions.node, 10) < 21) setFlagsFromString("--experimental-wasm-relaxed-simd");
 
 const require = createRequire(import.meta.url);
 const { create, globals } = require(process.env.DAWN_NODE ?? `webgpu/dist/${process.platform}-${process.arch}/dawn.node`);
