@@ -183,14 +183,6 @@ fn shared_softmax_text(_: &[u32]) -> String {
 const BUFFERS: [(&str, &str); 4] = [("q", "vec4<f32>"), ("k", "vec4<f32>"), ("v", "vec4<f32>"), ("y", "vec4<f32>")];
 const FIELDS: [&str; 5] = ["count", "queries", "keys", "row", "heads"];
 
-const AXES: [&str; 4] = ["x", "y", "z", "w"];
-
-/// Adds the product of two vectors to the number `sum`.
-fn dot_onto(sum: &str, a: &str, b: &str) -> String {
-    let added = AXES.iter().fold(sum.to_owned(), |sum, axis| format!("fma({a}.{axis}, {b}.{axis}, {sum})"));
-    format!("{sum} = {added};\n")
-}
-
 /// By tiles, for heads of `key[0]` numbers.
 pub(super) fn tiles_text(key: &[u32]) -> String {
     Tiles::of(key[0]).map_or(String::new(), |tiles| tiles.text())

@@ -163,6 +163,9 @@ fn pairs(mut words: Vec<u32>) -> Vec<u64> {
     words.chunks_exact(2).map(|pair| u64::from(pair[0]) | u64::from(pair[1]) << 32).collect()
 }
 
+/// Names of a vector's components.
+pub const AXES: [&str; 4] = ["x", "y", "z", "w"];
+
 /// Declarations that every kernel starts with: its buffers by name and element type, and the fields of `info`, of which
 /// there is one more, `first`: the workgroup that this dispatch begins with.
 pub fn prelude(buffers: &[(&str, &str)], info: &[&str]) -> String {

@@ -10,8 +10,8 @@
 //! rows of a slab are an odd number of vectors apart, and numerators are swapped within groups of eight (`^`). Arrays are nested so
 //! that what is known beforehand has a dimension of its own: browsers bound every index that is not.
 
-use super::{AXES, BUFFERS, FIELDS, MAX_OUTPUT_SIZE, dot_onto};
-use crate::kernels::launch::{entry_of_workgroup, prelude};
+use super::{BUFFERS, FIELDS, MAX_OUTPUT_SIZE};
+use crate::kernels::launch::{AXES, entry_of_workgroup, prelude};
 
 /// Queries of a workgroup, four for each row of invocations.
 pub const QUERIES: u32 = 32;
@@ -191,7 +191,7 @@ impl Tiles {
         let (values, columns, first) = (self.values, self.columns, part * self.values);
         let (element, parts) = (self.element(), 4 / self.together);
         // A vector is as many elements as there are in it, side by side in one group: columns are a multiple of them.
-        let pieces = [&["x", "y", "z", "w"][..], &["xy", "zw"], &["xyzw"]][self.together as usize / 2];
+        let pieces = [&AXES[..], &["xy", "zw"], &["xyzw"]][self.together as usize / 2];
         let mut body = format!(
             "let vector = v[k0 + min(key0 + {first}u + line, info.keys - 1u) * info.row + at];\n\
              let group = at / {each}u; let to = at % {each}u * {parts}u;\n",
@@ -249,4 +249,10 @@ impl Tiles {
         }
         text + "}\n"
     }
+}
+
+/// Adds the product of two vectors to the number `sum`.
+fn dot_onto(sum: &str, a: &str, b: &str) -> String {
+    let added = AXES.iter().fold(sum.to_owned(), |sum, axis| format!("fma({a}.{axis}, {b}.{axis}, {sum})"));
+    format!("{sum} = {added};\n")
 }

@@ -78,13 +78,13 @@ impl Reads {
     }
 
     /// Whether rows of weights and activations are read as vectors.
-    pub fn has_vectors(&self) -> bool {
+    fn has_vectors(&self) -> bool {
         self.depth >= Depth::Vectors
     }
 
-    /// Whether every slab of a tile is whole.
-    pub fn has_whole_slabs(&self) -> bool {
-        self.depth == Depth::Blocks
+    /// Whether there are vectors up to some place within a tile's slab; otherwise slabs are whole, or read number by number.
+    pub fn ends_within_slabs(&self) -> bool {
+        self.depth == Depth::Vectors
     }
 
     /// Whether something is added to the sums.

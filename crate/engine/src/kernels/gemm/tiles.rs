@@ -17,7 +17,7 @@ mod slab;
 pub use results::Results;
 
 use super::reads::Reads;
-use crate::kernels::launch::entry_of_workgroup;
+use crate::kernels::launch::{AXES, entry_of_workgroup};
 use slab::Operand;
 
 /// How a tile is computed. Numbers are powers of 2; of either side's slab, an invocation has at least eight numbers to bring.
@@ -62,7 +62,6 @@ const MOST_F16: &str = "65504.0";
 /// What activations at 16 bits are divided by, a power of 2: so a slab's sum stays finite whatever they are, while its weights'
 /// magnitudes add up to no more than that. The default model's largest slab of 32 has 13.8 in its UNet, 16.8 in its decoder.
 const SHRINK: &str = "32.0";
-const AXES: [&str; 4] = ["x", "y", "z", "w"];
 
 impl Tile {
     /// Numbers that tell its kernel from others'.

@@ -1,6 +1,7 @@
 //! Storing what a tile's invocations have summed up.
 
-use super::{AXES, Reads, Tile};
+use super::{Reads, Tile};
+use crate::kernels::launch::AXES;
 
 /// How results lie in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,8 @@
 //! groups of eight (`^`), so that neither those who put them there nor those who read them meet in one bank. Arrays there are
 //! nested: browsers bound each index that is not known beforehand, and so do it once for all lines of a block.
 
-use super::{AXES, Reads, Tile};
+use super::{Reads, Tile};
+use crate::kernels::launch::AXES;
 
 /// What is multiplied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,7 +149,7 @@ impl Tile {
     /// Opens a block in which `k` is a round's place. Beyond the end, what is read last is read again.
     fn place(&self, operand: Operand, round: u32, reads: &Reads) -> String {
         let k = format!("at + {}{round}_k", operand.name());
-        match reads.has_vectors() && !reads.has_whole_slabs() {
+        match reads.ends_within_slabs() {
             true => format!("{{ let k = min({k}, info.k - {}u);\n", self.together(operand)),
             false => format!("{{ let k = {k};\n"),
         }
@@ -162,7 +163,7 @@ impl Tile {
             for c in 0..4 {
                 let value = reads.unpacked(&format!("{round}_{c}"), &format!("(w{round}_start{c} + k)"));
                 // Beyond the end weights are zero, so that any activation will do.
-                text += &match reads.has_vectors() && !reads.has_whole_slabs() {
+                text += &match reads.ends_within_slabs() {
                     true => format!("let r{c} = {value} * f32(k < info.k);\n"),
                     false => format!("let r{c} = {value};\n"),
                 };
