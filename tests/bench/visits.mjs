@@ -16,9 +16,10 @@ export async function measureVisits({ browser, site, adapter, options }) {
     rows.push({ name, value: rounded(value), unit, goal });
     console.log(`${name}: ${rounded(value)} ${unit}${goal ? ` (goal ${goal})` : ""}`);
   };
-  const shell = await sizes(DIST, options.isQuick ? 5 : 11);
-  note("wasm, brotli 11", total(shell.filter(({ file }) => file.endsWith(".wasm")), "brotli_bytes") / 1e6, "MB");
-  note("wasm + JS + CSS + HTML, brotli 11", total(shell, "brotli_bytes") / 1e6, "MB", "≤ 3");
+  const quality = options.isQuick ? 5 : 11;
+  const shell = await sizes(DIST, quality);
+  note(`wasm, brotli ${quality}`, total(shell.filter(({ file }) => file.endsWith(".wasm")), "brotli_bytes") / 1e6, "MB");
+  note(`wasm + JS + CSS + HTML, brotli ${quality}`, total(shell, "brotli_bytes") / 1e6, "MB", "≤ 3");
   await measurePictures({ browser, site, note }, "auto", "best choice", options.isQuick ? 1 : WARM_RUNS);
   if (!adapter.why_not) {
     await measurePictures({ browser, site, note }, "gpu", `${options.gpu} GPU`, 1);

@@ -1,4 +1,5 @@
-// Every golden of tests/parity on WebGPU and on the processor, in Chromium: the same cases and tolerances as the native tests.
+// Every golden of tests/parity on WebGPU and on the processor, in Chromium: the same cases and tolerances as the native
+// tests. Then products with quantized weights, which goldens have none of.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { launchChromium } from "./browsers.mjs";
@@ -16,17 +17,19 @@ async function agrees(device, t) {
     await page.goto(`${site.url}parity.html?device=${device}`);
     const cases = await page.evaluate(() => window.cases());
     assert.ok(Object.keys(cases).length > 0);
+    const judge = (t, verdicts) => {
+      assert.ok(verdicts.length > 0);
+      for (const { name: what, relative, tolerance, passes } of verdicts) {
+        t.diagnostic(`${what}: ${relative.toExponential(1)} of ${tolerance.toExponential(0)}`);
+        assert.ok(passes, `${what}: ${relative} is above ${tolerance}`);
+      }
+      assert.deepEqual(problems, []);
+    };
     for (const [name, files] of Object.entries(cases)) {
-      await t.test(name, async (t) => {
-        const verdicts = await page.evaluate(([wanted, paths]) => window.run(wanted, paths), [name, files]);
-        assert.ok(verdicts.length > 0);
-        for (const { name: what, relative, tolerance, passes } of verdicts) {
-          t.diagnostic(`${what}: ${relative.toExponential(1)} of ${tolerance.toExponential(0)}`);
-          assert.ok(passes, `${what}: ${relative} is above ${tolerance}`);
-        }
-        assert.deepEqual(problems, []);
-      });
+      await t.test(name, async (t) =>
+        judge(t, await page.evaluate(([wanted, paths]) => window.run(wanted, paths), [name, files])));
     }
+    await t.test("stored weights stand for their numbers", async (t) => judge(t, await page.evaluate(() => window.schemes())));
   } finally {
     await browser.close();
     await site.close();

@@ -27,6 +27,7 @@ const PAGES = {
       });
       window.cases = () => ask({});
       window.run = (name, files) => ask({ name, files });
+      window.schemes = () => ask({ schemes: true });
     </script></html>`,
 };
 
@@ -39,12 +40,15 @@ const PARITY_WORKER = `
     return FraiseEngine.create(new URLSearchParams(location.search).get("device"), (reason) => postMessage({ error: reason }));
   };
   const read = async (file) => [file, new Uint8Array(await (await fetch("goldens/" + file)).arrayBuffer())];
-  onmessage = async ({ data: { name, files } }) => {
+  const answerTo = async ({ name, files, schemes }) => {
+    if (schemes) return engine.paritySchemes();
+    if (!name) return FraiseEngine.parityCases();
+    return engine.parityCase(name, Object.fromEntries(await Promise.all(files.map(read))));
+  };
+  onmessage = async ({ data }) => {
     try {
       engine ??= await start();
-      const answer = name
-        ? await engine.parityCase(name, Object.fromEntries(await Promise.all(files.map(read))))
-        : FraiseEngine.parityCases();
+      const answer = await answerTo(data);
       postMessage({ answer });
     } catch (error) {
       postMessage({ error: error.code ? error.code + ": " + error.message : String(error) });

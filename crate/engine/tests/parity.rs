@@ -15,7 +15,7 @@ use std::rc::Rc;
 use burn::tensor::Device;
 use fraise_engine::kernels::Border;
 use fraise_engine::pack::Quantization;
-use fraise_engine::parity::{self, Case, Files, Kind, Packed, Subject};
+use fraise_engine::parity::{self, Case, Comparison, Files, Kind, Packed, Subject};
 use fraise_engine::pipeline::{MemoryReport, Pipeline};
 use fraise_engine::store::Sha2Digest;
 use fraise_engine::weights::Scheme;
@@ -28,6 +28,21 @@ fn read_files(case: &Case) -> Files {
     case.files().into_iter().map(read).collect()
 }
 
+/// Prints every comparison; gives the lines of those that failed.
+fn failed(comparisons: &[Comparison]) -> Vec<String> {
+    let mut failed = Vec::new();
+    for comparison in comparisons {
+        let verdict = if comparison.passes() { "ok" } else { "FAILED" };
+        let (name, relative, tolerance) = (&comparison.name, comparison.relative(), comparison.tolerance);
+        let line = format!("{name:36} {relative:.1e} of {tolerance:.0e} {verdict}");
+        println!("{line}");
+        if !comparison.passes() {
+            failed.push(line);
+        }
+    }
+    failed
+}
+
 /// Runs the cases that `wanted` picks, prints every error, and only then fails.
 fn check(device: &Device, wanted: impl Fn(&Case) -> bool) {
     let mut failures = Vec::new();
@@ -35,25 +50,19 @@ fn check(device: &Device, wanted: impl Fn(&Case) -> bool) {
     assert!(!cases.is_empty());
     for case in cases {
         match pollster::block_on(parity::run_case(&case.name, &read_files(&case), device)) {
-            Ok(comparisons) => {
-                for comparison in comparisons {
-                    let verdict = if comparison.passes() { "ok" } else { "FAILED" };
-                    let line = format!(
-                        "{:36} {:.1e} of {:.0e} {verdict}",
-                        comparison.name,
-                        comparison.relative(),
-                        comparison.tolerance
-                    );
-                    println!("{line}");
-                    if !comparison.passes() {
-                        failures.push(line);
-                    }
-                }
-            }
+            Ok(comparisons) => failures.extend(failed(&comparisons)),
             Err(error) => failures.push(format!("{}: error[{}]: {error}", case.name, error.code())),
         }
     }
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+#[test]
+fn stored_weights_stand_for_their_numbers() {
+    for device in [Some(Device::flex()), common::gpu()].into_iter().flatten() {
+        let comparisons = pollster::block_on(parity::compare_schemes(&device)).unwrap();
+        assert_eq!(failed(&comparisons), Vec::<String>::new());
+    }
 }
 
 fn is(kinds: &'static [Kind]) -> impl Fn(&Case) -> bool {

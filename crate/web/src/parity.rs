@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 
 use fraise_engine::kernels::Border;
-use fraise_engine::parity::{self, Files};
+use fraise_engine::parity::{self, Comparison, Files};
 use fraise_engine::request::Request;
 use fraise_engine::{Error, Result};
 use futures::StreamExt;
@@ -53,18 +53,17 @@ impl FraiseEngine {
             })
             .collect();
         let compute = self.compute();
-        let comparisons = parity::run_case(&name, &files, &compute.device).await.map_err(|error| to_js(&error))?;
-        compute.finish().await.map_err(|error| to_js(&error))?;
-        let verdicts: Vec<_> = comparisons
-            .iter()
-            .map(|comparison| Verdict {
-                name: comparison.name.clone(),
-                relative: comparison.relative(),
-                tolerance: comparison.tolerance,
-                passes: comparison.passes(),
-            })
-            .collect();
-        serialize_or_throw(&verdicts)
+        self.verdicts(parity::run_case(&name, &files, &compute.device).await).await
+    }
+
+    /// Products with weights of every scheme on this engine's device: as [`Self::parity_case`].
+    ///
+    /// # Errors
+    /// What the device reports.
+    #[wasm_bindgen(js_name = paritySchemes)]
+    pub async fn parity_schemes(&self) -> Result<JsValue, JsValue> {
+        let compute = self.compute();
+        self.verdicts(parity::compare_schemes(&compute.device).await).await
     }
 
     /// Paints with the loaded pack: `{latents, image}` as `Float32Array`s, the final latents [1, C, h, w] and the
@@ -86,6 +85,21 @@ impl FraiseEngine {
 }
 
 impl FraiseEngine {
+    async fn verdicts(&self, comparisons: Result<Vec<Comparison>>) -> Result<JsValue, JsValue> {
+        let comparisons = comparisons.map_err(|error| to_js(&error))?;
+        self.compute().finish().await.map_err(|error| to_js(&error))?;
+        let verdicts: Vec<_> = comparisons
+            .into_iter()
+            .map(|comparison| Verdict {
+                relative: comparison.relative(),
+                tolerance: comparison.tolerance,
+                passes: comparison.passes(),
+                name: comparison.name,
+            })
+            .collect();
+        serialize_or_throw(&verdicts)
+    }
+
     async fn paint(&self, request: JsValue) -> Result<[Vec<f32>; 2]> {
         let loaded = self.loaded()?;
         let request: Request =

@@ -5,6 +5,7 @@
 //! and in a browser. Built only with the feature `parity`.
 
 mod run;
+mod schemes;
 mod score;
 mod text;
 
@@ -26,6 +27,7 @@ use crate::weights::{Weights, WeightsBuilder};
 use crate::{Error, Result};
 
 pub use run::{Packed, pack_model};
+pub use schemes::compare_schemes;
 
 /// Largest error of one module's output, relative to the output's largest magnitude: what single precision leaves of
 /// sums taken in another order.

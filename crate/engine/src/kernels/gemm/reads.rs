@@ -18,7 +18,7 @@ pub struct Reads {
     plus: bool,
     /// Numbers along `k` that are read together, of weights and of activations: 2 or 4.
     together: [u32; 2],
-    /// Bytes of words are shifted out, as GPUs do fast. Software adapters are faster at making fractions of them.
+    /// Bytes of words are shifted out, as GPUs do fast. Software adapters multiply faster than they shift vectors.
     shifts: bool,
 }
 
@@ -194,7 +194,7 @@ impl Reads {
                 true => ("f16", "e / 32u", "f32(v)"),
                 false => ("u32", "e / 64u", "unpack2x16float(v)[(e / 32u) & 1u]"),
             };
-            let factor = if self.scheme == Scheme::Q8 && !self.shifts { " * 127.0" } else { "" };
+            let factor = if self.scheme == Scheme::Q8 && !self.shifts { " * 5.9604644775390625e-8" } else { "" };
             text += &format!(
                 "fn packed_scale(e: u32) -> {packed} {{ return s[{at}]; }}\n\
                  fn unpacked_scale(v: {packed}, e: u32) -> f32 {{ return {stored}{factor}; }}\n\
@@ -221,8 +221,12 @@ impl Reads {
             Scheme::F16 if self.f16 => format!("{vector}(v)"),
             Scheme::F16 if count == 2 => "unpack2x16float(v)".into(),
             Scheme::F16 => "vec4<f32>(unpack2x16float(v.x), unpack2x16float(v.y))".into(),
-            // That divides by 127; the scale multiplies it back.
-            Scheme::Q8 if !self.shifts => "unpack4x8snorm(v)".into(),
+            // Each byte is multiplied to a word's upper end and stays there; the scale brings it back. (To unpack them as
+            // fractions would be as fast, but SwiftShader's are 1e-3 off where a browser does not compute them itself.)
+            Scheme::Q8 if !self.shifts => {
+                let up = shifts(|at| 1 << (24 - 8 * at));
+                format!("{vector}({integers}(({words}(v) * {up}) & {words}(4278190080u)))")
+            }
             // Each byte is brought to a word's upper end, and back with its sign.
             Scheme::Q8 => {
                 let word = if count == 2 { "(v >> ((e & 2u) * 8u))" } else { "v" };
