@@ -151,6 +151,7 @@ test("manners: two taps to a first picture on a phone", TIMEOUT, async () => {
     const { top, bottom } = window.tools.find("#canvas").getBoundingClientRect();
     return top >= 0 && bottom <= innerHeight;
   });
+  assert.ok((await isInView('[data-manner="watercolour"]')) && (await isInView("#generate")), "all on one screen");
   assert.match(await prompt(studio), /, watercolor$/);
   const { rgba } = await studio.pixels(await studio.savedPng());
   assert.ok(new Set(rgba).size > 8, "a picture, not a plain colour");

@@ -1,12 +1,10 @@
-/** The prompt, the one button that matters, and what to start from. */
-import { css, html, nothing, type TemplateResult } from "lit";
+/** The prompt, the one button that matters, how many, and in which manner. */
+import { css, html, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import { COUNTS } from "./queue";
 import { segments } from "./segments";
 import { StudioElement } from "./studio-element";
-import { canGenerate, canQueue, examples, isBusy } from "./state";
-
-const EXAMPLES_SHOWN = 5;
+import { canGenerate, canQueue, isBusy } from "./state";
 
 /** `<fraise-prompt>` */
 export class PromptBox extends StudioElement {
@@ -48,42 +46,25 @@ export class PromptBox extends StudioElement {
       .options .switch {
         font-weight: 400;
       }
-      fraise-manners,
-      .examples {
-        margin: 0.7rem 0 0;
-      }
-      .chips {
-        display: flex;
-        flex-wrap: wrap;
-        gap: 0.45rem;
-        margin: 0.4rem 0 0;
-        padding: 0;
-        list-style: none;
-      }
-      .chips button {
-        min-height: 2.25rem;
-        padding: 0.3rem 0.85rem;
-        border-color: var(--line);
-        border-radius: 999px;
-        background: var(--chip);
-        font-size: 0.9rem;
-        text-align: start;
+      fraise-manners {
+        margin-top: 0.7rem;
       }
       @media (hover: none) {
         kbd {
           display: none;
         }
       }
-      @media (max-width: 56rem) {
-        .chips {
-          flex-wrap: nowrap;
-          margin-inline: -0.9rem;
-          padding: 0.2rem 0.9rem 0.4rem;
-          overflow-x: auto;
-          scrollbar-width: none;
+      /* One row on a phone: "×1 ×2 ×4" beside the button says it as well. */
+      @media (max-width: 26rem) {
+        #count-label {
+          position: absolute;
+          clip-path: inset(50%);
         }
-        .chips button {
-          white-space: nowrap;
+        .count button {
+          padding: 0 0.5rem;
+        }
+        .count button::before {
+          content: "×";
         }
       }
     `,
@@ -95,8 +76,6 @@ export class PromptBox extends StudioElement {
       <div class="row">${isBusy(this.state) ? this.#busyButtons() : this.#generateButton()}</div>
       <div class="options">${this.#count()} ${this.#live()}</div>
       <fraise-manners></fraise-manners>
-      ${this.#examples()}
-      <fraise-start></fraise-start>
     `;
   }
 
@@ -159,18 +138,5 @@ export class PromptBox extends StudioElement {
       />
       ${words.live}
     </label>`;
-  }
-
-  #examples(): TemplateResult | typeof nothing {
-    const prompts = examples(this.state);
-    if (prompts.length === 0) return nothing;
-    return html`<div class="examples" role="group" aria-labelledby="examples">
-      <span id="examples" class="hint">${this.words.examples}</span>
-      <ul class="chips">
-        ${prompts
-          .slice(0, EXAMPLES_SHOWN)
-          .map((prompt) => html`<li><button @click=${() => this.studio.change({ prompt })}>${prompt}</button></li>`)}
-      </ul>
-    </div>`;
   }
 }

@@ -78,13 +78,14 @@ export class StudioPage extends StudioElement {
       }
       @media (min-width: 56rem) {
         main {
-          grid-template: "prompt picture" auto "settings picture" auto "model picture" 1fr / minmax(20rem, 25rem) minmax(0, 1fr);
+          grid-template-columns: minmax(20rem, 25rem) minmax(0, 1fr);
+          grid-template-rows: auto auto auto 1fr;
           column-gap: clamp(1.5rem, 4vw, 3.5rem);
           padding-top: 0.75rem;
           --stage-max: min(100%, calc(100vh - 16rem));
         }
         .picture {
-          grid-area: picture;
+          grid-area: 1 / 2 / -1;
           position: sticky;
           top: 1rem;
           align-self: start;
@@ -141,10 +142,8 @@ export class StudioPage extends StudioElement {
   #showStage(): void {
     const stage = this.renderRoot.querySelector("fraise-stage");
     if (!stage) return;
-    const { top, bottom, height } = stage.getBoundingClientRect();
-    if (Math.min(bottom, innerHeight) - Math.max(top, 0) > height / 2) return;
     const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    stage.scrollIntoView({ block: "center", behavior: isCalm ? "instant" : "smooth" });
+    stage.scrollIntoView({ block: "nearest", behavior: isCalm ? "instant" : "smooth" });
   }
 
   protected override render(): TemplateResult {
@@ -173,6 +172,7 @@ export class StudioPage extends StudioElement {
           <fraise-batch></fraise-batch>
           <fraise-queue></fraise-queue>
         </div>
+        <fraise-ideas></fraise-ideas>
         <fraise-settings></fraise-settings>
         <div class="models">
           <fraise-model-note></fraise-model-note>
