@@ -144,6 +144,47 @@ test("cancelled while downloading, only the missing pieces are fetched later", T
   await studio.close();
 });
 
+test("a later visit: with the first letter the engine starts, and what is kept is loaded, unseen and without the network", TIMEOUT, async () => {
+  const studio = await StudioDriver.open(browser, site.url, { serviceWorkers: "block" });
+  const isReady = () => studio.page.evaluate(() => window.tools.has("#runs-on"));
+  await studio.until(() => window.tools.text("#model")?.includes("MB"));
+  site.log.length = 0;
+  await studio.find("#prompt").fill("a fox");
+  await studio.page.waitForTimeout(2000);
+  assert.deepEqual(piecesIn(site.log), [], "a model that is not kept is not fetched for a letter");
+  assert.equal(await isReady(), false);
+  await studio.generate();
+
+  await studio.page.reload();
+  await studio.installTools();
+  await studio.until(() => window.tools.text("#model")?.includes("MB"));
+  await studio.page.waitForTimeout(1000);
+  assert.equal(await isReady(), false, "nothing starts before the visitor does something");
+  site.log.length = 0;
+  await studio.page.evaluate(() => {
+    window.kinds = new Set();
+    const note = () => window.kinds.add(window.tools.find("fraise-stage").state.activity.kind);
+    window.watching = setInterval(note, 1);
+  });
+  await studio.find("#prompt").fill("a cat");
+  await studio.until(() => window.tools.has("#runs-on"));
+  assert.deepEqual(await studio.page.evaluate(() => [...window.kinds]), ["idle"], "nothing of it is shown");
+  assert.deepEqual(piecesIn(site.log), []);
+  await studio.generate();
+  assert.equal(await studio.page.evaluate(() => window.kinds.has("loading")), false, "nothing was left to load");
+
+  // Asked for at once, it is waited for, with its progress; cancelled, another press begins anew.
+  await studio.page.reload();
+  await studio.installTools();
+  await studio.settings({ device: "cpu" });
+  await studio.press();
+  await studio.page.keyboard.press("Escape");
+  await studio.until(() => window.tools.text("#progress-text") === "Cancelled");
+  await studio.generate();
+  assert.deepEqual(studio.problems, []);
+  await studio.close();
+});
+
 test("without WebGPU it says why, fetches nothing, and offers the processor", TIMEOUT, async () => {
   const plain = await launchChromium({ gpu: "none" });
   try {

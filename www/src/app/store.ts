@@ -207,6 +207,7 @@ export class Studio extends EventTarget {
   /** Takes over what the visitor typed or moved. */
   change(settings: Partial<Settings>): void {
     this.#set(settings);
+    if (settings.prompt !== undefined) this.#session.expect();
     if (this.#state.isLive) this.#live.wake();
   }
 
