@@ -18,7 +18,7 @@ usage: ./build.sh COMMAND
            headers that allow several threads)
   build    wasm, page and the default model into dist/
   package  the npm package into target/package
-  test     native tests, then browser tests in Chromium and Firefox
+  test     native tests, then browser tests in Chromium, Firefox and WebKit
   check    everything: format, lints, types, tests; ends with "N passed, N failed, N skipped"
   fuzz     COUNT random inputs (default: a million) for each reader of what comes from outside; `check` tries a few thousand
   bench    time pictures, and every module against onnxruntime-web; writes tests/bench/results (--gpu real, --quick, …)
@@ -82,8 +82,19 @@ ensure_browsers() {
   say "installing Debian packages: ${missing[*]}"
   command -v apt-get >/dev/null || die "install ${missing[*]} (or set CHROMIUM and FIREFOX to the browsers' paths)"
   ((EUID == 0)) || die "missing packages; run: sudo apt-get install --yes ${missing[*]}"
+  install_packages "${missing[@]}"
+}
+
+# Safari's engine, and a screen that nobody sees. Where they cannot be had, the tests that want them are skipped, aloud.
+ensure_webkit() {
+  [[ -x /usr/bin/WebKitWebDriver && -x /usr/bin/Xvfb ]] && return
+  say "installing Debian packages: webkit2gtk-driver xvfb"
+  ((EUID == 0)) && install_packages webkit2gtk-driver xvfb || say "without WebKit: its tests are skipped"
+}
+
+install_packages() {
   apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends "${missing[@]}"
+  DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends "$@"
 }
 
 doctor() {
@@ -93,6 +104,7 @@ doctor() {
   ensure_node_modules
   ensure_wasm_bindgen
   ensure_browsers
+  ensure_webkit
   rustc --version
   printf 'node %s, npm %s, %s\n' "$(node --version)" "$(npm --version 2>/dev/null)" "$(python3 --version)"
   .tools/bin/wasm-bindgen --version
@@ -158,6 +170,7 @@ test_native() { "$CARGO" test --locked --workspace --no-fail-fast "$@"; }
 
 test_browser() {
   ensure_browsers
+  ensure_webkit
   is_built || build
   build_parity
   package

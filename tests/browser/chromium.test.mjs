@@ -185,19 +185,23 @@ test("a later visit: with the first letter the engine starts, and what is kept i
   await studio.close();
 });
 
-test("without WebGPU it says why, fetches nothing, and offers the processor", TIMEOUT, async () => {
+test("without WebGPU it says why, fetches nothing, and paints on the processor", TIMEOUT, async () => {
   const plain = await launchChromium({ gpu: "none" });
   try {
     site.log.length = 0;
     const studio = await StudioDriver.open(plain, site.url);
     await studio.until(() => window.tools.has("#no-gpu"));
-    assert.match(await studio.text("#no-gpu"), /WebGPU/);
-    assert.equal(await studio.page.evaluate(() => window.tools.find("#generate").disabled), true);
+    assert.match(await studio.text("#no-gpu"), /Painting on the processor.*WebGPU/s);
     assert.deepEqual(piecesIn(site.log), []);
-    await studio.find("#use-cpu").click();
-    await studio.settings({ steps: 1, device: "cpu" });
+    await studio.settings({ steps: 1, device: "auto" });
     await studio.generate();
     assert.match(await studio.text("#model"), /processor/);
+
+    // Who insists on the GPU is told, and offered the processor.
+    await studio.set("#device", "gpu");
+    assert.equal(await studio.page.evaluate(() => window.tools.find("#generate").disabled), true);
+    await studio.find("#use-cpu").click();
+    await studio.generate();
     await studio.close();
   } finally {
     await plain.close();

@@ -33,7 +33,7 @@ function kept(driver) {
     const files = [];
     for (const { thumbnail, ...picture } of pictures.sort((a, b) => b.timeMs - a.timeMs)) {
       const png = await ask(database.transaction("files").objectStore("files").get(picture.id));
-      const bytes = new Uint8Array(await png.arrayBuffer());
+      const bytes = new Uint8Array(png.bytes);
       files.push({ ...picture, thumbnailType: thumbnail.type, png: btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join("")) });
     }
     database.close();

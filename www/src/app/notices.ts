@@ -3,7 +3,7 @@ import { css, html, nothing, type TemplateResult } from "lit";
 import type { SmallerOffer } from "./losses";
 import { StudioElement } from "./studio-element";
 import { smallerOffer } from "./smaller";
-import { canGenerate, needsChoice } from "./state";
+import { canGenerate, lacksGpu } from "./state";
 
 /** `<fraise-notices>` */
 export class Notices extends StudioElement {
@@ -57,10 +57,17 @@ export class Notices extends StudioElement {
 
   #noGpu(): TemplateResult | typeof nothing {
     const { words, state } = this;
-    if (!needsChoice(state) || state.gpu?.isAvailable !== false) return nothing;
+    if (state.gpu?.isAvailable !== false || state.device === "cpu") return nothing;
+    const reason = words.noGpuReasons[state.gpu.reason];
+    if (!lacksGpu(state)) {
+      return html`<div class="notice" id="no-gpu" role="status">
+        <h2>${words.noGpuAuto}</h2>
+        <p class="fact">${words.noGpuBecause(reason)}</p>
+      </div>`;
+    }
     return html`<div class="notice" id="no-gpu" role="alert">
       <h2>${words.noGpuTitle}</h2>
-      <p>${words.noGpuReasons[state.gpu.reason]}</p>
+      <p>${reason}</p>
       <p>${words.noGpuCpu}</p>
       <button id="use-cpu" class="primary" @click=${() => this.studio.chooseDevice({ device: "cpu" })}>${words.useCpu}</button>
     </div>`;

@@ -234,12 +234,12 @@ export function canGenerate(state: StudioState): boolean {
 /** Whether a picture can be asked for now, to be painted at once or after others. */
 export function canQueue(state: StudioState): boolean {
   const { gpu, queue, update } = state;
-  return !isConverting(state) && gpu !== null && !needsChoice(state) && queue.length < MAX_QUEUE && update !== "elsewhere";
+  return !isConverting(state) && gpu !== null && !lacksGpu(state) && queue.length < MAX_QUEUE && update !== "elsewhere";
 }
 
-/** Whether there is no GPU and the visitor has not yet agreed to paint on the processor. */
-export function needsChoice({ gpu, device }: StudioState): boolean {
-  return gpu?.isAvailable === false && device !== "cpu";
+/** Whether the visitor wants a GPU to paint, and there is none. */
+export function lacksGpu({ gpu, device }: StudioState): boolean {
+  return gpu?.isAvailable === false && device === "gpu";
 }
 
 /** The model's example prompts in the visitor's language, or in English where it has none. */

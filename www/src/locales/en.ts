@@ -324,6 +324,8 @@ export const en = {
   installYes: "Install",
   installNo: "No, thanks",
 
+  noGpuAuto: "Painting on the processor",
+  noGpuBecause: (reason: string): string => `This browser gives no access to the graphics card. ${reason}`,
   noGpuTitle: "This browser gives no access to the graphics card",
   noGpuReasons: {
     insecure: "WebGPU works only on secure pages, and this one came over plain http. Open it over https or on localhost.",

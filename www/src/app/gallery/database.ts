@@ -28,10 +28,13 @@ export interface KeptPicture {
 /** What may be known of a picture besides its PNG, as from a zip's index. */
 export type Known = Partial<Pick<KeptPicture, "id" | "timeMs" | "isFavourite" | "parents">>;
 
+/** A file's bytes, since WebKit stores no Blobs in private windows; what was stored before is a Blob. */
+type StoredFile = { readonly type: string; readonly bytes: ArrayBuffer } | Blob;
+
 /** The PNGs are apart, so that a list of thousands is read without them. */
 interface Schema extends DBSchema {
-  pictures: { key: string; value: KeptPicture };
-  files: { key: string; value: Blob };
+  pictures: { key: string; value: Omit<KeptPicture, "thumbnail"> & { readonly thumbnail: StoredFile } };
+  files: { key: string; value: StoredFile };
 }
 
 /** The kept pictures. Methods reject with the browser's own errors, `QuotaExceededError` among them. */
@@ -50,21 +53,24 @@ export class GalleryDatabase {
 
   /** All pictures, in no order. */
   async list(): Promise<KeptPicture[]> {
-    return (await this.#opening).getAll("pictures");
+    const pictures = await (await this.#opening).getAll("pictures");
+    return pictures.map((picture) => ({ ...picture, thumbnail: toBlob(picture.thumbnail) }));
   }
 
   /** The PNG of a picture. */
   async file(id: string): Promise<Blob | undefined> {
-    return (await this.#opening).get("files", id);
+    const file = await (await this.#opening).get("files", id);
+    return file && toBlob(file);
   }
 
   /** Keeps a picture and its PNG: both, or neither. */
   async add(picture: KeptPicture, png: Blob): Promise<void> {
+    const [thumbnail, file] = await Promise.all([toStored(picture.thumbnail), toStored(png)]);
     const transaction = (await this.#opening).transaction(["pictures", "files"], "readwrite");
     try {
       await Promise.all([
-        transaction.objectStore("pictures").put(picture),
-        transaction.objectStore("files").put(png, picture.id),
+        transaction.objectStore("pictures").put({ ...picture, thumbnail }),
+        transaction.objectStore("files").put(file, picture.id),
         transaction.done,
       ]);
     } catch (error) {
@@ -74,7 +80,8 @@ export class GalleryDatabase {
 
   /** Keeps what changed of a picture. */
   async update(picture: KeptPicture): Promise<void> {
-    await (await this.#opening).put("pictures", picture);
+    const thumbnail = await toStored(picture.thumbnail);
+    await (await this.#opening).put("pictures", { ...picture, thumbnail });
   }
 
   /** Removes a picture. */
@@ -88,4 +95,12 @@ export class GalleryDatabase {
     const transaction = (await this.#opening).transaction(["pictures", "files"], "readwrite");
     await Promise.all([transaction.objectStore("pictures").clear(), transaction.objectStore("files").clear(), transaction.done]);
   }
+}
+
+async function toStored(file: Blob): Promise<StoredFile> {
+  return { type: file.type, bytes: await file.arrayBuffer() };
+}
+
+function toBlob(stored: StoredFile): Blob {
+  return stored instanceof Blob ? stored : new Blob([stored.bytes], { type: stored.type });
 }
