@@ -34,6 +34,12 @@ export class Notices extends StudioElement {
         font-size: 0.95em;
         color: var(--berry);
       }
+      details.notice {
+        padding-block: 0.6rem;
+      }
+      details .fact {
+        margin: 0.4rem 0 0;
+      }
       .actions,
       .offer {
         display: flex;
@@ -60,10 +66,10 @@ export class Notices extends StudioElement {
     if (state.gpu?.isAvailable !== false || state.device === "cpu") return nothing;
     const reason = words.noGpuReasons[state.gpu.reason];
     if (!lacksGpu(state)) {
-      return html`<div class="notice" id="no-gpu" role="status">
-        <h2>${words.noGpuAuto}</h2>
-        <p class="fact">${words.noGpuBecause(reason)}</p>
-      </div>`;
+      return html`<details class="notice" id="no-gpu">
+        <summary>${words.noGpuAuto}</summary>
+        <p class="fact">${reason}</p>
+      </details>`;
     }
     return html`<div class="notice" id="no-gpu" role="alert">
       <h2>${words.noGpuTitle}</h2>

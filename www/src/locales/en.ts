@@ -324,8 +324,7 @@ export const en = {
   installYes: "Install",
   installNo: "No, thanks",
 
-  noGpuAuto: "Painting on the processor",
-  noGpuBecause: (reason: string): string => `This browser gives no access to the graphics card. ${reason}`,
+  noGpuAuto: "Painting on the processor: this browser gives no access to the graphics card",
   noGpuTitle: "This browser gives no access to the graphics card",
   noGpuReasons: {
     insecure: "WebGPU works only on secure pages, and this one came over plain http. Open it over https or on localhost.",

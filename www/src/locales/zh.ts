@@ -322,8 +322,7 @@ export const zh: Words = {
   installYes: "安装",
   installNo: "不用了",
 
-  noGpuAuto: "用处理器来画",
-  noGpuBecause: (reason) => `这个浏览器无法使用显卡。${reason}`,
+  noGpuAuto: "用处理器来画：这个浏览器无法使用显卡",
   noGpuTitle: "这个浏览器无法使用显卡",
   noGpuReasons: {
     insecure: "WebGPU 只能在安全的页面上使用，而本页通过普通 http 打开。请改用 https 或 localhost。",
