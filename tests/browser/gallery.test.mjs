@@ -109,6 +109,38 @@ test("finished pictures are kept as they were saved, and survive a reload", TIME
   assert.ok(isNear(small, mean, 25), `thumbnail ${small}, picture ${mean}`);
 });
 
+test("pictures that an earlier version kept as Blobs are shown still", TIMEOUT, async () => {
+  /** Replaces each file that is stored, the thumbnails too. */
+  const rewrite = (toBlobs) =>
+    studio.page.evaluate(async (wanted) => {
+      const database = await new Promise((resolve) => (indexedDB.open("fraise-gallery").onsuccess = (event) => resolve(event.target.result)));
+      const ask = (request) => new Promise((resolve) => (request.onsuccess = () => resolve(request.result)));
+      const other = async (file) =>
+        wanted ? new Blob([file.bytes], { type: file.type }) : { type: file.type, bytes: await file.arrayBuffer() };
+      for (const picture of await ask(database.transaction("pictures").objectStore("pictures").getAll())) {
+        const png = await other(await ask(database.transaction("files").objectStore("files").get(picture.id)));
+        const thumbnail = await other(picture.thumbnail);
+        await ask(database.transaction("pictures", "readwrite").objectStore("pictures").put({ ...picture, thumbnail }));
+        await ask(database.transaction("files", "readwrite").objectStore("files").put(png, picture.id));
+      }
+      database.close();
+    }, toBlobs);
+  const thumbnail = await colourOf(studio, "button[data-id] fraise-image");
+  await rewrite(true);
+  await studio.page.reload();
+  await studio.installTools();
+  await untilCount(studio, 2);
+  assert.deepEqual(await colourOf(studio, "button[data-id] fraise-image"), thumbnail);
+  await studio.page.evaluate(() => window.tools.find('button[data-id][tabindex="0"]').focus());
+  await studio.page.keyboard.press("Enter");
+  await studio.until(() => window.tools.find("#viewed")?.shadowRoot.querySelector("img")?.src);
+  const seen = await colourOf(studio, "#viewed");
+  assert.ok(isNear(seen, thumbnail, 25), `picture ${seen}, thumbnail ${thumbnail}`);
+  await studio.page.keyboard.press("Escape");
+  await studio.until(() => !window.tools.has("#viewed-prompt"));
+  await rewrite(false);
+});
+
 test("by keyboard: arrows move, Enter opens, F marks, Delete removes, and undo brings back", TIMEOUT, async () => {
   const before = await kept(studio);
   await studio.page.evaluate(() => window.tools.find('button[data-id][tabindex="0"]').focus());
