@@ -52,7 +52,7 @@ export class IdeaList extends StudioElement {
   #examples(): TemplateResult | typeof nothing {
     const prompts = examples(this.state);
     if (prompts.length === 0) return nothing;
-    return html`<div class="examples" role="group" aria-labelledby="examples">
+    return html`<div role="group" aria-labelledby="examples">
       <span id="examples" class="hint">${this.words.examples}</span>
       <ul class="chips">
         ${prompts

@@ -2,9 +2,13 @@
 
 /** Where the default model is, relative to the page. */
 export const MODEL_URL = "models/fraise-1/manifest.json";
-/** The same as the engine's storage names it: absolute. */
+/** Where a model is, as the engine's storage names it: absolute. */
+export function addressOf(url: string): string {
+  return new URL(url, document.baseURI).href;
+}
+/** Where the default model is, likewise. */
 export function defaultAddress(): string {
-  return new URL(MODEL_URL, document.baseURI).href;
+  return addressOf(MODEL_URL);
 }
 
 /** What a person wants to know before a download. */

@@ -4,7 +4,7 @@ import type { StoredModel } from "../engine/index";
 import { drawer } from "./drawer";
 import { cardIn } from "./form";
 import { formatBytes, formatDuration } from "./format";
-import { defaultAddress, MODEL_URL, type ModelCard } from "./model";
+import { addressOf, defaultAddress, MODEL_URL, type ModelCard } from "./model";
 import { isBusy, isConverting } from "./state";
 import type { StorageReport } from "./storage";
 import { StudioElement } from "./studio-element";
@@ -106,7 +106,7 @@ export class ModelsDrawer extends StudioElement {
   #kept(model: StoredModel): TemplateResult {
     const { words, state } = this;
     const { address, name, bytes, isComplete } = model;
-    const isChosen = address === (state.modelUrl === MODEL_URL ? defaultAddress() : state.modelUrl);
+    const isChosen = address === addressOf(state.modelUrl);
     const isFixed = isBusy(state) || isConverting(state);
     const size = formatBytes(bytes);
     const choosable = this.#choosable(address);

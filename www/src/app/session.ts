@@ -1,5 +1,7 @@
 /** The page's engine: started when it is about to be needed, with the chosen model on it, painting on the page's canvas. */
+import { orAborted } from "../engine/abort";
 import { Engine, type GenerateRequest, type LoadOptions, type Progress, type Step } from "../engine/index";
+import { addressOf } from "./model";
 import { askToPersist } from "./persistence";
 import type { StudioState } from "./state";
 
@@ -70,14 +72,11 @@ export class Session {
     this.#persistence ??= askToPersist().then((isPersistent) => this.#host.show({ isPersistent }));
     if (this.#host.state().isModelLoaded) return engine;
     const { controller, ended } = this.#load(engine);
-    const cancel = () => controller.abort();
-    signal.addEventListener("abort", cancel, { once: true });
     this.#waiting += 1;
     try {
-      await ended;
+      await orAborted(ended, signal, () => controller.abort());
     } finally {
       this.#waiting -= 1;
-      signal.removeEventListener("abort", cancel);
     }
     return engine;
   }
@@ -95,7 +94,7 @@ export class Session {
 
   async #warmUp(modelUrl: string): Promise<void> {
     const engine = await this.engine(new AbortController().signal);
-    const address = new URL(modelUrl, document.baseURI).href;
+    const address = addressOf(modelUrl);
     const isKept = (await engine.models()).some((model) => model.address === address && model.isComplete);
     const state = this.#host.state();
     if (isKept && this.#announced === engine && !state.isModelLoaded && state.modelUrl === modelUrl) await this.#load(engine).ended;
