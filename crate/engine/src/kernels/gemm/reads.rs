@@ -194,6 +194,7 @@ impl Reads {
                 true => ("f16", "e / 32u", "f32(v)"),
                 false => ("u32", "e / 64u", "unpack2x16float(v)[(e / 32u) & 1u]"),
             };
+            // 2^-24 where bytes stay at a word's upper end.
             let factor = if self.scheme == Scheme::Q8 && !self.shifts { " * 5.9604644775390625e-8" } else { "" };
             text += &format!(
                 "fn packed_scale(e: u32) -> {packed} {{ return s[{at}]; }}\n\
@@ -211,9 +212,9 @@ impl Reads {
             2 => ("vec2<f32>", "vec2<u32>", "vec2<i32>"),
             _ => ("vec4<f32>", "vec4<u32>", "vec4<i32>"),
         };
-        let shifts = |of: fn(u32) -> u32| {
-            let shifts: Vec<_> = (0..count).map(|at| format!("{}u", of(at))).collect();
-            format!("{words}({})", shifts.join(", "))
+        let each = |of: fn(u32) -> u32| {
+            let each: Vec<_> = (0..count).map(|at| format!("{}u", of(at))).collect();
+            format!("{words}({})", each.join(", "))
         };
         match self.scheme {
             Scheme::F32 => "v".into(),
@@ -224,18 +225,18 @@ impl Reads {
             // Each byte is multiplied to a word's upper end and stays there; the scale brings it back. (To unpack them as
             // fractions would be as fast, but SwiftShader's are 1e-3 off where a browser does not compute them itself.)
             Scheme::Q8 if !self.shifts => {
-                let up = shifts(|at| 1 << (24 - 8 * at));
-                format!("{vector}({integers}(({words}(v) * {up}) & {words}(4278190080u)))")
+                let up = each(|at| 1 << (24 - 8 * at));
+                format!("{vector}({integers}(({words}(v) * {up}) & {words}(0xff000000u)))")
             }
             // Each byte is brought to a word's upper end, and back with its sign.
             Scheme::Q8 => {
                 let word = if count == 2 { "(v >> ((e & 2u) * 8u))" } else { "v" };
-                let (up, down) = (shifts(|at| 24 - 8 * at), format!("{words}(24u)"));
+                let (up, down) = (each(|at| 24 - 8 * at), format!("{words}(24u)"));
                 format!("{vector}({integers}({words}({word}) << {up}) >> {down})")
             }
             Scheme::Q4 => {
                 let part = if count == 2 { "6u" } else { "4u" };
-                let apart = shifts(|at| 4 * at);
+                let apart = each(|at| 4 * at);
                 format!("{vector}(({words}(v >> ((e & {part}) * 4u)) >> {apart}) & {words}(15u)) - {vector}(8.0)")
             }
         }
