@@ -1,31 +1,43 @@
-// node tests/bench/readme.mjs: writes the bench's results into the README, between its two markers.
+// node tests/bench/readme.mjs: writes the bench's results between the markers of the README (what visitors wait for, and the
+// comparisons) and of the one here (memory, growth, what was left out).
 import { readFile, writeFile } from "node:fs/promises";
 import { pathToFileURL } from "node:url";
 
-const README = new URL("../../README.md", import.meta.url);
 const RESULTS = new URL("results/", import.meta.url);
+const PAGES = [
+  [new URL("../../README.md", import.meta.url), summary],
+  [new URL("README.md", import.meta.url), details],
+];
 const MARKERS = ["<!-- bench: written by tests/bench/readme.mjs -->", "<!-- bench ends -->"];
 
 /** Replaces what is between the markers. */
 export async function updateReadme() {
-  const text = await readFile(README, "utf8");
-  const [before, rest] = text.split(MARKERS[0]);
-  const after = rest?.split(MARKERS[1])[1];
-  if (after === undefined) throw new Error(`README.md lacks ${MARKERS.join(" or ")}`);
-  const parts = [];
-  for (const [stem, title] of [["latest", "No GPU"], ["real", "On a GPU"]]) {
-    const results = await readFile(new URL(`${stem}.json`, RESULTS), "utf8").then(JSON.parse, () => null);
-    if (results) parts.push(section(results, stem, title));
+  for (const [page, section] of PAGES) {
+    const text = await readFile(page, "utf8");
+    const [before, rest] = text.split(MARKERS[0]);
+    const after = rest?.split(MARKERS[1])[1];
+    if (after === undefined) throw new Error(`${page.pathname} lacks ${MARKERS.join(" or ")}`);
+    const parts = [];
+    for (const [stem, title] of [["latest", "No GPU"], ["real", "On a GPU"]]) {
+      const results = await readFile(new URL(`${stem}.json`, RESULTS), "utf8").then(JSON.parse, () => null);
+      if (results) parts.push(section(results, stem, title));
+    }
+    await writeFile(page, `${before}${MARKERS[0]}\n\n${parts.join("\n\n")}\n\n${MARKERS[1]}${after}`);
   }
-  await writeFile(README, `${before}${MARKERS[0]}\n\n${parts.join("\n\n")}\n\n${MARKERS[1]}${after}`);
 }
 
-function section({ machine, adapters, visits, rows, memory, growth, skipped }, stem, title) {
-  const where = adapters[0]?.browser === "node" ? "Node with Dawn" : "Chromium";
+const whereOf = (adapters) => (adapters[0]?.browser === "node" ? "Node with Dawn" : "Chromium");
+const titled = (title, { processors, processor, load_average }) =>
+  `**${title}**: ${processors} × ${processor}, load average ${load_average} at the start.`;
+
+function summary({ machine, adapters, visits, rows }, stem, title) {
   const blocks = [
-    `**${title}**: ${machine.processors} × ${machine.processor}, load average ${machine.load_average} at the start.`,
+    titled(title, machine),
     adapters.map(adapterLine).join("\n"),
-    table([`with the model that ships, ${where}`, "measured", "goal"], visits.map(({ name, value, unit, goal }) => [name, `${value} ${unit}`, goal ?? ""])),
+    table(
+      [`with the model that ships, ${whereOf(adapters)}`, "measured", "goal"],
+      visits.map(({ name, value, unit, goal }) => [name, `${value} ${unit}`, goal ?? ""]),
+    ),
   ];
   if (rows.length > 0) {
     blocks.push(
@@ -34,8 +46,14 @@ function section({ machine, adapters, visits, rows, memory, growth, skipped }, s
       `![The ratios as bars](tests/bench/results/${stem}.svg)`,
     );
   }
+  return blocks.filter(Boolean).join("\n\n");
+}
+
+function details({ machine, adapters, memory, growth, skipped }, _, title) {
+  const where = whereOf(adapters);
+  const blocks = [titled(title, machine)];
   if (memory.length > 0) {
-    const head = [`peak memory after these runs, ${where}`, "where", "engine", "wasm, MiB", "GPU buffers, MiB"];
+    const head = [`peak memory after the comparisons, ${where}`, "where", "engine", "wasm, MiB", "GPU buffers, MiB"];
     blocks.push(table(head, memory.filter(({ browser }) => browser !== "firefox").map(peaks)));
   }
   if (growth.length > 0) {
@@ -43,7 +61,7 @@ function section({ machine, adapters, visits, rows, memory, growth, skipped }, s
     blocks.push(table(head, growth.map(grown)));
   }
   if (skipped.length > 0) blocks.push(["Left out:", ...skipped.map(({ name, why }) => `- ${name}: ${why}`)].join("\n"));
-  return blocks.filter(Boolean).join("\n\n");
+  return blocks.join("\n\n");
 }
 
 function adapterLine({ browser, name, why_not, fma_gflops, fma_f16_gflops, dot_i8_gops, bandwidth_gb_s }) {

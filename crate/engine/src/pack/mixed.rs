@@ -15,7 +15,7 @@
 //! Measured on the default model, one weight to `q4` at a time: the relative errors all lie between 0.07 and 0.10, yet
 //! the harm to the picture differs by five orders of magnitude, and by about ten for each level. The factor of four is
 //! the cautious end of that, and what counting would have: a level further in has a quarter of the positions.
-//! `tests/bench/quantization.py` measures pictures, schemes and levels; the README has its tables.
+//! `tests/bench/quantization.py` measures pictures, schemes and levels; the README beside it has its tables.
 
 use super::header::TensorInfo;
 use super::layout::Layout;
