@@ -1,5 +1,5 @@
 // ./build.sh bench: what a visitor waits for, and Fraise against onnxruntime-web on the same weights, in one run. The README
-// says what the columns mean. Writes results/latest.json (results/real.json on a real GPU), its chart and the README's tables.
+// says what the columns mean. Writes results/latest.json (results/real.json on a real GPU), its chart and the tables of both READMEs.
 import { mkdir, writeFile } from "node:fs/promises";
 import { launchChromium, launchFirefox } from "../browser/browsers.mjs";
 import { openSite } from "../browser/site.mjs";

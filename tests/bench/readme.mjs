@@ -12,27 +12,28 @@ const MARKERS = ["<!-- bench: written by tests/bench/readme.mjs -->", "<!-- benc
 
 /** Replaces what is between the markers. */
 export async function updateReadme() {
+  const kept = [];
+  for (const [stem, title] of [["latest", "No GPU"], ["real", "On a GPU"]]) {
+    const results = await readFile(new URL(`${stem}.json`, RESULTS), "utf8").then(JSON.parse, () => null);
+    if (results) kept.push({ ...results, stem, title });
+  }
   for (const [page, section] of PAGES) {
     const text = await readFile(page, "utf8");
     const [before, rest] = text.split(MARKERS[0]);
     const after = rest?.split(MARKERS[1])[1];
     if (after === undefined) throw new Error(`${page.pathname} lacks ${MARKERS.join(" or ")}`);
-    const parts = [];
-    for (const [stem, title] of [["latest", "No GPU"], ["real", "On a GPU"]]) {
-      const results = await readFile(new URL(`${stem}.json`, RESULTS), "utf8").then(JSON.parse, () => null);
-      if (results) parts.push(section(results, stem, title));
-    }
-    await writeFile(page, `${before}${MARKERS[0]}\n\n${parts.join("\n\n")}\n\n${MARKERS[1]}${after}`);
+    await writeFile(page, `${before}${MARKERS[0]}\n\n${kept.map(section).join("\n\n")}\n\n${MARKERS[1]}${after}`);
   }
 }
 
 const whereOf = (adapters) => (adapters[0]?.browser === "node" ? "Node with Dawn" : "Chromium");
-const titled = (title, { processors, processor, load_average }) =>
+const titled = ({ title, machine: { processors, processor, load_average } }) =>
   `**${title}**: ${processors} × ${processor}, load average ${load_average} at the start.`;
 
-function summary({ machine, adapters, visits, rows }, stem, title) {
+function summary(results) {
+  const { adapters, visits, rows, stem } = results;
   const blocks = [
-    titled(title, machine),
+    titled(results),
     adapters.map(adapterLine).join("\n"),
     table(
       [`with the model that ships, ${whereOf(adapters)}`, "measured", "goal"],
@@ -49,9 +50,10 @@ function summary({ machine, adapters, visits, rows }, stem, title) {
   return blocks.filter(Boolean).join("\n\n");
 }
 
-function details({ machine, adapters, memory, growth, skipped }, _, title) {
+function details(results) {
+  const { adapters, memory, growth, skipped } = results;
   const where = whereOf(adapters);
-  const blocks = [titled(title, machine)];
+  const blocks = [titled(results)];
   if (memory.length > 0) {
     const head = [`peak memory after the comparisons, ${where}`, "where", "engine", "wasm, MiB", "GPU buffers, MiB"];
     blocks.push(table(head, memory.filter(({ browser }) => browser !== "firefox").map(peaks)));
