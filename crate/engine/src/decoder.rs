@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::autoencoder::{
     AutoencoderKlConfig, AutoencoderPatchConfig, AutoencoderTinyConfig, KlDecoder, PatchDecoder, TinyDecoder,
 };
-use crate::kernels::Border;
+use crate::kernels::{Border, unit};
 use crate::pack::Manifest;
 use crate::weights::Weights;
 use crate::{Error, Result};
@@ -60,7 +60,7 @@ impl Decoder {
             Self::Kl(decoder, config) => decoder.forward_within(latents / config.scaling_factor, most_bytes, border),
             Self::Patch(decoder, config) => decoder.forward(latents / config.scaling_factor, border),
         };
-        (pixels / 2.0 + 0.5).clamp(0.0, 1.0)
+        unit(pixels)
     }
 
     /// A quick look at unfinished latents, as large as [`Decoder::forward`]'s picture.

@@ -109,10 +109,9 @@ impl Conv2d {
         kernels::conv2d(x, &self.weight, self.bias.as_ref(), self.shape, border)
     }
 
-    /// As [`Conv2d::forward_beyond`], plus a tensor of the result's shape.
-    pub fn forward_plus(&self, x: Tensor<4>, border: Border, plus: Tensor<4>) -> Tensor<4> {
-        let Conv2dShape { padding, enlarge, .. } = self.shape;
-        self.forward_padded(kernels::pad(x, enlarge, Padding::square(padding), border), Some(plus))
+    /// As [`Conv2d::forward_beyond`], of the SiLU of a map that is not enlarged, plus a tensor of the result's shape.
+    pub fn forward_of_silu(&self, x: Tensor<4>, border: Border, plus: Option<Tensor<4>>) -> Tensor<4> {
+        self.forward_padded(kernels::silu_padded(x, Padding::square(self.shape.padding), border), plus)
     }
 
     /// As [`Conv2d::forward`], of an input that is already enlarged and padded, plus a tensor of the result's shape.

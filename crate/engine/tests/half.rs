@@ -56,7 +56,7 @@ fn a_picture_at_16_bits_is_the_picture() {
     let Some(gpu) = half_gpu() else { return };
     let pipeline = pipeline(&gpu);
     let [exact, half] = [false, true].map(|half| {
-        Tuning { small: Variant::Tiles32, half, ..Tuning::default() }.set_for(&gpu);
+        Tuning { variant: Variant::Tiles32, half, ..Tuning::default() }.set_for(&gpu);
         paint(&pipeline, "a strawberry island under a starry sky")
     });
     Tuning::default().set_for(&gpu);

@@ -13,8 +13,8 @@ use std::time::Instant;
 use burn::tensor::{Device, Tensor};
 use common::{Random, StoredWeight, difference, gpu, half_gpu, read, tensor};
 use fraise_engine::kernels::{
-    self, AttentionShape, Blend, Border, Conv2dShape, Finish, GroupNorm, Level, Padding, Precision, Stage, Tile,
-    Tuning, Variant, at_half_precision, attention, gemm::conv2d_reference,
+    self, AttentionShape, Blend, Border, Conv2dShape, Costs, Finish, GroupNorm, Level, Padding, Precision, Stage, Tile,
+    TileCost, Tuning, Variant, at_half_precision, attention, gemm::conv2d_reference,
 };
 use fraise_engine::weights::{Scheme, Weight};
 
@@ -42,20 +42,27 @@ fn check_variants(what: &str, op: impl Fn(&Device) -> Vec<f32>) {
     check_each(&Variant::ALL, what, op);
 }
 
-fn check_each(variants: &[Variant], what: &str, op: impl Fn(&Device) -> Vec<f32>) {
-    check_each_within(TOLERANCE, variants, what, op);
+fn check_each(tunings: &[impl Into<Tuning> + Copy], what: &str, op: impl Fn(&Device) -> Vec<f32>) {
+    check_each_within(TOLERANCE, tunings, what, op);
 }
 
-fn check_each_within(tolerance: f32, variants: &[Variant], what: &str, op: impl Fn(&Device) -> Vec<f32>) {
+fn check_each_within(
+    tolerance: f32,
+    tunings: &[impl Into<Tuning> + Copy],
+    what: &str,
+    op: impl Fn(&Device) -> Vec<f32>,
+) {
     let Some(gpu) = gpu() else { return };
     let _turn = TUNING.lock().unwrap_or_else(PoisonError::into_inner);
     let expected = op(&Device::flex());
-    for &variant in variants {
+    for &tuning in tunings {
         for submit in [u64::MAX, 9_000] {
-            Tuning { small: variant, submit, ..Tuning::default() }.set_for(&gpu);
+            let tuning = Tuning { submit, ..tuning.into() };
+            tuning.set_for(&gpu);
             let (error, scale) = difference(&op(&gpu), &expected);
-            println!("{what} by {variant:?}, {submit} at once: {:.1e}", error / scale);
-            assert!(error <= tolerance * scale, "{what} by {variant:?}: error {error:e} where the scale is {scale:e}");
+            let way = if tuning.costs.is_some() { "costs".into() } else { format!("{:?}", tuning.variant) };
+            println!("{what} by {way}, {submit} at once: {:.1e}", error / scale);
+            assert!(error <= tolerance * scale, "{what} by {way}: error {error:e} where the scale is {scale:e}");
         }
     }
     Tuning::default().set_for(&gpu);
@@ -63,6 +70,16 @@ fn check_each_within(tolerance: f32, variants: &[Variant], what: &str, op: impl 
 
 /// Of operations that have one kernel for GPUs that share memory and one for others: a variant of the product of each kind.
 const KINDS: [Variant; 2] = [Variant::Registers, Variant::Tiles32];
+
+/// As a GPU that has much of everything would have it: Winograd's tiles in shared memory wherever they save multiplications.
+fn by_costs() -> Tuning {
+    let costs = [(Variant::Tiles64, 1.0, 100.0), (Variant::Tiles128, 2.0, 50.0), (Variant::Tiles32, 1.0, 200.0)];
+    let mut tiles = [None; Variant::TILES.len()];
+    for (tile, (variant, alone_us, at_once)) in tiles.iter_mut().zip(costs) {
+        *tile = Some(TileCost { variant, alone_us, at_once });
+    }
+    Tuning { costs: Some(Costs { tiles, launch_us: 0.1, numbers_per_us: 1e9 }), ..Tuning::default() }
+}
 
 /// A multiple of 32 for quantized weights, any number for others.
 fn inputs(scheme: Scheme, random: &mut Random, most: usize) -> usize {
@@ -162,7 +179,7 @@ fn products_at_16_bits_are_near_their_twins() {
     let _turn = TUNING.lock().unwrap_or_else(PoisonError::into_inner);
     let check = |what: &str, variant: Variant, op: &dyn Fn(&Device) -> Vec<f32>| {
         let expected = op(&Device::flex());
-        Tuning { small: variant, half: true, ..Tuning::default() }.set_for(&gpu);
+        Tuning { variant, half: true, ..Tuning::default() }.set_for(&gpu);
         let [exact, near] = [op(&gpu), at_half_precision(|| op(&gpu))].map(|found| {
             let (error, scale) = difference(&found, &expected);
             error / scale
@@ -210,7 +227,7 @@ fn what_16_bits_cannot_hold_is_their_greatest() {
     };
     let expected = product(&held, &Device::flex());
     for variant in [Variant::Tiles32, Variant::Tiles64] {
-        Tuning { small: variant, half: true, ..Tuning::default() }.set_for(&gpu);
+        Tuning { variant, half: true, ..Tuning::default() }.set_for(&gpu);
         let (error, scale) = difference(&at_half_precision(|| product(&x, &gpu)), &expected);
         assert!(error <= HALF * scale, "{variant:?}: {error:e} of {scale:e}");
     }
@@ -233,7 +250,7 @@ fn sums_beyond_16_bits_are_finite() {
     };
     let expected = product(&Device::flex());
     for variant in Variant::ALL.into_iter().filter(|variant| *variant != Variant::Registers) {
-        Tuning { small: variant, half: true, ..Tuning::default() }.set_for(&gpu);
+        Tuning { variant, half: true, ..Tuning::default() }.set_for(&gpu);
         let (error, scale) = difference(&at_half_precision(|| product(&gpu)), &expected);
         println!("{variant:?}: {:.1e}", error / scale);
         assert!(error <= HALF * scale, "{variant:?}: {error:e} of {scale:e}");
@@ -243,7 +260,7 @@ fn sums_beyond_16_bits_are_finite() {
 
 #[test]
 fn calibration_tries_what_every_adapter_has_room_for() {
-    for variant in Variant::LARGE.into_iter().chain(Variant::SMALL) {
+    for variant in Variant::TILES {
         assert!(variant.fits(256, 16 << 10), "{variant:?} is beyond WebGPU's default limits");
         assert!(Variant::ALL.contains(&variant), "{variant:?} is not tested");
     }
@@ -310,13 +327,17 @@ fn conv2d_by_winograd_equals_its_twin() {
             let side = [2, 4][round % 2];
             let (batch, height, width) =
                 (random.between(1, 3), side * random.between(2, 9), side * random.between(2, 9));
-            let channels = if scheme.is_quantized() { 32 * random.between(1, 3) } else { 4 * random.between(4, 24) };
-            let outputs = 16 * random.between(1, 5);
+            // Tiles in shared memory take 16 of them at once.
+            let channels = match scheme.is_quantized() {
+                true => 32 * random.between(1, 3),
+                false => [4, 16][round / 4] * random.between(1, 6),
+            };
+            let outputs = 16 * random.between(1, 9);
             let x = random.values(batch * channels * height * width);
             let bias = if round % 3 == 0 { Vec::new() } else { random.values(outputs) };
             let stored = StoredWeight::random(scheme, &[outputs, channels, 3, 3], &mut random);
             let what = format!("conv2d {scheme:?} [{batch}, {channels}, {height}, {width}] -> {outputs}");
-            check_each_within(WINOGRAD, &[Variant::Registers], &what, |device| {
+            check_each_within(WINOGRAD, &[Tuning::default(), by_costs()], &what, |device| {
                 let x = tensor(&x, [batch, channels, height, width], device);
                 let (weight, bias) = (stored.load_within(1 << 17, device), optional_bias(&bias, device));
                 let padded = kernels::pad(x, 1, Padding::square((1, 1)), Border::Zeros);
@@ -330,7 +351,9 @@ fn conv2d_by_winograd_equals_its_twin() {
 }
 
 /// One of each kind: the others differ in sizes alone.
-const SOME: [Variant; 3] = [Variant::Registers, Variant::Tiles32, Variant::Split32];
+fn some() -> [Tuning; 4] {
+    [Variant::Registers.into(), Variant::Tiles32.into(), Variant::Split32.into(), by_costs()]
+}
 
 #[test]
 fn sums_in_the_same_pass_equal_their_twins() {
@@ -348,7 +371,7 @@ fn sums_in_the_same_pass_equal_their_twins() {
             let stored = StoredWeight::random(scheme, &[outputs, channels, 3, 3], &mut random);
             let shape = [batch, outputs, height, width];
             let what = format!("conv2d {scheme:?} [{batch}, {channels}, {height}, {width}] -> {outputs}, plus {round}");
-            check_each_within(WINOGRAD, &SOME, &what, |device| {
+            check_each_within(WINOGRAD, &some(), &what, |device| {
                 let padded = kernels::pad(
                     tensor(&x, [batch, channels, height, width], device),
                     1,
@@ -361,7 +384,7 @@ fn sums_in_the_same_pass_equal_their_twins() {
             });
             let stored = StoredWeight::random(scheme, &[outputs, channels], &mut random);
             let pixels = height * width;
-            check_each(&SOME, &format!("{what}: pixels"), |device| {
+            check_each(&some(), &format!("{what}: pixels"), |device| {
                 let (weight, bias) = (stored.load_within(binding_bytes, device), optional_bias(&bias, device));
                 let map = tensor(&x, [batch, channels, height, width], device);
                 let rows = tensor(&x, [batch, pixels, channels], device);
@@ -387,6 +410,33 @@ fn conv2d_takes_views_of_tensors() {
 }
 
 #[test]
+fn activations_equal_their_twins() {
+    let mut random = Random::new(26);
+    type Map = fn(Tensor<3>) -> Tensor<3>;
+    let maps: [(&str, Map); 4] = [
+        ("silu", kernels::silu),
+        ("gelu", kernels::gelu),
+        ("quick gelu", kernels::quick_gelu),
+        ("unit", kernels::unit),
+    ];
+    // Whole vectors, and not; and numbers whose exponentials are infinite.
+    let few = random.values(3 * 40 * 7).iter().map(|value| 4.0 * value).collect();
+    let odd = random.values(3 * 41 * 7).iter().map(|value| 4.0 * value).collect();
+    for (x, dims) in [(few, [3, 40, 7]), (odd, [3, 41, 7]), (vec![-1e4, -120.0, -90.0, 0.0, 120.0], [1, 1, 5])] {
+        for (name, map) in maps {
+            check(&format!("{name} {dims:?}"), |device| read(map(tensor(&x, dims, device))));
+        }
+    }
+    for border in [Border::Zeros, Border::Circular] {
+        let x = random.values(2 * 3 * 5 * 7);
+        check(&format!("silu, padded by {border:?}"), |device| {
+            let padding = Padding { rows: (1, 2), columns: (0, 1) };
+            read(kernels::silu_padded(tensor(&x, [2, 3, 5, 7], device), padding, border))
+        });
+    }
+}
+
+#[test]
 fn embedding_equals_its_twin() {
     let mut random = Random::new(6);
     for scheme in [Scheme::F32, Scheme::F16] {
@@ -405,7 +455,7 @@ fn embedding_equals_its_twin() {
 fn attention_equals_its_twin() {
     let mut random = Random::new(7);
     // Those of Stable Diffusion and others that tiles take, and any.
-    let sizes = [8, 32, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160].map(Some);
+    let sizes = [4, 8, 20, 32, 40, 44, 48, 56, 60, 64, 72, 80, 96, 112, 128, 160].map(Some);
     for (round, size) in sizes.into_iter().chain([None; 10]).enumerate() {
         let causal = size.is_none() && round % 3 == 0;
         let size =

@@ -181,7 +181,7 @@ fn the_formulas_tell_what_a_gpu_is_made_to_reserve() {
     let check = |what: &str, expected: u64, run: &dyn Fn() -> Vec<f32>| {
         // As a GPU computes; then as a software adapter does, by Winograd's tiles.
         for (tiles, more_bytes) in [(Variant::Tiles32, 0), (Variant::Registers, 3 * TRANSFORMED_BYTES)] {
-            Tuning { small: tiles, ..Tuning::default() }.set_for(&device);
+            Tuning { variant: tiles, ..Tuning::default() }.set_for(&device);
             let reserved = reserved_by(&device, run);
             let ratio = reserved as f64 / expected as f64;
             println!("{what}: {} MiB reserved where {} MiB were foretold, {ratio:.2}", reserved / MIB, expected / MIB);
@@ -224,7 +224,7 @@ fn the_formula_tells_what_upscaling_takes() {
     manifest.components.insert("upscaler".into(), Component { config: found, ..component });
     let side = 256;
     let image = tensor(&Random::new(2).values(3 * side * side), [1, 3, side, side], &device);
-    Tuning { small: Variant::Tiles32, ..Tuning::default() }.set_for(&device);
+    Tuning { variant: Variant::Tiles32, ..Tuning::default() }.set_for(&device);
     let reserved = reserved_by(&device, || read(upscaler.forward(image)));
     Tuning::default().set_for(&device);
     let expected = ModelShape::of(&manifest).unwrap().requirements(side as u32, side as u32, &DEFAULT).upscaling;

@@ -12,7 +12,7 @@ use crate::indexed_db::{IndexedDbStore, PACKS};
 
 /// In front of a calibration's key in the store of packs, which no address equals: URLs hold no space. Its number changes
 /// with what there is to choose from.
-const KEY: &str = "calibration 5 of ";
+const KEY: &str = "calibration 6 of ";
 
 /// A calibration as it is kept, and as JavaScript sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

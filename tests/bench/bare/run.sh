@@ -24,7 +24,7 @@ TEXT
 # Name, the model that it needs, limit in s; in the order of their worth. One that waits for its model lets others go before.
 STAGES=(
   "adapter - 40"
-  "kernels - 45"
+  "kernels - 60"
   "compare-default default 60"
   "compare-half half 60"
   "native - 25"

@@ -35,16 +35,33 @@ export interface Measured {
   /** On the processor, by as many threads as it may have. */
   readonly cpuRate: number;
   readonly tuning: {
-    /** How products of few outputs, and of many, are spread over the GPU. */
-    readonly small: ProductVariant;
-    readonly large: ProductVariant;
-    /** Outputs from which on a product has many. */
-    readonly many: number;
+    /** How all products are spread over the GPU, where nothing is known of tiles' costs. */
+    readonly variant: ProductVariant;
+    /** What tiles in shared memory cost, where these are faster: each product goes by the one that suits it. Else null. */
+    readonly costs: TileCosts | null;
     /** Whether the UNet computes at 16 bits. */
     readonly half: boolean;
     /** Multiply-adds that are sent to the GPU at once: a quarter of a second's. */
     readonly submit: number;
   };
+}
+
+/** What was measured of a GPU that shares memory well. */
+export interface TileCosts {
+  readonly tiles: readonly (TileCost | null)[];
+  /** What a launch takes by itself, in µs. */
+  readonly launchUs: number;
+  /** Numbers that are read or written in a µs. */
+  readonly numbersPerUs: number;
+}
+
+/** What a tile costs. */
+export interface TileCost {
+  readonly variant: ProductVariant;
+  /** What a workgroup alone takes for a slab, in µs. */
+  readonly aloneUs: number;
+  /** Workgroups that take as long together as one does. */
+  readonly atOnce: number;
 }
 
 /**

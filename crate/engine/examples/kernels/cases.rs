@@ -1,57 +1,78 @@
 //! What is computed: shapes and made-up numbers.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use fraise_engine::kernels::{Conv2dShape, conv2d_padded, linear};
+use fraise_engine::kernels::{AttentionShape, Conv2dShape, attention, conv2d_padded, linear};
 use fraise_engine::weights::{Scheme, Weight, WeightPart};
 
 /// Made-up numbers repeat after so many, a prime.
 const PERIOD: usize = 1_048_573;
 
-/// A product's shape.
+/// What is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Linear,
+    /// 3x3, of an image that is padded already.
+    Conv,
+    /// Of so many heads.
+    Attention(usize),
+}
+
+/// An operation's shape.
 pub struct Shape {
     /// What it is, for the reader.
     pub name: String,
+    kind: Kind,
     /// Outputs for each position.
     outputs: usize,
-    /// Numbers that each is the sum over.
+    /// Numbers that each is the sum over; the keys of attention.
     columns: usize,
-    /// Rows of a linear layer, or the side of a convolution's map.
+    /// Rows of a linear layer, queries, or the side of a convolution's map.
     positions: usize,
-    is_conv: bool,
 }
 
 impl Shape {
     fn linear(rows: usize, outputs: usize, columns: usize) -> Self {
-        Self {
-            name: format!("linear {rows}x{columns} -> {outputs}"),
-            outputs,
-            columns,
-            positions: rows,
-            is_conv: false,
-        }
+        let name = format!("linear {rows}x{columns} -> {outputs}");
+        Self { name, kind: Kind::Linear, outputs, columns, positions: rows }
     }
 
     /// 3x3, of as many channels in as out.
     fn conv(channels: usize, side: usize) -> Self {
         let name = format!("conv 3x3 {channels} -> {channels} at {side}x{side}");
-        Self { name, outputs: channels, columns: 9 * channels, positions: side, is_conv: true }
+        Self { name, kind: Kind::Conv, outputs: channels, columns: 9 * channels, positions: side }
     }
 
-    /// Multiplications and additions of one product.
+    fn attention(queries: usize, keys: usize, [heads, size]: [usize; 2]) -> Self {
+        let name = format!("attention {queries} x {keys}, {heads} heads of {size}");
+        Self { name, kind: Kind::Attention(heads), outputs: heads * size, columns: keys, positions: queries }
+    }
+
+    /// Multiplications and additions.
     pub fn flops(&self) -> f64 {
-        let positions = if self.is_conv { self.positions * self.positions } else { self.positions };
-        2.0 * (self.outputs * self.columns * positions) as f64
+        let (positions, products) = match self.kind {
+            Kind::Linear => (self.positions, 1),
+            Kind::Conv => (self.positions * self.positions, 1),
+            Kind::Attention(_) => (self.positions, 2),
+        };
+        2.0 * (products * self.outputs * self.columns * positions) as f64
     }
 }
 
-/// Shapes of large models, then those of the default model.
-pub fn all() -> Vec<Shape> {
+/// Products of large models.
+pub fn large() -> Vec<Shape> {
     vec![
         Shape::linear(4096, 4096, 4096),
         Shape::conv(320, 64),
         Shape::linear(1024, 5120, 1280),
         Shape::conv(640, 32),
         Shape::conv(1280, 16),
+        Shape::linear(4096, 320, 320),
+    ]
+}
+
+/// Products of the default model.
+pub fn small() -> Vec<Shape> {
+    vec![
         Shape::conv(128, 16),
         Shape::conv(192, 8),
         Shape::conv(192, 4),
@@ -61,15 +82,33 @@ pub fn all() -> Vec<Shape> {
     ]
 }
 
-/// Shapes that a software adapter has computed at once.
-pub fn quick() -> Vec<Shape> {
-    vec![Shape::linear(150, 200, 256), Shape::conv(64, 11), Shape::linear(33, 130, 1024)]
+/// Attention in Stable Diffusion 1.5, at half its widths, and in the default model.
+pub fn attentions() -> Vec<Shape> {
+    vec![
+        Shape::attention(4096, 4096, [8, 40]),
+        Shape::attention(1024, 1024, [8, 80]),
+        Shape::attention(256, 256, [8, 160]),
+        Shape::attention(4096, 77, [8, 40]),
+        Shape::attention(64, 64, [4, 64]),
+    ]
 }
 
-/// The tensors of one product.
-pub struct Inputs {
-    rows: Tensor<2>,
-    image: Tensor<4>,
+/// Shapes that a software adapter has computed at once.
+pub fn quick() -> Vec<Shape> {
+    let attention = Shape::attention(70, 77, [2, 40]);
+    vec![Shape::linear(150, 200, 256), Shape::conv(64, 11), Shape::linear(33, 130, 1024), attention]
+}
+
+/// The tensors of one operation.
+pub enum Inputs {
+    Linear(Tensor<2>, Layer),
+    Conv(Tensor<4>, Layer),
+    /// Queries, and what are both keys and values.
+    Attention([Tensor<3>; 2]),
+}
+
+/// What a layer has.
+pub struct Layer {
     weight: Weight,
     bias: Tensor<1>,
 }
@@ -77,32 +116,39 @@ pub struct Inputs {
 impl Inputs {
     pub fn new(shape: &Shape, scheme: Scheme, device: &Device) -> Self {
         let values: Vec<u32> = numbers();
-        let floats = |count: usize| -> Vec<f32> { values.iter().cycle().take(count).map(|&n| signed(n)).collect() };
-        let padded = shape.positions + 2;
-        let (rows, image) = match shape.is_conv {
-            true => ([1, 1], [1, shape.columns / 9, padded, padded]),
-            false => ([shape.positions, shape.columns], [1; 4]),
+        let flat = |count: usize| {
+            let floats: Vec<f32> = values.iter().cycle().take(count).map(|&n| signed(n)).collect();
+            Tensor::<1>::from_data(TensorData::new(floats, [count]), device)
         };
-        let count = shape.outputs * shape.columns;
-        let words: Vec<u32> = match scheme {
-            Scheme::F32 => values.iter().rev().cycle().take(count).map(|&n| signed(n).to_bits()).collect(),
-            Scheme::F16 => pairs(values.iter().rev().cycle().take(count).map(|&n| signed(n))),
-            Scheme::Q8 => values.iter().cycle().take(count / 4).copied().collect(),
-            Scheme::Q4 => values.iter().cycle().take(count / 8).copied().collect(),
-        };
-        let scales = scheme.is_quantized().then(|| {
-            let scales = values.iter().cycle().take(count / 32).map(|&n| 0.01 + 0.005 * signed(n));
-            upload(pairs(scales), device)
-        });
-        let part = WeightPart::new(shape.outputs, upload(words, device), scales);
-        let tensor = |count: usize| TensorData::new(floats(count), [count]);
-        Self {
-            rows: Tensor::<1>::from_data(tensor(rows.iter().product()), device).reshape(rows),
-            image: Tensor::<1>::from_data(tensor(image.iter().product()), device).reshape(image),
-            weight: Weight { scheme, rows: shape.outputs, columns: shape.columns, parts: vec![part] },
-            bias: Tensor::from_data(tensor(shape.outputs), device),
+        let layer = || Layer { weight: weight(shape, scheme, &values, device), bias: flat(shape.outputs) };
+        let Shape { kind, outputs, columns, positions, .. } = *shape;
+        match kind {
+            Kind::Linear => Self::Linear(flat(positions * columns).reshape([positions, columns]), layer()),
+            Kind::Conv => {
+                let dims = [1, columns / 9, positions + 2, positions + 2];
+                Self::Conv(flat(dims.iter().product()).reshape(dims), layer())
+            }
+            Kind::Attention(_) => {
+                Self::Attention([positions, columns].map(|rows| flat(rows * outputs).reshape([1, rows, outputs])))
+            }
         }
     }
+}
+
+fn weight(shape: &Shape, scheme: Scheme, values: &[u32], device: &Device) -> Weight {
+    let count = shape.outputs * shape.columns;
+    let words: Vec<u32> = match scheme {
+        Scheme::F32 => values.iter().rev().cycle().take(count).map(|&n| signed(n).to_bits()).collect(),
+        Scheme::F16 => pairs(values.iter().rev().cycle().take(count).map(|&n| signed(n))),
+        Scheme::Q8 => values.iter().cycle().take(count / 4).copied().collect(),
+        Scheme::Q4 => values.iter().cycle().take(count / 8).copied().collect(),
+    };
+    let scales = scheme.is_quantized().then(|| {
+        let scales = values.iter().cycle().take(count / 32).map(|&n| 0.01 + 0.005 * signed(n));
+        upload(pairs(scales), device)
+    });
+    let part = WeightPart::new(shape.outputs, upload(words, device), scales);
+    Weight { scheme, rows: shape.outputs, columns: shape.columns, parts: vec![part] }
 }
 
 /// A shape with its numbers.
@@ -112,15 +158,24 @@ pub struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Launches the product.
+    /// Launches the operation.
     pub fn run(&self) -> Tensor<1> {
-        let Inputs { rows, image, weight, bias } = &self.inputs;
-        let count = self.shape.flops() as usize / 2 / self.shape.columns;
-        match self.shape.is_conv {
-            true => conv2d_padded(image.clone(), weight, Some(bias), Conv2dShape::SAME).reshape([count]),
-            false => linear(rows.clone(), weight, Some(bias)).reshape([count]),
+        match (&self.inputs, self.shape.kind) {
+            (Inputs::Linear(rows, Layer { weight, bias }), _) => flattened(linear(rows.clone(), weight, Some(bias))),
+            (Inputs::Conv(image, Layer { weight, bias }), _) => {
+                flattened(conv2d_padded(image.clone(), weight, Some(bias), Conv2dShape::SAME))
+            }
+            (Inputs::Attention([q, k]), Kind::Attention(heads)) => {
+                flattened(attention(q.clone(), k.clone(), k.clone(), AttentionShape { heads, causal: false }))
+            }
+            (Inputs::Attention(_), _) => unreachable!("made of a shape of that kind"),
         }
     }
+}
+
+fn flattened<const D: usize>(x: Tensor<D>) -> Tensor<1> {
+    let count = x.dims().iter().product::<usize>();
+    x.reshape([count])
 }
 
 fn upload(words: Vec<u32>, device: &Device) -> Tensor<1, Int> {

@@ -1,10 +1,10 @@
-//! How fast the product behind every layer is on this machine's GPU, by each way of computing it.
+//! How fast the product behind every layer, and attention, are on this machine's GPU, by each way of computing them.
 //!
 //! `cargo run --locked -p fraise-engine --example kernels [-- --quick --seconds N --only TEXT]` prints the Vulkan adapter, its peak of
 //! 32-bit multiply-adds and its copy bandwidth; then, for shapes of large models and of the small default one, each
 //! variant's ms for one product (wall, of many launched in a row), µs on the device alone where it has timestamps,
 //! GFLOP/s, their share of the peak, and its largest difference from register tiles, relative to the largest output.
-//! `--quick` computes tiny shapes, for software adapters; `--only` those whose name contains the text. Stops on the way where it takes longer than N seconds (36).
+//! `--quick` computes tiny shapes, for software adapters; `--only` those whose name contains the text. Stops on the way where it takes longer than N seconds (48).
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark prints, and may panic")]
 
@@ -37,30 +37,47 @@ fn main() {
     let options: Vec<String> = std::env::args().skip(1).collect();
     let quick = options.iter().any(|option| option == "--quick");
     let value = |name: &str| options.iter().skip_while(|option| *option != name).nth(1);
-    let seconds: f64 = value("--seconds").map_or(36.0, |seconds| seconds.parse().unwrap());
+    let seconds: f64 = value("--seconds").map_or(48.0, |seconds| seconds.parse().unwrap());
     let peaks = peaks::measure(quick);
     println!("{}\nFMA peak {:.0} GFLOP/s, copies {:.0} GB/s", peaks.adapter, peaks.gflops, peaks.copy_gb_s);
     let device = Device::wgpu_options().graphics_api(WgpuBackend::Vulkan).init().unwrap();
     let mut bench = Bench { device, peak: peaks.gflops, deadline: Instant::now(), started };
-    bench.calibration(quick);
+    let chosen = bench.calibration(quick);
     bench.deadline = started + Duration::from_secs_f64(seconds);
-    let mut shapes = if quick { cases::quick() } else { cases::all() };
-    shapes.retain(|shape| value("--only").is_none_or(|text| shape.name.contains(text.as_str())));
-    let schemes = [Scheme::Q8, Scheme::F32, Scheme::Q4];
-    for scheme in schemes {
-        for shape in &shapes {
-            bench.shape(shape, scheme, &Variant::ALL.map(|variant| (format!("{variant:?}"), variant)));
+    let mut products: Vec<(String, Tuning)> =
+        Variant::ALL.into_iter().map(|variant| (format!("{variant:?}"), variant.into())).collect();
+    products.push(("as calibrated".into(), chosen));
+    let attentions = [("by invocations", Variant::Registers), ("by tiles", Variant::Tiles64)];
+    let attentions = attentions.map(|(name, variant)| (name.to_owned(), variant.into()));
+    let others = others(has_half_precision(&bench.device));
+    // In the order of their worth.
+    type Round<'a> = (fn() -> Vec<Shape>, Scheme, &'a [(String, Tuning)]);
+    let rounds: &[Round<'_>] = &[
+        (cases::large, Scheme::Q8, &products),
+        (cases::attentions, Scheme::F32, &attentions),
+        (cases::large, Scheme::Q8, &others),
+        (cases::large, Scheme::F32, &products),
+        (cases::small, Scheme::Q8, &products),
+        (cases::small, Scheme::Q8, &others),
+        (cases::large, Scheme::Q4, &products),
+    ];
+    let quick_rounds: &[Round<'_>] = &[
+        (cases::quick, Scheme::Q8, &products),
+        (cases::quick, Scheme::F32, &products),
+        (cases::quick, Scheme::Q8, &others),
+    ];
+    for (shapes, scheme, variants) in if quick { quick_rounds } else { rounds } {
+        for shape in shapes() {
+            if value("--only").is_none_or(|text| shape.name.contains(text.as_str())) {
+                bench.shape(&shape, *scheme, variants);
+            }
         }
-    }
-    println!("\nother tiles");
-    for shape in &shapes {
-        bench.shape(shape, Scheme::Q8, &others(has_half_precision(&bench.device)));
     }
     println!("\n{:.1} s", started.elapsed().as_secs_f64());
 }
 
 /// Tiles that no calibration tries: what one of their parameters is worth. With `half`, some at 16 bits too.
-fn others(half: bool) -> Vec<(String, Variant)> {
+fn others(half: bool) -> Vec<(String, Tuning)> {
     let tile = |[n, p]: [u32; 2], [each_n, each_p]: [u32; 2], depth, stage| Tile {
         n,
         p,
@@ -98,13 +115,16 @@ fn others(half: bool) -> Vec<(String, Variant)> {
         (tile([64, 64], [8, 8], 16, Stage::Ahead), 1 << 15),
         (tile([128, 128], [8, 8], 16, Stage::Ahead), 1 << 17),
     ];
-    let mut variants = vec![("Registers".to_owned(), Variant::Registers)];
+    let mut variants = vec![("Registers".to_owned(), Tuning::default())];
     variants.extend(tiles.map(|tile| (tile, 0)).chain(split).map(|(tile, wanted)| {
         let Tile { n, p, each_n, each_p, depth, stage, unroll, half } = tile;
         let cut = if wanted > 0 { format!(" to {wanted}") } else { String::new() };
         let unrolled = if unroll { " unrolled" } else { "" };
         let bits = if half { " 16 bits" } else { "" };
-        (format!("{n}x{p}/{each_n}x{each_p} k{depth} {stage:?}{bits}{unrolled}{cut}"), Variant::Other(tile, wanted))
+        (
+            format!("{n}x{p}/{each_n}x{each_p} k{depth} {stage:?}{bits}{unrolled}{cut}"),
+            Variant::Other(tile, wanted).into(),
+        )
     }));
     variants
 }
@@ -120,17 +140,18 @@ struct Bench {
 
 impl Bench {
     /// What the engine itself would choose for the default model.
-    fn calibration(&self, quick: bool) {
+    fn calibration(&self, quick: bool) -> Tuning {
         let side = if quick { 8 } else { 16 };
         let levels = [Level { channels: 128, sides: [side; 2] }, Level { channels: 256, sides: [side / 2; 2] }];
         let clock = || self.started.elapsed().as_secs_f64() * 1e3;
         let before = clock();
         let found = pollster::block_on(calibrate(&self.device, levels, Precision::Float16, &clock)).unwrap();
         println!("calibration in {:.0} ms: {found:?}", clock() - before);
+        found.tuning
     }
 
     /// Every variant at one shape.
-    fn shape(&self, shape: &Shape, scheme: Scheme, variants: &[(String, Variant)]) {
+    fn shape(&self, shape: &Shape, scheme: Scheme, variants: &[(String, Tuning)]) {
         if Instant::now() > self.deadline {
             return;
         }
@@ -138,11 +159,11 @@ impl Bench {
         let case = Case { shape, inputs: Inputs::new(shape, scheme, &self.device) };
         let mut expected = None;
         let mut best = f64::INFINITY;
-        for (name, variant) in variants {
+        for (name, tuning) in variants {
             if Instant::now() > self.deadline {
                 break;
             }
-            Tuning { small: *variant, large: *variant, ..Tuning::default() }.set_for(&self.device);
+            Tuning { submit: u64::MAX, ..*tuning }.set_for(&self.device);
             // A driver may refuse one variant and take the next.
             let measured = catch_unwind(AssertUnwindSafe(|| self.variant(&case, &mut expected, best)));
             match measured {

@@ -127,10 +127,9 @@ struct PatchBlock {
 
 impl PatchBlock {
     fn forward(&self, x: Tensor<4>, border: Border) -> Tensor<4> {
-        let silu = |x| Activation::Silu.forward(x);
         let [first, second] = &self.convs;
-        let hidden = first.forward_beyond(silu(x.clone()), border);
-        second.forward_plus(silu(hidden), border, x)
+        let hidden = first.forward_of_silu(x.clone(), border, None);
+        second.forward_of_silu(hidden, border, Some(x))
     }
 }
 
@@ -150,11 +149,11 @@ impl PatchDecoder {
     /// # Shapes
     /// Scaled latents [B, latent_channels, h, w] → pixels in about [−1, 1], [B, 3, h·patch_size, w·patch_size].
     pub fn forward(&self, latents: Tensor<4>, border: Border) -> Tensor<4> {
-        let silu = |x| Activation::Silu.forward(x);
         let run = |blocks: &[PatchBlock], x| blocks.iter().fold(x, |x, block| block.forward(x, border));
         let hidden = run(&self.latent_blocks, self.conv_in.forward_beyond(latents.clone(), border));
-        let features = pixel_shuffle(self.expand.forward(silu(hidden)), self.config.feature_patch_size);
-        let detail = self.conv_out.forward_beyond(silu(run(&self.feature_blocks, features)), border);
+        let features =
+            pixel_shuffle(self.expand.forward(Activation::Silu.forward(hidden)), self.config.feature_patch_size);
+        let detail = self.conv_out.forward_of_silu(run(&self.feature_blocks, features), border, None);
         pixel_shuffle(self.linear.forward(latents), self.config.patch_size)
             + pixel_shuffle(detail, self.config.detail())
     }

@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device, Int, Tensor};
 
-use super::gemm::{Conv2dShape, Variant, conv2d_padded, linear};
+use super::gemm::{Conv2dShape, Costs, Tile, TileCost, Variant, conv2d_padded, linear, split};
 use super::launch::on_gpu;
 use super::tuning::{Precision, Tuning, at_half_precision, has_half_precision};
 use crate::unet::UNet2DConditionConfig;
@@ -11,10 +11,8 @@ use crate::{Error, Result};
 
 /// Longest that a calibration goes on to the next measurement, in ms.
 pub const BUDGET_MS: f64 = 2000.0;
-/// The part of it after which the outer level has no other variant begun at 32 bits, where the best is to be measured at 16.
-const SEARCH: f64 = 0.6;
 /// What a measurement on the GPU lasts at least, in ms: long against the noise.
-const LONG_MS: f64 = 80.0;
+const LONG_MS: f64 = 40.0;
 /// What a measurement on the processor lasts at least, in ms, and how many there are, of which the fastest counts: what else
 /// the machine does for a moment would decide for all visits to come.
 const SHORT_MS: f64 = 10.0;
@@ -22,13 +20,22 @@ const ROUNDS: usize = 3;
 /// Side of the largest map that is measured on the processor.
 const MOST_SIDE: usize = 32;
 /// Most runs of one measurement.
-const MOST_RUNS: u32 = 1 << 14;
+const MOST_RUNS: f64 = 16_384.0;
 /// How many times more runs a measurement may have than the one before.
 const MOST_GROWTH: f64 = 8.0;
-/// How many times slower a variant may be on a few positions before it is given up.
+/// How many times slower tiles may be on a few positions, or at their fastest, before they are given up.
 const HOPELESS: f64 = 3.0;
+/// How many times slower they may be on the outer level for the inner one to decide.
+const CLOSE: f64 = 2.0;
 /// Side of the picture that a variant is tried on first.
 const TRIAL_SIDE: usize = 8;
+/// The convolutions that show what a tile costs: of one workgroup, which waits for nothing else; and of more than any GPU has
+/// at once.
+const ALONE_CHANNELS: usize = 256;
+const CROWD: Convolution = Convolution { channels: 64, outputs: 1024, sides: [64, 64] };
+/// Numbers of a sum of spans that shows what a pass over memory costs, and the spans; and of one that shows a launch's cost.
+const SUMMED: [usize; 2] = [1 << 20, 4];
+const SUMMED_AT_ONCE: [usize; 2] = [1 << 8, 2];
 
 /// A level of a UNet, as a 3x3 convolution and a linear layer of its width see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,11 +56,6 @@ impl Level {
             sides: sides.map(|side| side.checked_shr(halvings as u32).unwrap_or(0).max(1)),
         };
         [level(widths.first(), 0), level(widths.last(), widths.len().saturating_sub(1))]
-    }
-
-    /// Outputs of either layer.
-    fn outputs(self) -> f64 {
-        (self.channels * self.sides[0] * self.sides[1]) as f64
     }
 
     fn multiplications(self) -> f64 {
@@ -89,26 +91,26 @@ pub async fn calibrate(
     let hardware = &tensor.client.properties().hardware;
     let hardware = (hardware.max_units_per_cube, hardware.max_shared_memory_size);
     let cpu_rate = cpu_rate(ends, clock);
-    let may_be_half = precision == Precision::Float16 && has_half_precision(gpu);
-    let (started, search) = (clock(), if may_be_half { SEARCH } else { 1.0 });
-    let mut measuring = Measuring { gpu, hardware, clock, deadline: started + BUDGET_MS * search, idle_ms: 0.0 };
-    let (large, mut large_ms) = measuring.best(ends[0], Variant::LARGE).await?;
-    measuring.deadline = started + BUDGET_MS;
-    let mut half = false;
-    if may_be_half && large != Variant::Registers && clock() <= measuring.deadline {
-        Tuning { small: large, half: true, ..Tuning::default() }.set_for(gpu);
-        measuring.trial(ends[0]).await?;
-        let ms = measuring.level(ends[0]).await?;
-        half = ms < large_ms;
-        large_ms = ms.min(large_ms);
+    let mut measuring = Measuring { gpu, hardware, clock, deadline: clock() + BUDGET_MS, idle_ms: 0.0 };
+    let registers = Tuning::default();
+    let tried_ms = measuring.trial(ends[0], registers).await?;
+    let mut best = (registers, measuring.level(ends[0], registers).await?);
+    let by_registers = ends[0].multiplications() / best.1;
+    if let Some(costs) = measuring.costs((ends[0], tried_ms), by_registers).await? {
+        let tiles = Tuning { costs: Some(costs), ..registers };
+        let ms = measuring.level(ends[0], tiles).await?;
+        let inner_decides = ms >= best.1 && ms < CLOSE * best.1;
+        if ms < best.1 || (inner_decides && measuring.is_faster(ends[1], tiles, registers).await?) {
+            best = (tiles, ms);
+            if precision == Precision::Float16 && has_half_precision(gpu) {
+                let half = Tuning { half: true, ..tiles };
+                let ms = measuring.level(ends[0], half).await?;
+                best = if ms < best.1 { (half, ms) } else { best };
+            }
+        }
     }
-    let (small, small_ms) = measuring.best(ends[1], Variant::SMALL).await?;
-    let gpu_rate = ends[0].multiplications() / large_ms;
-    // Without time for it, the inner level goes the way of the outer.
-    let small = if small_ms.is_finite() { small } else { large };
-    // Between the two, by factors.
-    let many = (ends[0].outputs() * ends[1].outputs()).sqrt() as u64;
-    let tuning = Tuning { small, large, many, half, submit: Tuning::submit_at(gpu_rate) };
+    let gpu_rate = ends[0].multiplications() / best.1;
+    let tuning = Tuning { submit: Tuning::submit_at(gpu_rate), ..best.0 };
     tuning.set_for(gpu);
     Ok(Calibration { tuning, gpu_rate, cpu_rate })
 }
@@ -147,76 +149,173 @@ struct Measuring<'a> {
 }
 
 impl Measuring<'_> {
-    /// The fastest of the variants that there is room for, and its milliseconds for a run of a level's layers. The two best are
-    /// measured twice where there is time, since what else the machine does for a moment would decide for all visits to come.
-    async fn best(&mut self, level: Level, variants: [Variant; 6]) -> Result<(Variant, f64)> {
-        let hardware = self.hardware;
-        let mut measured: Vec<(Variant, f64)> = Vec::new();
-        let mut trial_ms = f64::INFINITY;
-        for variant in variants.into_iter().filter(|variant| variant.fits(hardware.0, hardware.1)) {
-            if (self.clock)() > self.deadline {
+    fn has_time(&self) -> bool {
+        (self.clock)() <= self.deadline
+    }
+
+    /// What tiles cost; `None` where they are hopeless on `level`, whose trial by registers took so long, or against the
+    /// multiply-adds that registers do in a millisecond.
+    async fn costs(&mut self, (level, tried_ms): (Level, f64), by_registers: f64) -> Result<Option<Costs>> {
+        let (invocations, shared_bytes) = self.hardware;
+        let has_room = |variant: &Variant| variant.fits(invocations, shared_bytes);
+        // What makes one hopeless, barriers, makes all. This one is compiled soonest.
+        let first = Tuning { variant: Variant::Tiles32, ..Tuning::default() };
+        if !has_room(&first.variant) || self.trial(level, first).await? > HOPELESS * tried_ms {
+            return Ok(None);
+        }
+        let (mut alone_runs, mut crowd_runs) = (1.0, 1.0);
+        let mut costs = self.passes().await?;
+        let variants = Variant::TILES.into_iter().filter(has_room);
+        for (variant, place) in variants.zip(0..) {
+            if place > 0 && !self.has_time() {
                 break;
             }
-            Tuning { small: variant, ..Tuning::default() }.set_for(self.gpu);
-            let tried_ms = self.trial(level).await?;
-            trial_ms = trial_ms.min(tried_ms);
-            // What makes one in shared memory hopeless, barriers, makes all: they are ordered by what they ask of the device.
-            if tried_ms > HOPELESS * trial_ms {
-                break;
+            let Some((tile, _)) = variant.tile() else { continue };
+            Tuning { variant, ..Tuning::default() }.set_for(self.gpu);
+            let alone = Convolution::of_one(tile);
+            let alone_us = self.convolution(alone, &mut alone_runs).await? * 1e3 / alone.slabs(tile);
+            let crowd_us =
+                self.convolution(CROWD, &mut crowd_runs).await? * 1e3 / (CROWD.slabs(tile) * CROWD.workgroups(tile));
+            costs.tiles[place] = Some(TileCost { variant, alone_us, at_once: (alone_us / crowd_us).max(1.0) });
+            let rate = f64::from(tile.n * tile.p * tile.depth) / crowd_us * 1e3;
+            if place == 0 && HOPELESS * rate < by_registers {
+                return Ok(None);
             }
-            measured.push((variant, self.level(level).await?));
         }
-        let fastest = |measured: &mut Vec<(Variant, f64)>| measured.sort_by(|one, other| one.1.total_cmp(&other.1));
-        fastest(&mut measured);
-        if measured.len() > 1 {
-            for (variant, ms) in measured.iter_mut().take(2) {
-                if (self.clock)() <= self.deadline {
-                    Tuning { small: *variant, ..Tuning::default() }.set_for(self.gpu);
-                    *ms = ms.min(self.level(level).await?);
-                }
-            }
-            fastest(&mut measured);
-        }
-        Ok(measured.first().copied().unwrap_or((Variant::Registers, f64::INFINITY)))
+        Ok(Some(costs))
+    }
+
+    /// What passes over memory cost; of tiles nothing.
+    async fn passes(&mut self) -> Result<Costs> {
+        let [launch_ms, pass_ms] = [self.sum(SUMMED_AT_ONCE).await?, self.sum(SUMMED).await?];
+        let [numbers, spans] = SUMMED;
+        // What a launch takes is in both.
+        let pass_us = (pass_ms - launch_ms).max(pass_ms / 10.0) * 1e3;
+        let numbers_per_us = (numbers * (spans + 1)) as f64 / pass_us;
+        Ok(Costs { tiles: [None; Variant::TILES.len()], launch_us: launch_ms * 1e3, numbers_per_us })
+    }
+
+    /// Milliseconds of a sum of so many numbers, and spans.
+    async fn sum(&mut self, [numbers, spans]: [usize; 2]) -> Result<f64> {
+        let parts = Tensor::<1>::zeros([numbers * spans], self.gpu);
+        let sum = || split::sum(&parts, spans, [1, numbers]).unwrap_or_else(|| parts.clone().unsqueeze());
+        self.runs(&sum, 1.0).await?;
+        self.time(&sum, &mut 1.0).await
+    }
+
+    /// Milliseconds of a convolution by the tuning that is in force; `expected` as in [`Self::time`].
+    async fn convolution(&mut self, size: Convolution, expected: &mut f64) -> Result<f64> {
+        let layer = size.layer(self.gpu);
+        let run = || layer.run();
+        self.runs(&run, 1.0).await?;
+        self.time(&run, expected).await
     }
 
     /// Milliseconds of a run on a few positions, once its shaders are compiled.
-    async fn trial(&mut self, level: Level) -> Result<f64> {
+    async fn trial(&mut self, level: Level, tuning: Tuning) -> Result<f64> {
+        tuning.set_for(self.gpu);
         let layers = Layers::new(Level { sides: [TRIAL_SIDE; 2], ..level }, self.gpu);
-        self.runs(&layers, 1).await?;
-        self.idle_ms = self.runs(&layers, 1).await?;
+        let run = || layers.run();
+        self.runs(&run, 1.0).await?;
+        self.idle_ms = self.runs(&run, 1.0).await?;
         Ok(self.idle_ms)
     }
 
     /// Milliseconds of a run of a level's layers.
-    async fn level(&self, level: Level) -> Result<f64> {
+    async fn level(&mut self, level: Level, tuning: Tuning) -> Result<f64> {
+        tuning.set_for(self.gpu);
         let layers = Layers::new(level, self.gpu);
+        let run = || layers.run();
         // Maps of this size may take other shaders than those of the trial.
-        self.runs(&layers, 1).await?;
-        let (enough, mut runs) = (LONG_MS + 2.0 * self.idle_ms, 1);
+        self.runs(&run, 1.0).await?;
+        self.time(&run, &mut 1.0).await
+    }
+
+    /// Whether a level's layers are computed faster with one tuning than with another.
+    async fn is_faster(&mut self, level: Level, one: Tuning, other: Tuning) -> Result<bool> {
+        Ok(self.level(level, one).await? < self.level(level, other).await?)
+    }
+
+    /// Milliseconds of `run`. `expected` runs are thought to be enough, and are those that were, afterwards.
+    async fn time(&mut self, run: &impl Fn() -> Tensor<2>, expected: &mut f64) -> Result<f64> {
+        let enough = LONG_MS + 2.0 * self.idle_ms;
         loop {
-            let ms = self.runs(&layers, runs).await?;
-            if ms >= enough || runs >= MOST_RUNS || (self.clock)() > self.deadline {
-                return Ok(ms / f64::from(runs));
-            }
+            let (ms, runs) = (self.runs(run, *expected).await?, *expected);
             // Where nearly all of it was hearing of the end, nothing is known of the rest yet.
             let known = ms > 1.5 * self.idle_ms;
-            let factor = if known { (1.2 * enough / ms.max(0.1)).clamp(2.0, MOST_GROWTH) } else { MOST_GROWTH };
-            runs = (f64::from(runs) * factor) as u32;
+            let factor = if known { 1.2 * enough / ms.max(0.1) } else { MOST_GROWTH };
+            if ms >= enough || runs >= MOST_RUNS || !self.has_time() {
+                *expected = (runs * factor.min(1.0)).ceil();
+                return Ok(ms / runs);
+            }
+            *expected = (runs * factor.clamp(2.0, MOST_GROWTH)).floor().min(MOST_RUNS);
         }
     }
 
-    async fn runs(&self, layers: &Layers, runs: u32) -> Result<f64> {
+    async fn runs(&self, run: &impl Fn() -> Tensor<2>, runs: f64) -> Result<f64> {
         let started = (self.clock)();
-        let mut last = layers.run();
-        for _ in 1..runs {
-            last = layers.run();
+        let mut last = run();
+        for _ in 1..runs as u32 {
+            last = run();
         }
         let read = last.slice([0..1, 0..1]).into_data_async().await;
         let data = read.map_err(|error| Error::DeviceLost { reason: error.to_string() })?;
         // Natively, whoever does not look at the bytes has not waited for them.
         let _ = data.try_into_vec::<f32>().map_err(|error| Error::DeviceLost { reason: format!("{error:?}") })?;
         Ok((self.clock)() - started)
+    }
+}
+
+/// A 3x3 convolution that shows what a tile costs.
+#[derive(Debug, Clone, Copy)]
+struct Convolution {
+    channels: usize,
+    outputs: usize,
+    sides: [usize; 2],
+}
+
+impl Convolution {
+    /// That of one workgroup.
+    fn of_one(tile: Tile) -> Self {
+        Self { channels: ALONE_CHANNELS, outputs: tile.n as usize, sides: [tile.p as usize / 8, 8] }
+    }
+
+    fn positions(self) -> usize {
+        self.sides[0] * self.sides[1]
+    }
+
+    fn workgroups(self, tile: Tile) -> f64 {
+        tile.workgroups([self.outputs, self.positions()]) as f64
+    }
+
+    /// Slabs that a workgroup goes through.
+    fn slabs(self, tile: Tile) -> f64 {
+        (9 * self.channels).div_ceil(tile.depth as usize) as f64
+    }
+
+    fn layer(self, device: &Device) -> ConvolutionLayer {
+        let [height, width] = self.sides;
+        ConvolutionLayer {
+            image: Tensor::zeros([1, self.channels, height + 2, width + 2], device),
+            weight: zeros(self.outputs, 9 * self.channels, device),
+            bias: Tensor::zeros([self.outputs], device),
+        }
+    }
+}
+
+/// All zeros.
+struct ConvolutionLayer {
+    image: Tensor<4>,
+    weight: Weight,
+    bias: Tensor<1>,
+}
+
+impl ConvolutionLayer {
+    /// The outputs' maps as rows.
+    fn run(&self) -> Tensor<2> {
+        conv2d_padded(self.image.clone(), &self.weight, Some(&self.bias), Conv2dShape::SAME)
+            .flatten::<3>(2, 3)
+            .squeeze_dim(0)
     }
 }
 

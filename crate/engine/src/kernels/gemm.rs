@@ -5,9 +5,10 @@
 //! invocations is the [`Variant`]'s business: [`registers`] for software adapters, [`tiles`] for real GPUs; the device's
 //! [`Tuning`] says which.
 
+mod costs;
 mod reads;
 mod registers;
-mod split;
+pub(super) mod split;
 mod tiles;
 mod winograd;
 
@@ -20,10 +21,13 @@ use super::launch::{Unit, Wgsl, has_f16, launch, on_gpu, words_on_gpu};
 use super::pad::{Border, Padding, pad};
 use super::tuning::Tuning;
 use crate::weights::{Weight, WeightPart};
+pub(super) use costs::Size;
+pub use costs::{Costs, TileCost};
 use reads::{Depth, Reads};
 use tiles::Results;
 pub use tiles::{Stage, Tile};
 use winograd::Tiled;
+pub(super) use winograd::shared_text as shared_winograd_text;
 
 /// How a product is spread over invocations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,12 +59,8 @@ pub enum Variant {
 pub const FULL: u32 = 1 << 16;
 
 impl Variant {
-    /// Those that products of many outputs are best computed by, the one that suits every device first.
-    pub const LARGE: [Self; 6] =
-        [Self::Registers, Self::Narrow64, Self::Tiles64, Self::Tiles128, Self::Split64, Self::Split128];
-    /// Those for products of few outputs.
-    pub const SMALL: [Self; 6] =
-        [Self::Registers, Self::Tiles32, Self::Split32, Self::Narrow64, Self::Tiles64, Self::Split64];
+    /// The tiles that a calibration measures, those that suit most GPUs first.
+    pub const TILES: [Self; 4] = [Self::Tiles64, Self::Tiles128, Self::Narrow64, Self::Tiles32];
     /// All of them.
     pub const ALL: [Self; 8] = [
         Self::Registers,
@@ -324,13 +324,14 @@ impl<const D: usize> Product<'_, D> {
         let (n, k) = (part.rows, self.weight.columns);
         let (tuning, f16) = (Tuning::of(&input.device), has_f16(input));
         let weights: Vec<_> = [Some(&words), scales.as_ref()].into_iter().flatten().collect();
-        let Some((tile, wanted)) = tuning.variant(n * self.positions).tile() else {
+        let size = Size { n, p: self.positions, k };
+        let Some((tile, span)) = tuning.tile(size) else {
             // What is added is so in a pass of its own: software adapters take a second to compile one more such kernel.
             let mut reads = self.reads_key(f16, false);
             // One kernel for both: a software adapter takes a second to compile another.
             reads[2] = reads[2].min(Depth::Vectors as u32);
             let y = match self.input.as_ref().and_then(|image| Tiled::best(image, [n, self.positions], input)) {
-                Some(tiled) => tiled.launch((input, bias.as_ref()), (&weights, &reads), shape)?,
+                Some(tiled) => tiled.launch((input, bias.as_ref(), None), (&weights, &reads), shape)?,
                 None => {
                     let inputs = [&[input], &weights[..], &Vec::from_iter(&bias)].concat();
                     let key = ("gemm", [&[registers::width(n)], &reads[..]].concat());
@@ -345,10 +346,15 @@ impl<const D: usize> Product<'_, D> {
         };
         let tile = if f16 && tuning.is_half() { tile.at_16_bits() } else { tile };
         let plus = plus.and_then(on_gpu);
+        let image = self.input.as_ref();
+        let fastest = |costs: &Costs| Tiled::fastest(image?, [n, self.positions], input, costs);
+        if let Some(tiled) = tuning.costs.as_ref().and_then(fastest) {
+            let reads = self.reads_key(f16, false);
+            return tiled.launch((input, bias.as_ref(), plus.as_ref()), (&weights, &reads), shape);
+        }
         let reads = self.reads_key(f16, plus.is_some());
         let inputs = [&[input], &weights[..], &Vec::from_iter(&bias), &Vec::from_iter(&plus)].concat();
-        let tiles = self.positions.div_ceil(tile.p as usize) * n.div_ceil(tile.n as usize);
-        let span = split::span(tiles * tile.invocations() as usize, wanted as usize, k);
+        let tiles = tile.workgroups([n, self.positions]);
         let results = Results::of(n, self.pixels);
         let key = ("gemm tiles", [&tile.key()[..], &[results as u32], &reads].concat());
         let kernel = self.kernel(key, tiles_text, Unit::Workgroup(tile.invocations()), [n, span]);

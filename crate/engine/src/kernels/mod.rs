@@ -24,14 +24,15 @@ mod cpu;
 mod launch;
 mod reduce;
 
-pub use activation::{geglu, gelu, quick_gelu, silu};
+pub use activation::{geglu, gelu, quick_gelu, silu, unit};
 pub use attention::{AttentionShape, attention};
 pub use blend::Blend;
 pub use calibration::{Calibration, Level, calibrate, cpu_rate};
 pub use embedding::embedding;
-pub use gemm::{Conv2dShape, Stage, Tile, Variant};
+pub use gemm::{Conv2dShape, Costs, Stage, Tile, TileCost, Variant};
 pub use gemm::{conv2d, conv2d_padded, conv2d_plus, linear, linear_of_pixels, linear_plus, linear_to_pixels};
+pub use launch::compiling;
 pub use layout::pixel_shuffle;
 pub use norm::{Finish, GroupNorm, Moments, combine, group_norm, layer_norm, moments, normalize};
-pub use pad::{Border, Padding, pad};
+pub use pad::{Border, Padding, pad, silu_padded};
 pub use tuning::{Precision, Tuning, at_half_precision, has_half_precision};

@@ -3,6 +3,7 @@
 use burn::tensor::{Tensor, module, ops::InterpolateMode, ops::InterpolateOptions, ops::PadMode};
 use serde::{Deserialize, Serialize};
 
+use super::activation::silu;
 use super::cpu;
 use super::launch::{Wgsl, entry, launch, on_gpu, prelude};
 
@@ -49,16 +50,31 @@ pub fn pad(x: Tensor<4>, enlarge: usize, padding: Padding, border: Border) -> Te
         return x;
     }
     let [batch, channels, height, width] = x.dims();
-    let Padding { rows, columns } = padding;
-    let dims @ [_, _, out_h, out_w] = padding.around([batch, channels, height * enlarge, width * enlarge]);
-    let Some(input) = on_gpu(&x) else {
+    let [_, _, out_h, out_w] = padding.around([batch, channels, height * enlarge, width * enlarge]);
+    launched(&x, enlarge, padding, [border as u32, 0]).unwrap_or_else(|| {
         let zeros = (border == Border::Zeros).then(|| cpu::pad(&x, enlarge, padding, [out_h, out_w])).flatten();
-        return zeros.unwrap_or_else(|| pad_reference(x, enlarge, padding, border));
-    };
+        zeros.unwrap_or_else(|| pad_reference(x, enlarge, padding, border))
+    })
+}
+
+/// The SiLU of `x`, padded.
+///
+/// # Shapes
+/// As [`pad`], which enlarges nothing.
+pub fn silu_padded(x: Tensor<4>, padding: Padding, border: Border) -> Tensor<4> {
+    launched(&x, 1, padding, [border as u32, 1]).unwrap_or_else(|| pad(silu(x), 1, padding, border))
+}
+
+/// Either on the GPU, or `None` elsewhere; `key` as [`text`] has it.
+fn launched(x: &Tensor<4>, enlarge: usize, padding: Padding, key: [u32; 2]) -> Option<Tensor<4>> {
+    let input = on_gpu(x)?;
+    let [batch, channels, height, width] = x.dims();
+    let dims @ [_, _, out_h, out_w] = padding.around([batch, channels, height * enlarge, width * enlarge]);
     let count = batch * channels * out_h * out_w;
     let mut info = [count, height, width, out_h, out_w, enlarge].map(|value| value as u32).to_vec();
-    info.extend([rows.0 as u32, columns.0 as u32]); // two's complement, as the kernel's arithmetic wraps
-    launch(Wgsl::new(("pad", vec![border as u32]), text, info), count, &[&input], dims)
+    // Two's complement, as the kernel's arithmetic wraps.
+    info.extend([padding.rows.0 as u32, padding.columns.0 as u32]);
+    Some(launch(Wgsl::new(("pad", key.to_vec()), text, info), count, &[&input], dims))
 }
 
 /// Plain-tensor twin of [`pad`].
@@ -90,6 +106,7 @@ fn wrap(x: Tensor<4>, dim: usize, (before, after): (usize, usize)) -> Tensor<4> 
     Tensor::cat(parts, dim)
 }
 
+/// `key`: the border, and whether the SiLU of each number is taken.
 fn text(key: &[u32]) -> String {
     let position = match key[0] == Border::Circular as u32 {
         // As many rows as there are may lie beyond an edge.
@@ -104,11 +121,13 @@ fn text(key: &[u32]) -> String {
              let inside = px < info.width * info.enlarge && py < info.height * info.enlarge;\n"
         }
     };
+    let value = if key[1] == 1 { "v / (1.0 + exp(-v))" } else { "v" };
     let fields = ["count", "height", "width", "out_h", "out_w", "enlarge", "top", "left"];
     prelude(&[("x", "f32"), ("y", "f32")], &fields)
         + &entry("info.count")
         + "let row = i / info.out_w;\n"
         + position
         + "let line = (row / info.out_h) * info.height + select(0u, py / info.enlarge, inside);\n\
-           y[i] = select(0.0, x[line * info.width + select(0u, px / info.enlarge, inside)], inside);\n}\n"
+           let v = x[line * info.width + select(0u, px / info.enlarge, inside)];\n"
+        + &format!("y[i] = select(0.0, {value}, inside);\n}}\n")
 }

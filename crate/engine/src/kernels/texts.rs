@@ -1,14 +1,14 @@
 //! The WGSL of the kernels for GPUs that share memory, for whoever wants to see what such a GPU's compiler makes of it.
 
 use super::attention;
-use super::gemm::{Variant, tiles_text};
+use super::gemm::{Variant, shared_winograd_text, tiles_text};
 use crate::weights::Scheme;
 
-/// Sizes of heads: Stable Diffusion's.
-const HEADS: [u32; 4] = [40, 64, 80, 160];
+/// Sizes of heads: Stable Diffusion's, and those of which a column has as many numbers as any.
+const HEADS: [u32; 6] = [20, 40, 60, 64, 80, 160];
 
 /// A name for each kernel, and its text: of the product by each tile that a calibration may choose, at 32 and at 16 bits, for
-/// 3x3 convolutions and for linear layers with a bias, of 8-bit and 4-bit weights; and of attention. (Of 16-bit weights more wait
+/// 3x3 convolutions and for linear layers with a bias, of 8-bit and 4-bit weights; at the points of Winograd's tiles; and of attention. (Of 16-bit weights more wait
 /// in registers: by tiles of 64 six of them are kept in memory on RDNA 3.)
 pub fn texts() -> Vec<(String, String)> {
     let mut texts = Vec::new();
@@ -29,6 +29,9 @@ pub fn texts() -> Vec<(String, String)> {
                 }
             }
         }
+    }
+    for side in [2, 4] {
+        add(format!("winograd {side}"), shared_winograd_text(&[side]));
     }
     for size in HEADS {
         add(format!("attention {size}"), attention::tiles_text(&[size]));

@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use cubecl::Device;
 use serde::{Deserialize, Serialize};
 
-use super::gemm::Variant;
+use super::gemm::{Costs, Size, Tile, Variant, split};
 use super::launch::{has_f16, on_gpu};
 use crate::{Error, Result};
 
@@ -74,12 +74,10 @@ pub fn at_half_precision<T>(work: impl FnOnce() -> T) -> T {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Tuning {
-    /// The variant for products of few outputs, which leave a big GPU idle where tiles are large.
-    pub small: Variant,
-    /// The variant for products of many.
-    pub large: Variant,
-    /// Outputs from which on a product has many.
-    pub many: u64,
+    /// The variant of all products, where nothing is known of tiles' costs.
+    pub variant: Variant,
+    /// What tiles cost, where these are faster: each product goes by the one that suits it.
+    pub costs: Option<Costs>,
     /// Whether tiles in shared memory multiply at 16 bits where they may ([`at_half_precision`]).
     pub half: bool,
     /// Multiply-adds that one submission may have.
@@ -89,7 +87,14 @@ pub struct Tuning {
 impl Default for Tuning {
     /// What works well on software adapters and is never wrong; nothing is cut.
     fn default() -> Self {
-        Self { small: Variant::Registers, large: Variant::Registers, many: u64::MAX, half: false, submit: u64::MAX }
+        Self { variant: Variant::Registers, costs: None, half: false, submit: u64::MAX }
+    }
+}
+
+impl From<Variant> for Tuning {
+    /// All products by that variant.
+    fn from(variant: Variant) -> Self {
+        Self { variant, ..Self::default() }
     }
 }
 
@@ -123,9 +128,15 @@ impl Tuning {
         tunings.push((device.clone(), self));
     }
 
-    /// The variant for a product of so many outputs.
-    pub fn variant(&self, outputs: usize) -> Variant {
-        if (outputs as u64) < self.many { self.small } else { self.large }
+    /// The tile of a product, and the places of its sum that one workgroup adds up; `None` for register tiles.
+    pub(super) fn tile(&self, size: Size) -> Option<(Tile, usize)> {
+        if let Some(way) = self.costs.and_then(|costs| costs.fastest(size)) {
+            return Some((way.tile, split::span(way.spans, size.k)));
+        }
+        let (tile, wanted) = self.variant.tile()?;
+        let invocations = tile.workgroups([size.n, size.p]) * tile.invocations() as usize;
+        let spans = (wanted as usize / invocations).min(size.k / split::LEAST_SPAN);
+        Some((tile, split::span(spans.max(1), size.k)))
     }
 
     /// Whether what is launched now is computed at 16 bits, where the adapter has them.
@@ -135,7 +146,7 @@ impl Tuning {
 
     /// Whether invocations do well to share memory, as on real GPUs: tiles there beat registers.
     pub fn is_shared(&self) -> bool {
-        [self.small, self.large].iter().any(|variant| *variant != Variant::Registers)
+        self.costs.is_some() || self.variant != Variant::Registers
     }
 
     /// Into how many dispatches an operation of so many multiply-adds is cut.

@@ -19,10 +19,8 @@ pub const QUERIES: u32 = 32;
 const ROWS: u32 = QUERIES / 4;
 /// Keys of a tile.
 const KEYS: u32 = 32;
-/// Columns of invocations, for heads up to [`MOST_OF_FEW`] and for wider ones.
-const FEW: u32 = 8;
-const MANY: u32 = 16;
-const MOST_OF_FEW: u32 = 96;
+/// Columns of invocations, which divide a head's numbers, and the widest heads that they are for.
+const COLUMNS: [(u32, u32); 3] = [(8, 96), (16, MAX_OUTPUT_SIZE as u32), (4, 64)];
 /// Most vectors of a query, and of a key, in a slab.
 const SLAB: u32 = 5;
 /// Most bytes of values that are in shared memory at once: all together fits WebGPU's least, 16 KiB.
@@ -46,10 +44,8 @@ pub struct Tiles {
 impl Tiles {
     /// Those for heads of `size` numbers; `None` where that cannot be dealt out to columns.
     pub fn of(size: u32) -> Option<Self> {
-        let columns = if size > MOST_OF_FEW { MANY } else { FEW };
-        if size as usize > MAX_OUTPUT_SIZE || size == 0 || !size.is_multiple_of(columns) {
-            return None;
-        }
+        let suits = |(columns, most): &(u32, u32)| size > 0 && size <= *most && size.is_multiple_of(*columns);
+        let (columns, _) = COLUMNS.into_iter().find(suits)?;
         let vectors = size / 4;
         let slab = (1..=SLAB).rev().find(|slab| vectors.is_multiple_of(*slab))?;
         let values = [KEYS, KEYS / 2, KEYS / 4].into_iter().find(|values| values * size * 4 <= VALUE_BYTES)?;
@@ -174,8 +170,9 @@ impl Tiles {
         text += "let keep = exp(top - next); top = next; sum *= keep;\n";
         for j in 0..self.keys() {
             text += &format!(
-                "{{ let share = exp(score{j} - top); sum += share; shares[c + {}u][swapped] = share; }}\n",
-                j * columns
+                "{{ let share = exp(score{j} - top); sum += share; shares[c + {}u][swapped ^ {}u] = share; }}\n",
+                j * columns,
+                j * columns % 8
             );
         }
         text + &self.outputs(|i, group| format!("o{i}_{group} *= keep.{};\n", AXES[i as usize]))

@@ -79,6 +79,11 @@ impl Tile {
         (self.n / self.each_n) * (self.p / self.each_p)
     }
 
+    /// Workgroups for so many outputs and positions.
+    pub fn workgroups(&self, [n, p]: [usize; 2]) -> usize {
+        n.div_ceil(self.n as usize) * p.div_ceil(self.p as usize)
+    }
+
     /// Shared memory of a workgroup, in bytes.
     pub fn shared_bytes(&self) -> u32 {
         let vectors = self.slabs() * self.depth * (self.n + self.p) / 4;

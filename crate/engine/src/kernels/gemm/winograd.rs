@@ -2,18 +2,23 @@
 //! (m = 4) of the multiplications.
 //!
 //! A tile of m x m outputs comes from n x n inputs, n = m + 2. One launch takes these to n² points, one the weights; at
-//! each point channels are multiplied and summed by register tiles; a last launch takes the products back. The
+//! each point channels are multiplied and summed ([`product`]); a last launch takes the products back. The
 //! processor's twin is `fraise_cpu`'s.
 //!
 //! Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015, whose matrices these are.
 
+mod product;
+
 use burn::tensor::Tensor;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::Image;
+use super::costs::{Costs, Size};
 use super::reads::Reads;
+use super::{Image, Variant};
 use crate::kernels::launch::{Wgsl, entry, launch, on_gpu, prelude};
 use crate::limits;
+pub use product::shared_text;
+use product::{DEPTH, INVOCATIONS, SIDE};
 
 /// Outputs of an invocation that multiplies.
 const OUTPUTS: usize = 16;
@@ -88,33 +93,62 @@ pub struct Tiled {
     tiles: [usize; 2],
     /// From one image, channel and row of the padded input to the next.
     strides: [usize; 3],
+    /// Whether products are by tiles in shared memory.
+    is_shared: bool,
 }
 
 /// Fields of the kernels' `info`. `tiles` of all images, and `places` for so many at each point.
 const INFO: [&str; 9] = ["channels", "rows", "tiles", "places", "down", "across", "values", "plane", "row"];
 
 impl Tiled {
-    /// The tiles that make the least work of a convolution to `rows` channels at `positions`, if any do.
+    /// By register tiles: those that make the least work of a convolution to `rows` channels at `positions`, if any do.
     pub fn best(image: &Image, [rows, positions]: [usize; 2], input: &CubeTensor) -> Option<Self> {
-        let ([height, width], channels) = (image.output, image.channels);
+        Self::all(image, [rows, positions], input)
+            // A multiplication of the plain product takes 1.25 times as long: it unpacks weights and computes places.
+            .filter(|tiled| 4 * tiled.work() < 5 * 9 * positions)
+            .min_by_key(Self::work)
+    }
+
+    /// By tiles in shared memory: those that are foretold to be the fastest, where they are faster than the plain product.
+    pub fn fastest(image: &Image, [rows, positions]: [usize; 2], input: &CubeTensor, costs: &Costs) -> Option<Self> {
+        let plain_us = costs.fastest(Size { n: rows, p: positions, k: 9 * image.channels })?.us;
+        Self::all(image, [rows, positions], input)
+            .filter(|tiled| tiled.channels.is_multiple_of(DEPTH))
+            .filter_map(|tiled| Some((tiled.us(costs)?, tiled)))
+            .filter(|(us, _)| *us < plain_us)
+            .min_by(|one, other| one.0.total_cmp(&other.0))
+            .map(|(_, tiled)| Self { is_shared: true, ..tiled })
+    }
+
+    /// Those that a convolution can be computed by, within memory.
+    fn all(image: &Image, [rows, positions]: [usize; 2], input: &CubeTensor) -> impl Iterator<Item = Self> {
+        let ([height, width], channels, strides) = (image.output, image.channels, image.strides());
         let is_whole = channels.is_multiple_of(CHANNELS) && rows.is_multiple_of(OUTPUTS);
-        if image.shape.kernel != 3 || image.shape.stride != 1 || !is_whole {
-            return None;
-        }
-        let tiled = |filter: Filter| {
+        let is_possible = image.shape.kernel == 3 && image.shape.stride == 1 && is_whole;
+        let images = positions / image.pixels();
+        let tiled = move |filter: Filter| {
             let side = filter.side as usize;
             let tiles = [height / side, width / side];
-            let images = positions / image.pixels();
-            Self { filter, channels, rows, images, tiles, strides: image.strides() }
+            Self { filter, channels, rows, images, tiles, strides, is_shared: false }
         };
         let most_bytes = limits::TRANSFORMED_BYTES.min(limits::binding_bytes_of(input));
         [TWO, FOUR]
             .into_iter()
-            .filter(|filter| [height, width].iter().all(|side| side.is_multiple_of(filter.side as usize)))
+            .filter(move |filter| {
+                is_possible && [height, width].iter().all(|side| side.is_multiple_of(filter.side as usize))
+            })
             .map(tiled)
-            // A multiplication of the plain product takes 1.25 times as long: it unpacks weights and computes places.
-            .filter(|tiled| 4 * tiled.work() < 5 * 9 * positions && tiled.largest_bytes() <= most_bytes)
-            .min_by_key(Self::work)
+            .filter(move |tiled| tiled.largest_bytes() <= most_bytes)
+    }
+
+    /// µs that it is foretold to take by tiles in shared memory: what all four launches read and write, and the product.
+    fn us(&self, costs: &Costs) -> Option<f64> {
+        let (points, places) = (self.points(), self.places());
+        let patches = self.count() * (self.filter.side as usize).pow(2) * (self.channels + self.rows);
+        let transformed = 2 * points * (self.channels * self.rows + places * (self.channels + self.rows));
+        let tiles = points * self.rows.div_ceil(SIDE) * places.div_ceil(SIDE);
+        let product_us = costs.slabs_us(Variant::Tiles64, self.channels / DEPTH, tiles)?;
+        Some(4.0 * costs.launch_us + (patches + transformed) as f64 / costs.numbers_per_us + product_us)
     }
 
     /// Multiplications for each weight, its transform included.
@@ -142,7 +176,7 @@ impl Tiled {
     /// The convolution of `input` with `weights`: words and, where they are quantized, scales.
     pub fn launch<const Y: usize>(
         &self,
-        (input, bias): (&CubeTensor, Option<&CubeTensor>),
+        (input, bias, plus): (&CubeTensor, Option<&CubeTensor>, Option<&CubeTensor>),
         (weights, reads): (&[&CubeTensor], &[u32]),
         shape: [usize; Y],
     ) -> Option<Tensor<Y>> {
@@ -155,14 +189,22 @@ impl Tiled {
         let transformed = launch(transformed, channels / CHANNELS * rows, weights, [points * channels * rows]);
         let product = Wgsl {
             multiplications: (points * channels * rows * places) as u64,
-            ..self.kernel("winograd product", product_text, &[])
+            ..self.kernel("winograd product", product::text, &[])
         };
-        let units = points * (rows / OUTPUTS) * (places / TILES);
+        let (product, units) = match self.is_shared {
+            true => (
+                product.by_workgroups("winograd product shared", product::shared_text, INVOCATIONS),
+                points * rows.div_ceil(SIDE) * places.div_ceil(SIDE),
+            ),
+            false => (product, points * (rows / OUTPUTS) * (places / TILES)),
+        };
         let products = launch(product, units, &[&on_gpu(&inputs)?, &on_gpu(&transformed)?], [points * rows * places]);
         let products = on_gpu(&products)?;
         let mut operands = vec![&products];
         operands.extend(bias);
-        let outputs = self.kernel("winograd outputs", outputs_text, &[u32::from(bias.is_some())]);
+        operands.extend(plus);
+        let more = [bias, plus].map(|operand| u32::from(operand.is_some()));
+        let outputs = self.kernel("winograd outputs", outputs_text, &more);
         Some(launch(outputs, rows * self.count(), &operands, shape))
     }
 
@@ -272,52 +314,12 @@ fn weights_text(key: &[u32]) -> String {
     text + "}\n"
 }
 
-/// [points, C, places] times [points, C, N] → [points, N, places].
-fn product_text(key: &[u32]) -> String {
-    let points = Filter::of(key[0]).points().pow(2);
-    let buffers = [("v", "vec4<f32>"), ("u", "vec4<f32>"), ("y", "vec4<f32>")];
-    let counts = format!("let columns = info.places / {TILES}u; let lines = info.rows / {OUTPUTS}u;\n");
-    let mut text = prelude(&buffers, &INFO)
-        + &entry(&format!("{points}u * (info.rows / {OUTPUTS}u) * (info.places / {TILES}u)"))
-        + &counts;
-    let (quads, halves) = (OUTPUTS / 4, TILES / 4);
-    text += &format!(
-        "let t = i % columns * {halves}u; let n = i / columns % lines * {OUTPUTS}u; let point = i / columns / lines;\n\
-         let v_step = info.places / 4u; let u_step = info.rows / 4u;\n\
-         var at_v = point * info.channels * v_step + t; var at_u = point * info.channels * u_step + n / 4u;\n"
-    );
-    for output in 0..OUTPUTS {
-        for half in 0..halves {
-            text += &format!("var a{output}_{half} = vec4<f32>();\n");
-        }
-    }
-    text += "for (var c = 0u; c < info.channels; c++) {\n";
-    for half in 0..halves {
-        text += &format!("let v{half} = v[at_v + {half}u];\n");
-    }
-    for quad in 0..quads {
-        text += &format!("let u{quad} = u[at_u + {quad}u];\n");
-    }
-    for output in 0..OUTPUTS {
-        for half in 0..halves {
-            let weight = format!("vec4<f32>(u{}[{}])", output / 4, output % 4);
-            text += &format!("a{output}_{half} = fma({weight}, v{half}, a{output}_{half});\n");
-        }
-    }
-    text += "at_v += v_step; at_u += u_step;\n}\n";
-    for output in 0..OUTPUTS {
-        for half in 0..halves {
-            text += &format!("y[(point * info.rows + n + {output}u) * v_step + t + {half}u] = a{output}_{half};\n");
-        }
-    }
-    text + "}\n"
-}
-
 /// [points, N, places] → y [B, N, H, W].
 fn outputs_text(key: &[u32]) -> String {
-    let (filter, has_bias) = (Filter::of(key[0]), key[1] != 0);
+    let (filter, has_bias, has_plus) = (Filter::of(key[0]), key[1] != 0, key[2] != 0);
     let mut buffers = vec![("x", "f32")];
     buffers.extend(has_bias.then_some(("bias", "f32")));
+    buffers.extend(has_plus.then_some(("plus", "f32")));
     buffers.push(("y", "f32"));
     let mut text = prelude(&buffers, &INFO) + &entry("info.rows * info.tiles");
     text += "let n = i / info.tiles; let t = i % info.tiles;\nvar place = n * info.places + t;\n\
@@ -337,7 +339,9 @@ fn outputs_text(key: &[u32]) -> String {
     let bias = if has_bias { " + bias[n]" } else { "" };
     for row in 0..filter.side {
         for column in 0..filter.side {
-            text += &format!("y[to + {row}u * width + {column}u] = o{row}_{column}{bias};\n");
+            let place = format!("to + {row}u * width + {column}u");
+            let plus = if has_plus { format!(" + plus[{place}]") } else { String::new() };
+            text += &format!("y[{place}] = o{row}_{column}{bias}{plus};\n");
         }
     }
     text + "}\n"
