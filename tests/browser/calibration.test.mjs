@@ -13,7 +13,7 @@ const COSTS = {
   launchUs: 0.1,
   numbersPerUs: 1e9,
 };
-const VARIANTS = ["registers", "tiles32", "narrow64", "tiles64", "tiles128", "split32", "split64", "split128"];
+const VARIANTS = ["registers", "tiles32", "narrow64", "tiles64", "tiles128"];
 let site;
 
 before(async () => {

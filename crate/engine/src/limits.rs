@@ -10,9 +10,11 @@ pub const DEFAULT_BINDING_BYTES: u64 = 128 << 20;
 /// beside the result itself, larger ones fewer launches; at this size launching is no longer felt.
 pub const PIECE_BYTES: usize = 32 << 20;
 
-/// Largest intermediate result of a convolution by Winograd's tiles, which take three such beyond what
+/// Largest intermediate result of a convolution by Winograd's register tiles, which take three such beyond what
 /// [`crate::requirements`] foretell. They are for software adapters, whose memory is the machine's.
 pub const TRANSFORMED_BYTES: u64 = 16 << 20;
+/// The same by tiles in shared memory. Weights alone become as large: those of 640 channels.
+pub const SHARED_TRANSFORMED_BYTES: u64 = 64 << 20;
 
 /// Limits of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +28,7 @@ pub struct DeviceLimits {
 impl DeviceLimits {
     /// What the device itself says. The CPU has no limit on a tensor.
     pub fn of(device: &Device) -> Self {
-        Self { binding_bytes: binding_bytes(&Tensor::<1>::zeros([1], device)), memory_bytes: None }
+        Self { binding_bytes: binding_bytes(&Tensor::<1>::empty([1], device)), memory_bytes: None }
     }
 }
 

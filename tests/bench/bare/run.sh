@@ -16,6 +16,7 @@ succeeded; `skipped` in bench.json has what a stage went without.
 PYTHON=python3             a Python 3.10 or later with torch
 GPU=real                   `software` rehearses on a software driver, with tiny shapes
 SIZES="default half sd15"  models to compare with onnxruntime-web
+KERNELS_SECONDS=48         for the kernels, those of most worth first
 THREADS=4                  of the processor, for each of the models while they are made
 VK_DRIVER_FILES            the driver; by default every one that is installed, but for a real GPU no software
 TEXT
@@ -99,6 +100,8 @@ prepare() {
   place onnxruntime-web tests/bench/node_modules/onnxruntime-web
   export CARGO_TARGET_DIR=$WORK DAWN_NODE=$WORK/dawn.node BENCH_MODELS=$WORK/models
   export PYTHONPATH=$WORK/python${PYTHONPATH:+:$PYTHONPATH} OMP_NUM_THREADS=${THREADS:-4} HF_HUB_OFFLINE=1
+  # Of NVIDIA's 16-bit floats Dawn says nothing on Vulkan, unless it is asked to.
+  export DAWN_OPTIONS=${DAWN_OPTIONS-enable-dawn-features=vulkan_enable_f16_on_nvidia}
   export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-$WORK}
   choose_libraries
   choose_driver

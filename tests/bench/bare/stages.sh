@@ -19,8 +19,8 @@ adapter() {
 }
 
 kernels() {
-  local options=()
-  [[ $GPU == real ]] || options=(--quick)
+  local options=(--seconds "${KERNELS_SECONDS:-48}")
+  [[ $GPU == real ]] || options+=(--quick)
   "$WORK/debug/examples/kernels" "${options[@]}" | tee "$RESULTS/kernels.txt"
 }
 

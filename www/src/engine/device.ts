@@ -64,16 +64,5 @@ export interface TileCost {
   readonly atOnce: number;
 }
 
-/**
- * Without shared memory, or by a workgroup for 32 x 32, 64 x 64 or 128 x 128 outputs; `split`: where these are too few to
- * fill the GPU, by several workgroups for parts of the sum.
- */
-export type ProductVariant =
-  | "registers"
-  | "tiles32"
-  | "narrow64"
-  | "tiles64"
-  | "tiles128"
-  | "split32"
-  | "split64"
-  | "split128";
+/** Without shared memory, or by a workgroup for 32 x 32, 64 x 64 or 128 x 128 outputs. */
+export type ProductVariant = "registers" | "tiles32" | "narrow64" | "tiles64" | "tiles128";

@@ -55,9 +55,9 @@ fn main() {
     let rounds: &[Round<'_>] = &[
         (cases::large, Scheme::Q8, &products),
         (cases::attentions, Scheme::F32, &attentions),
+        (cases::small, Scheme::Q8, &products),
         (cases::large, Scheme::Q8, &others),
         (cases::large, Scheme::F32, &products),
-        (cases::small, Scheme::Q8, &products),
         (cases::small, Scheme::Q8, &others),
         (cases::large, Scheme::Q4, &products),
     ];

@@ -12,7 +12,7 @@ use crate::{Error, Result};
 /// Longest that a calibration goes on to the next measurement, in ms.
 pub const BUDGET_MS: f64 = 2000.0;
 /// What a measurement on the GPU lasts at least, in ms: long against the noise.
-const LONG_MS: f64 = 40.0;
+const LONG_MS: f64 = 25.0;
 /// What a measurement on the processor lasts at least, in ms, and how many there are, of which the fastest counts: what else
 /// the machine does for a moment would decide for all visits to come.
 const SHORT_MS: f64 = 10.0;
@@ -23,18 +23,17 @@ const MOST_SIDE: usize = 32;
 const MOST_RUNS: f64 = 16_384.0;
 /// How many times more runs a measurement may have than the one before.
 const MOST_GROWTH: f64 = 8.0;
-/// How many times slower tiles may be on a few positions, or at their fastest, before they are given up.
-const HOPELESS: f64 = 3.0;
-/// How many times slower they may be on the outer level for the inner one to decide.
-const CLOSE: f64 = 2.0;
-/// Side of the picture that a variant is tried on first.
-const TRIAL_SIDE: usize = 8;
-/// The convolutions that show what a tile costs: of one workgroup, which waits for nothing else; and of more than any GPU has
-/// at once.
+/// How many times slower a small convolution by tiles may be to be measured further, or how many ms: one or two are what hearing
+/// of its end may take.
+const HOPELESS: f64 = 2.0;
+const HOPELESS_MS: f64 = 2.0;
+/// The convolutions that show what a tile costs: a small one; of one workgroup, which waits for nothing else; and of
+/// more than any GPU has at once.
+const TRIAL: Convolution = Convolution { channels: 64, outputs: 128, sides: [8, 16] };
 const ALONE_CHANNELS: usize = 256;
-const CROWD: Convolution = Convolution { channels: 64, outputs: 1024, sides: [64, 64] };
+const CROWD: Convolution = Convolution { channels: 64, outputs: 1024, sides: [32, 64] };
 /// Numbers of a sum of spans that shows what a pass over memory costs, and the spans; and of one that shows a launch's cost.
-const SUMMED: [usize; 2] = [1 << 20, 4];
+const SUMMED: [usize; 2] = [1 << 19, 4];
 const SUMMED_AT_ONCE: [usize; 2] = [1 << 8, 2];
 
 /// A level of a UNet, as a 3x3 convolution and a linear layer of its width see it.
@@ -74,8 +73,8 @@ pub struct Calibration {
     pub cpu_rate: f64,
 }
 
-/// Measures `gpu` on the two ends of a UNet, for [`BUDGET_MS`] at most, save that what has begun is ended. The tuning is in
-/// force afterwards. `clock`: milliseconds from any beginning.
+/// Measures `gpu` for [`BUDGET_MS`] at most, save that what has begun is ended, and how fast it then is on the outer end of a
+/// UNet; the processor on both. The tuning is in force afterwards. `clock`: milliseconds from any beginning.
 ///
 /// # Errors
 /// [`Error::DeviceLost`] where nothing can be read back.
@@ -85,33 +84,24 @@ pub async fn calibrate(
     precision: Precision,
     clock: &dyn Fn() -> f64,
 ) -> Result<Calibration> {
-    let Some(tensor) = on_gpu(&Tensor::<1>::zeros([1], gpu)) else {
+    let Some(tensor) = on_gpu(&Tensor::<1>::empty([1], gpu)) else {
         return Err(Error::request("device", "only a GPU can be calibrated"));
     };
     let hardware = &tensor.client.properties().hardware;
     let hardware = (hardware.max_units_per_cube, hardware.max_shared_memory_size);
     let cpu_rate = cpu_rate(ends, clock);
     let mut measuring = Measuring { gpu, hardware, clock, deadline: clock() + BUDGET_MS, idle_ms: 0.0 };
-    let registers = Tuning::default();
-    let tried_ms = measuring.trial(ends[0], registers).await?;
-    let mut best = (registers, measuring.level(ends[0], registers).await?);
-    let by_registers = ends[0].multiplications() / best.1;
-    if let Some(costs) = measuring.costs((ends[0], tried_ms), by_registers).await? {
-        let tiles = Tuning { costs: Some(costs), ..registers };
-        let ms = measuring.level(ends[0], tiles).await?;
-        let inner_decides = ms >= best.1 && ms < CLOSE * best.1;
-        if ms < best.1 || (inner_decides && measuring.is_faster(ends[1], tiles, registers).await?) {
-            best = (tiles, ms);
-            if precision == Precision::Float16 && has_half_precision(gpu) {
-                let half = Tuning { half: true, ..tiles };
-                let ms = measuring.level(ends[0], half).await?;
-                best = if ms < best.1 { (half, ms) } else { best };
-            }
-        }
+    let mut tuning = Tuning { costs: measuring.costs().await?, ..Tuning::default() };
+    let mut level_ms = measuring.level(ends[0], tuning).await?;
+    if tuning.costs.is_some() && precision == Precision::Float16 && has_half_precision(gpu) {
+        let half = Tuning { half: true, ..tuning };
+        let ms = measuring.level(ends[0], half).await?;
+        (tuning, level_ms) = if ms < level_ms { (half, ms) } else { (tuning, level_ms) };
     }
-    let gpu_rate = ends[0].multiplications() / best.1;
-    let tuning = Tuning { submit: Tuning::submit_at(gpu_rate), ..best.0 };
+    let gpu_rate = ends[0].multiplications() / level_ms;
+    let tuning = Tuning { submit: Tuning::submit_at(gpu_rate), ..tuning };
     tuning.set_for(gpu);
+    gpu.memory_cleanup(); // of what was measured
     Ok(Calibration { tuning, gpu_rate, cpu_rate })
 }
 
@@ -153,32 +143,35 @@ impl Measuring<'_> {
         (self.clock)() <= self.deadline
     }
 
-    /// What tiles cost; `None` where they are hopeless on `level`, whose trial by registers took so long, or against the
-    /// multiply-adds that registers do in a millisecond.
-    async fn costs(&mut self, (level, tried_ms): (Level, f64), by_registers: f64) -> Result<Option<Costs>> {
+    /// What tiles cost; `None` where registers are faster.
+    async fn costs(&mut self) -> Result<Option<Costs>> {
         let (invocations, shared_bytes) = self.hardware;
         let has_room = |variant: &Variant| variant.fits(invocations, shared_bytes);
         // What makes one hopeless, barriers, makes all. This one is compiled soonest.
-        let first = Tuning { variant: Variant::Tiles32, ..Tuning::default() };
-        if !has_room(&first.variant) || self.trial(level, first).await? > HOPELESS * tried_ms {
+        if !has_room(&Variant::Tiles32) {
+            return Ok(None);
+        }
+        let [by_registers, by_tiles] = [self.trial(Variant::Registers).await?, self.trial(Variant::Tiles32).await?];
+        if by_tiles > (HOPELESS * by_registers).max(by_registers + HOPELESS_MS) {
             return Ok(None);
         }
         let (mut alone_runs, mut crowd_runs) = (1.0, 1.0);
+        Tuning::from(Variant::Registers).set_for(self.gpu);
+        let by_registers = self.convolution(CROWD, &mut crowd_runs).await?;
         let mut costs = self.passes().await?;
-        let variants = Variant::TILES.into_iter().filter(has_room);
-        for (variant, place) in variants.zip(0..) {
-            if place > 0 && !self.has_time() {
+        for (variant, place) in Variant::TILES.into_iter().filter(has_room).zip(0..) {
+            // Small tiles alone would leave half of a big GPU's speed, and Winograd's.
+            if place > 1 && !self.has_time() {
                 break;
             }
             let Some((tile, _)) = variant.tile() else { continue };
-            Tuning { variant, ..Tuning::default() }.set_for(self.gpu);
+            Tuning::from(variant).set_for(self.gpu);
             let alone = Convolution::of_one(tile);
             let alone_us = self.convolution(alone, &mut alone_runs).await? * 1e3 / alone.slabs(tile);
-            let crowd_us =
-                self.convolution(CROWD, &mut crowd_runs).await? * 1e3 / (CROWD.slabs(tile) * CROWD.workgroups(tile));
+            let crowd_ms = self.convolution(CROWD, &mut crowd_runs).await?;
+            let crowd_us = crowd_ms * 1e3 / (CROWD.slabs(tile) * CROWD.workgroups(tile));
             costs.tiles[place] = Some(TileCost { variant, alone_us, at_once: (alone_us / crowd_us).max(1.0) });
-            let rate = f64::from(tile.n * tile.p * tile.depth) / crowd_us * 1e3;
-            if place == 0 && HOPELESS * rate < by_registers {
+            if place == 0 && crowd_ms > by_registers {
                 return Ok(None);
             }
         }
@@ -211,13 +204,17 @@ impl Measuring<'_> {
         self.time(&run, expected).await
     }
 
-    /// Milliseconds of a run on a few positions, once its shaders are compiled.
-    async fn trial(&mut self, level: Level, tuning: Tuning) -> Result<f64> {
-        tuning.set_for(self.gpu);
-        let layers = Layers::new(Level { sides: [TRIAL_SIDE; 2], ..level }, self.gpu);
-        let run = || layers.run();
+    /// Milliseconds of a convolution of one tile, once its shader is compiled.
+    async fn trial(&mut self, variant: Variant) -> Result<f64> {
+        Tuning::from(variant).set_for(self.gpu);
+        let layer = TRIAL.layer(self.gpu);
+        let run = || layer.run();
         self.runs(&run, 1.0).await?;
-        self.idle_ms = self.runs(&run, 1.0).await?;
+        self.idle_ms = f64::INFINITY;
+        // What else the machine does for a moment would decide.
+        for _ in 0..ROUNDS {
+            self.idle_ms = self.idle_ms.min(self.runs(&run, 1.0).await?);
+        }
         Ok(self.idle_ms)
     }
 
@@ -226,17 +223,11 @@ impl Measuring<'_> {
         tuning.set_for(self.gpu);
         let layers = Layers::new(level, self.gpu);
         let run = || layers.run();
-        // Maps of this size may take other shaders than those of the trial.
         self.runs(&run, 1.0).await?;
         self.time(&run, &mut 1.0).await
     }
 
-    /// Whether a level's layers are computed faster with one tuning than with another.
-    async fn is_faster(&mut self, level: Level, one: Tuning, other: Tuning) -> Result<bool> {
-        Ok(self.level(level, one).await? < self.level(level, other).await?)
-    }
-
-    /// Milliseconds of `run`. `expected` runs are thought to be enough, and are those that were, afterwards.
+    /// Milliseconds of `run`, without hearing of its end. `expected` runs are thought to be enough, and are those that were, afterwards.
     async fn time(&mut self, run: &impl Fn() -> Tensor<2>, expected: &mut f64) -> Result<f64> {
         let enough = LONG_MS + 2.0 * self.idle_ms;
         loop {
@@ -244,9 +235,9 @@ impl Measuring<'_> {
             // Where nearly all of it was hearing of the end, nothing is known of the rest yet.
             let known = ms > 1.5 * self.idle_ms;
             let factor = if known { 1.2 * enough / ms.max(0.1) } else { MOST_GROWTH };
-            if ms >= enough || runs >= MOST_RUNS || !self.has_time() {
+            if ms >= enough || runs >= MOST_RUNS || (known && !self.has_time()) {
                 *expected = (runs * factor.min(1.0)).ceil();
-                return Ok(ms / runs);
+                return Ok((ms - self.idle_ms).max(ms / 10.0) / runs);
             }
             *expected = (runs * factor.clamp(2.0, MOST_GROWTH)).floor().min(MOST_RUNS);
         }

@@ -44,34 +44,16 @@ pub enum Variant {
     Tiles64,
     /// A workgroup of 256 computes 128x128, 8x8 each, which reads least.
     Tiles128,
-    /// As [`Self::Tiles32`], the sum cut into spans until the GPU is full.
-    Split32,
-    /// As [`Self::Tiles64`], cut as well.
-    Split64,
-    /// As [`Self::Tiles128`], cut as well.
-    Split128,
     /// A tile that no calibration tries, and the invocations for which its sum is cut; for benchmarks.
     #[serde(skip)]
     Other(Tile, u32),
 }
 
-/// Invocations that fill a big GPU: about 512 for each of 132 multiprocessors.
-pub const FULL: u32 = 1 << 16;
-
 impl Variant {
-    /// The tiles that a calibration measures, those that suit most GPUs first.
-    pub const TILES: [Self; 4] = [Self::Tiles64, Self::Tiles128, Self::Narrow64, Self::Tiles32];
+    /// The tiles that a calibration measures: what is compiled soonest, then what suits most GPUs.
+    pub const TILES: [Self; 4] = [Self::Tiles32, Self::Tiles64, Self::Tiles128, Self::Narrow64];
     /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::Registers,
-        Self::Tiles32,
-        Self::Narrow64,
-        Self::Tiles64,
-        Self::Tiles128,
-        Self::Split32,
-        Self::Split64,
-        Self::Split128,
-    ];
+    pub const ALL: [Self; 5] = [Self::Registers, Self::Tiles32, Self::Narrow64, Self::Tiles64, Self::Tiles128];
 
     /// The tile in shared memory, and the invocations for which the sum is cut; `None` for register tiles.
     pub(super) fn tile(self) -> Option<(Tile, u32)> {
@@ -91,9 +73,6 @@ impl Variant {
             Self::Narrow64 => Some((Tile { each_p: 4, unroll: false, ..square(64, 8, 16) }, 0)),
             Self::Tiles64 => Some((square(64, 8, 16), 0)),
             Self::Tiles128 => Some((square(128, 8, 16), 0)),
-            Self::Split32 => Some((square(32, 4, 32), FULL)),
-            Self::Split64 => Some((square(64, 8, 16), FULL)),
-            Self::Split128 => Some((square(128, 8, 16), FULL)),
             Self::Other(tile, wanted) => Some((tile, wanted)),
         }
     }

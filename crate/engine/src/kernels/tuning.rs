@@ -58,7 +58,7 @@ thread_local! {
 
 /// Whether a device is a GPU that has 16-bit floats.
 pub fn has_half_precision(device: &burn::tensor::Device) -> bool {
-    on_gpu(&Tensor::<1>::zeros([1], device)).is_some_and(|tensor| has_f16(&tensor))
+    on_gpu(&Tensor::<1>::empty([1], device)).is_some_and(|tensor| has_f16(&tensor))
 }
 
 /// Does `work`, whose products may be computed at 16 bits ([`Tuning::half`]). Others never are: autoencoders have numbers
@@ -112,14 +112,14 @@ impl Tuning {
 
     /// Makes this the tuning of a GPU, for everything that is launched from now on; the processor needs none.
     pub fn set_for(self, device: &burn::tensor::Device) {
-        if let Some(tensor) = on_gpu(&Tensor::<1>::zeros([1], device)) {
+        if let Some(tensor) = on_gpu(&Tensor::<1>::empty([1], device)) {
             self.set(&tensor.device);
         }
     }
 
     /// The tuning of a GPU; the processor's is never asked for.
     pub fn for_device(device: &burn::tensor::Device) -> Self {
-        on_gpu(&Tensor::<1>::zeros([1], device)).map_or_else(Self::default, |tensor| Self::of(&tensor.device))
+        on_gpu(&Tensor::<1>::empty([1], device)).map_or_else(Self::default, |tensor| Self::of(&tensor.device))
     }
 
     fn set(self, device: &Device) {

@@ -90,7 +90,7 @@ impl WeightsBuilder {
 
     /// Uninitialised GPU buffers for a tensor, or `None` on the CPU.
     fn allocate(&self, bytes: usize, part_bytes: usize) -> Option<Vec<CubeTensor>> {
-        let probe = Tensor::<1>::zeros([1], &self.device).try_into_primitive::<Wgpu>().ok()?;
+        let probe = Tensor::<1>::empty([1], &self.device).try_into_primitive::<Wgpu>().ok()?;
         let (client, device) = (&probe.client, &probe.device);
         let part = |start: usize| {
             let words = part_bytes.min(bytes - start).div_ceil(4);

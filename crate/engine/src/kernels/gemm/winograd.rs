@@ -103,7 +103,7 @@ const INFO: [&str; 9] = ["channels", "rows", "tiles", "places", "down", "across"
 impl Tiled {
     /// By register tiles: those that make the least work of a convolution to `rows` channels at `positions`, if any do.
     pub fn best(image: &Image, [rows, positions]: [usize; 2], input: &CubeTensor) -> Option<Self> {
-        Self::all(image, [rows, positions], input)
+        Self::all(image, [rows, positions], limits::TRANSFORMED_BYTES.min(limits::binding_bytes_of(input)))
             // A multiplication of the plain product takes 1.25 times as long: it unpacks weights and computes places.
             .filter(|tiled| 4 * tiled.work() < 5 * 9 * positions)
             .min_by_key(Self::work)
@@ -112,7 +112,7 @@ impl Tiled {
     /// By tiles in shared memory: those that are foretold to be the fastest, where they are faster than the plain product.
     pub fn fastest(image: &Image, [rows, positions]: [usize; 2], input: &CubeTensor, costs: &Costs) -> Option<Self> {
         let plain_us = costs.fastest(Size { n: rows, p: positions, k: 9 * image.channels })?.us;
-        Self::all(image, [rows, positions], input)
+        Self::all(image, [rows, positions], limits::SHARED_TRANSFORMED_BYTES.min(limits::binding_bytes_of(input)))
             .filter(|tiled| tiled.channels.is_multiple_of(DEPTH))
             .filter_map(|tiled| Some((tiled.us(costs)?, tiled)))
             .filter(|(us, _)| *us < plain_us)
@@ -120,8 +120,8 @@ impl Tiled {
             .map(|(_, tiled)| Self { is_shared: true, ..tiled })
     }
 
-    /// Those that a convolution can be computed by, within memory.
-    fn all(image: &Image, [rows, positions]: [usize; 2], input: &CubeTensor) -> impl Iterator<Item = Self> {
+    /// Those that a convolution can be computed by, none of whose intermediate results has more than `most_bytes`.
+    fn all(image: &Image, [rows, positions]: [usize; 2], most_bytes: u64) -> impl Iterator<Item = Self> {
         let ([height, width], channels, strides) = (image.output, image.channels, image.strides());
         let is_whole = channels.is_multiple_of(CHANNELS) && rows.is_multiple_of(OUTPUTS);
         let is_possible = image.shape.kernel == 3 && image.shape.stride == 1 && is_whole;
@@ -131,7 +131,6 @@ impl Tiled {
             let tiles = [height / side, width / side];
             Self { filter, channels, rows, images, tiles, strides, is_shared: false }
         };
-        let most_bytes = limits::TRANSFORMED_BYTES.min(limits::binding_bytes_of(input));
         [TWO, FOUR]
             .into_iter()
             .filter(move |filter| {
@@ -148,7 +147,7 @@ impl Tiled {
         let transformed = 2 * points * (self.channels * self.rows + places * (self.channels + self.rows));
         let tiles = points * self.rows.div_ceil(SIDE) * places.div_ceil(SIDE);
         let product_us = costs.slabs_us(Variant::Tiles64, self.channels / DEPTH, tiles)?;
-        Some(4.0 * costs.launch_us + (patches + transformed) as f64 / costs.numbers_per_us + product_us)
+        Some(costs.of_launches(4, patches + transformed, product_us))
     }
 
     /// Multiplications for each weight, its transform included.
