@@ -7,7 +7,7 @@ usage: tests/bench/bare/run.sh BUNDLE RESULTS [SECONDS]
 
 BUNDLE   bundle.sh's folder
 RESULTS  where bench.json and bench.svg (see node.mjs), kernels.txt, pictures and run.log go; new or without a bench.json
-SECONDS  for all of it (default 180); each stage has a limit too, may fail, and leaves what it measured until then
+SECONDS  for all of it (default 360); each stage has a limit too, may fail, and leaves what it measured until then
 
 Of the repository it needs models, tests/bench and tests/parity/goldens/tiny_sd. It works in target/bench (10 GB with all
 models), links what is not built here to that, and changes nothing else of the machine. The exit code is 0 where every stage
@@ -22,14 +22,15 @@ VK_DRIVER_FILES            the driver; by default every one that is installed, b
 TEXT
 }
 
-# Name, the model that it needs, limit in s; in the order of their worth. One that waits for its model lets others go before.
+# Name, the model that it needs, limit in s; in the order of their worth. One that needs a model, or a quiet processor (+), lets
+# others go before until all models are made: what is small waits for the processor, which making one keeps busy.
 STAGES=(
   "adapter - 40"
   "kernels - 60"
   "compare-default default 60"
-  "compare-half half 60"
-  "native - 25"
-  "pictures - 30"
+  "compare-half half 90"
+  "native + 25"
+  "pictures + 30"
   "compare-sd15 sd15 70"
   "native-sd15 sd15 30"
   "growth default 30"
@@ -124,12 +125,13 @@ is_making() {
   return 1
 }
 
-# The index in `pending` of the first stage that has its model.
+# The index in `pending` of the first stage that has its model and the processor.
 first_ready() {
   local index need
   for index in "${!pending[@]}"; do
     read -r _ need _ <<<"${pending[index]}"
-    [[ $need == - || -e $BENCH_MODELS/$need/ready ]] && { echo "$index"; return; }
+    [[ $need == - ]] && { echo "$index"; return; }
+    [[ $making == no && ($need == + || -e $BENCH_MODELS/$need/ready) ]] && { echo "$index"; return; }
   done
   return 1
 }
@@ -149,7 +151,7 @@ run_stage() {
 leave_out_models() {
   local index
   for index in "${!pending[@]}"; do
-    [[ ${pending[index]} != *" - "* ]] || continue
+    [[ ${pending[index]} != *" "[-+]" "* ]] || continue
     left_out+=("${pending[index]%% *}")
     unset "pending[index]"
   done
@@ -161,7 +163,7 @@ run_stages() {
   failed=() left_out=() pending=()
   for entry in "${STAGES[@]}"; do
     read -r _ size _ <<<"$entry"
-    [[ $size == - || " $sizes " == *" $size "* ]] && pending+=("$entry")
+    [[ $size == [-+] || " $sizes " == *" $size "* ]] && pending+=("$entry")
   done
   while ((${#pending[@]} && SECONDS < total - 3)); do
     making=no
@@ -204,7 +206,7 @@ main() {
 }
 
 (($# >= 2)) || { usage; exit 2; }
-bundle=$(realpath "$1") RESULTS=$(realpath -m "$2") total=${3:-180} sizes=${SIZES-default half sd15}
+bundle=$(realpath "$1") RESULTS=$(realpath -m "$2") total=${3:-360} sizes=${SIZES-default half sd15}
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$HERE/../../.." || exit 2
 WORK=$PWD/target/bench/bare GPU=${GPU:-real} BENCH_PYTHON=${PYTHON:-python3}
