@@ -19,7 +19,7 @@ adapter() {
 }
 
 kernels() {
-  local options=(--seconds "${KERNELS_SECONDS:-48}")
+  local options=(${KERNELS_SECONDS:+--seconds "$KERNELS_SECONDS"})
   [[ $GPU == real ]] || options+=(--quick)
   "$WORK/debug/examples/kernels" "${options[@]}" | tee "$RESULTS/kernels.txt"
 }

@@ -5,6 +5,9 @@ use burn::tensor::{Tensor, activation};
 use super::cpu;
 use super::launch::{Wgsl, entry, launch, on_gpu, prelude};
 
+/// The SiLU of `v` in WGSL. What `exp` makes infinite divides to zero.
+pub(super) const SILU: &str = "v / (1.0 + exp(-v))";
+
 /// What becomes of every element on the GPU, in one pass.
 #[derive(Debug, Clone, Copy)]
 enum Map {
@@ -17,10 +20,10 @@ enum Map {
 impl Map {
     const ALL: [Self; 4] = [Self::Silu, Self::Gelu, Self::QuickGelu, Self::Unit];
 
-    /// Of `v`, numbers of the type `of`. What `exp` makes infinite divides to zero.
+    /// Of `v`, numbers of the type `of`.
     fn expression(self, of: &str) -> String {
         match self {
-            Self::Silu => "v / (1.0 + exp(-v))".into(),
+            Self::Silu => SILU.into(),
             Self::QuickGelu => "v / (1.0 + exp(-1.702 * v))".into(),
             Self::Gelu => "gelu(v)".into(),
             Self::Unit => format!("clamp(v * 0.5 + 0.5, {of}(0.0), {of}(1.0))"),

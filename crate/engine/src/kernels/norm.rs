@@ -8,6 +8,7 @@
 
 use burn::tensor::{Tensor, activation};
 
+use super::activation::SILU;
 use super::cpu;
 use super::launch::{Unit, Wgsl, entry, entry_of_workgroup, launch, on_gpu, prelude};
 use super::pad::{Border, Padding, pad_reference};
@@ -303,7 +304,7 @@ fn combine_text(_: &[u32]) -> String {
 
 /// What comes of `v` at the end, and where the row and the column of the map are for those of the result, in `key`'s terms.
 fn finished(key: &[u32]) -> [&'static str; 3] {
-    let value = if key[0] == 1 { "v / (1.0 + exp(-v))" } else { "v" };
+    let value = if key[0] == 1 { SILU } else { "v" };
     // Left of or above the map, numbers wrap around to huge ones, which are outside as well.
     let (row, column) = match key[1] == Border::Circular as u32 {
         true => ("(out_row + info.height - info.top) % info.height", "(column + info.width - info.left) % info.width"),

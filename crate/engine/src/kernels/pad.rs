@@ -3,7 +3,7 @@
 use burn::tensor::{Tensor, module, ops::InterpolateMode, ops::InterpolateOptions, ops::PadMode};
 use serde::{Deserialize, Serialize};
 
-use super::activation::silu;
+use super::activation::{SILU, silu};
 use super::cpu;
 use super::launch::{Wgsl, entry, launch, on_gpu, prelude};
 
@@ -121,7 +121,7 @@ fn text(key: &[u32]) -> String {
              let inside = px < info.width * info.enlarge && py < info.height * info.enlarge;\n"
         }
     };
-    let value = if key[1] == 1 { "v / (1.0 + exp(-v))" } else { "v" };
+    let value = if key[1] == 1 { SILU } else { "v" };
     let fields = ["count", "height", "width", "out_h", "out_w", "enlarge", "top", "left"];
     prelude(&[("x", "f32"), ("y", "f32")], &fields)
         + &entry("info.count")
