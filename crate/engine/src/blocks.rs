@@ -9,7 +9,7 @@ use crate::{
     Result,
     bands::{Bands, NormSilu},
     kernels::{self, AttentionShape, Border, Conv2dShape, GroupNorm, Padding},
-    layers::{Conv2d, LayerNorm, Linear, group_norm, upsample_nearest},
+    layers::{Conv2d, LayerNorm, Linear, Projections, group_norm, upsample_nearest},
     limits::piece_bytes,
     weights::Scope,
 };
@@ -102,24 +102,53 @@ impl ResnetBlock2D {
     }
 }
 
-/// Keys and values of an attention, [B, M, channels].
+/// Multi-head attention of a sequence to itself.
+#[derive(Debug)]
+pub struct SelfAttention {
+    qkv: Projections,
+    to_out: Linear,
+    shape: AttentionShape,
+}
+
+impl SelfAttention {
+    /// `bias` on the three projections.
+    ///
+    /// # Errors
+    /// As [`Scope::weight`].
+    pub fn init(s: &mut Scope, channels: usize, heads: usize, bias: bool) -> Result<Self> {
+        let mut projection = |name: &str| Linear::init(&mut s.sub(name), channels, channels, bias);
+        let qkv = Projections::new([projection("to_q")?, projection("to_k")?, projection("to_v")?]);
+        let to_out = Linear::init(&mut s.sub("to_out").sub(0), channels, channels, true)?;
+        Ok(Self { qkv, to_out, shape: AttentionShape { heads, causal: false } })
+    }
+
+    /// # Shapes
+    /// `x` [B, N, channels] → the same, plus `plus` of that shape.
+    fn forward_plus(&self, x: Tensor<3>, plus: Tensor<3>) -> Tensor<3> {
+        let [q, k, v] = self.qkv.forward(x);
+        self.to_out.forward_plus(kernels::attention(q, k, v, self.shape), plus)
+    }
+
+    /// Of a map's pixels to each other.
+    ///
+    /// # Shapes
+    /// `x` [B, channels, H, W] → the same, plus `plus` of that shape.
+    pub fn forward_pixels(&self, x: Tensor<4>, plus: Tensor<4>) -> Tensor<4> {
+        let [q, k, v] = self.qkv.forward_of_pixels(x);
+        self.to_out.forward_to_pixels(kernels::attention(q, k, v, self.shape), plus)
+    }
+}
+
+/// Keys and values of the text, [B, M, channels].
 #[derive(Debug, Clone)]
 struct Keys {
     k: Tensor<3>,
     v: Tensor<3>,
 }
 
-/// What a [`BasicTransformerBlock`] attends to in the text.
-#[derive(Debug, Clone)]
-struct TextKeys {
-    /// Where the first attention is to the text, too.
-    attn1: Option<Keys>,
-    attn2: Keys,
-}
-
-/// Multi-head attention from one sequence to another, or to itself.
+/// Multi-head attention from a sequence to the text.
 #[derive(Debug)]
-pub struct Attention {
+struct CrossAttention {
     to_q: Linear,
     to_k: Linear,
     to_v: Linear,
@@ -127,16 +156,16 @@ pub struct Attention {
     shape: AttentionShape,
 }
 
-impl Attention {
-    /// `channels` of the queries, `context` of the keys and values; `bias` on the three projections.
+impl CrossAttention {
+    /// `channels` of the queries, `context` of the text.
     ///
     /// # Errors
     /// As [`Scope::weight`].
-    pub fn init(s: &mut Scope, channels: usize, context: usize, heads: usize, bias: bool) -> Result<Self> {
+    fn init(s: &mut Scope, channels: usize, context: usize, heads: usize) -> Result<Self> {
         Ok(Self {
-            to_q: Linear::init(&mut s.sub("to_q"), channels, channels, bias)?,
-            to_k: Linear::init(&mut s.sub("to_k"), context, channels, bias)?,
-            to_v: Linear::init(&mut s.sub("to_v"), context, channels, bias)?,
+            to_q: Linear::init(&mut s.sub("to_q"), channels, channels, false)?,
+            to_k: Linear::init(&mut s.sub("to_k"), context, channels, false)?,
+            to_v: Linear::init(&mut s.sub("to_v"), context, channels, false)?,
             to_out: Linear::init(&mut s.sub("to_out").sub(0), channels, channels, true)?,
             shape: AttentionShape { heads, causal: false },
         })
@@ -155,24 +184,30 @@ impl Attention {
     fn forward_plus(&self, x: Tensor<3>, Keys { k, v }: Keys, plus: Tensor<3>) -> Tensor<3> {
         self.to_out.forward_plus(kernels::attention(self.to_q.forward(x), k, v, self.shape), plus)
     }
+}
 
-    /// Of a map's pixels to each other.
-    ///
-    /// # Shapes
-    /// `x` [B, channels, H, W] → the same, plus `plus` of that shape.
-    pub fn forward_pixels(&self, x: Tensor<4>, plus: Tensor<4>) -> Tensor<4> {
-        let [q, k, v] = [&self.to_q, &self.to_k, &self.to_v].map(|projection| projection.forward_of_pixels(x.clone()));
-        self.to_out.forward_to_pixels(kernels::attention(q, k, v, self.shape), plus)
-    }
+/// The first attention of a [`BasicTransformerBlock`].
+#[derive(Debug)]
+enum FirstAttention {
+    ToItself(Box<SelfAttention>),
+    ToText(Box<CrossAttention>),
+}
+
+/// What a [`BasicTransformerBlock`] attends to in the text.
+#[derive(Debug, Clone)]
+struct TextKeys {
+    /// As `attn2` where the first attention is not to the text.
+    attn1: Keys,
+    attn2: Keys,
 }
 
 /// Self-attention, cross-attention and a GEGLU feed-forward, each on a normalized residual.
 #[derive(Debug)]
 struct BasicTransformerBlock {
     norm1: LayerNorm,
-    attn1: Attention,
+    attn1: FirstAttention,
     norm2: LayerNorm,
-    attn2: Attention,
+    attn2: CrossAttention,
     norm3: LayerNorm,
     ff_proj: Linear,
     ff_out: Linear,
@@ -182,31 +217,41 @@ impl BasicTransformerBlock {
     fn init(s: &mut Scope, shape: &TransformerShape) -> Result<Self> {
         const EPS: f64 = 1e-5;
         let TransformerShape { channels, context, heads, .. } = *shape;
-        let self_context = if shape.only_cross_attention { context } else { channels };
+        let mut first = s.sub("attn1");
+        let attn1 = match shape.only_cross_attention {
+            true => FirstAttention::ToText(Box::new(CrossAttention::init(&mut first, channels, context, heads)?)),
+            false => FirstAttention::ToItself(Box::new(SelfAttention::init(&mut first, channels, heads, false)?)),
+        };
         let mut ff = s.sub("ff");
         let mut net = ff.sub("net");
         let ff_proj = Linear::init(&mut net.sub(0).sub("proj"), channels, channels * 8, true)?;
         let ff_out = Linear::init(&mut net.sub(2), channels * 4, channels, true)?;
         Ok(Self {
             norm1: LayerNorm::init(&mut s.sub("norm1"), channels, EPS)?,
-            attn1: Attention::init(&mut s.sub("attn1"), channels, self_context, heads, false)?,
+            attn1,
             norm2: LayerNorm::init(&mut s.sub("norm2"), channels, EPS)?,
-            attn2: Attention::init(&mut s.sub("attn2"), channels, context, heads, false)?,
+            attn2: CrossAttention::init(&mut s.sub("attn2"), channels, context, heads)?,
             norm3: LayerNorm::init(&mut s.sub("norm3"), channels, EPS)?,
             ff_proj,
             ff_out,
         })
     }
 
-    fn keys(&self, context: &Tensor<3>, only_cross_attention: bool) -> TextKeys {
-        let attn1 = only_cross_attention.then(|| self.attn1.keys(context));
-        TextKeys { attn1, attn2: self.attn2.keys(context) }
+    fn keys(&self, context: &Tensor<3>) -> TextKeys {
+        let attn2 = self.attn2.keys(context);
+        let attn1 = match &self.attn1 {
+            FirstAttention::ToItself(_) => attn2.clone(),
+            FirstAttention::ToText(attention) => attention.keys(context),
+        };
+        TextKeys { attn1, attn2 }
     }
 
     fn forward(&self, x: Tensor<3>, text: &TextKeys) -> Tensor<3> {
         let y = self.norm1.forward(x.clone());
-        let keys = text.attn1.clone().unwrap_or_else(|| self.attn1.keys(&y));
-        let x = self.attn1.forward_plus(y, keys, x);
+        let x = match &self.attn1 {
+            FirstAttention::ToItself(attention) => attention.forward_plus(y, x),
+            FirstAttention::ToText(attention) => attention.forward_plus(y, text.attn1.clone(), x),
+        };
         let y = self.norm2.forward(x.clone());
         let x = self.attn2.forward_plus(y, text.attn2.clone(), x);
         self.feed_forward(x)
@@ -258,7 +303,6 @@ pub struct Transformer2DModel {
     proj_in: Linear,
     blocks: Vec<BasicTransformerBlock>,
     proj_out: Linear,
-    only_cross_attention: bool,
 }
 
 impl Transformer2DModel {
@@ -276,12 +320,12 @@ impl Transformer2DModel {
         let mut blocks = s.sub("transformer_blocks");
         let blocks =
             (0..shape.depth).map(|i| BasicTransformerBlock::init(&mut blocks.sub(i), shape)).collect::<Result<_>>()?;
-        Ok(Self { norm, proj_in, blocks, proj_out, only_cross_attention: shape.only_cross_attention })
+        Ok(Self { norm, proj_in, blocks, proj_out })
     }
 
     /// What [`Self::forward`] attends to of the text, `context` [B, M, context].
     pub fn keys(&self, context: &Tensor<3>) -> TransformerKeys {
-        TransformerKeys(self.blocks.iter().map(|block| block.keys(context, self.only_cross_attention)).collect())
+        TransformerKeys(self.blocks.iter().map(|block| block.keys(context)).collect())
     }
 
     /// # Shapes

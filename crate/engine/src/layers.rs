@@ -70,6 +70,46 @@ impl Linear {
     }
 }
 
+/// Three linear layers of the same rows: what makes an attention's queries, keys and values of one sequence.
+#[derive(Debug)]
+pub enum Projections {
+    /// As one product, whose outputs are those of all three.
+    Joined(Box<Linear>),
+    /// Each by itself, where their weights cannot be joined.
+    Apart(Box<[Linear; 3]>),
+}
+
+impl Projections {
+    /// Of layers that are all biased, or none.
+    pub fn new(layers: [Linear; 3]) -> Self {
+        let Some(weight) = Weight::joined(&layers.each_ref().map(|layer| &layer.weight)) else {
+            return Self::Apart(Box::new(layers));
+        };
+        let biases: Vec<_> = layers.iter().filter_map(|layer| layer.bias.as_ref()).collect();
+        let cat = || Tensor::cat(biases.iter().copied().cloned().collect(), 0);
+        let bias = (!biases.is_empty()).then(|| kernels::cat_vectors(&biases).unwrap_or_else(cat));
+        Self::Joined(Box::new(Linear { weight, bias }))
+    }
+
+    /// # Shapes
+    /// `x` [B, N, inputs] → three times [B, N, outputs].
+    pub fn forward(&self, x: Tensor<3>) -> [Tensor<3>; 3] {
+        match self {
+            Self::Joined(joined) => kernels::linears(x, &joined.weight, joined.bias.as_ref()),
+            Self::Apart(layers) => layers.each_ref().map(|layer| layer.forward(x.clone())),
+        }
+    }
+
+    /// # Shapes
+    /// A map [B, inputs, H, W] → of its pixels, three times [B, H·W, outputs].
+    pub fn forward_of_pixels(&self, x: Tensor<4>) -> [Tensor<3>; 3] {
+        match self {
+            Self::Joined(joined) => kernels::linears_of_pixels(x, &joined.weight, joined.bias.as_ref()),
+            Self::Apart(layers) => layers.each_ref().map(|layer| layer.forward_of_pixels(x.clone())),
+        }
+    }
+}
+
 /// A convolution layer.
 #[derive(Debug)]
 pub struct Conv2d {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::{
     Error, Result,
     kernels::{self, AttentionShape},
-    layers::{Activation, LayerNorm, Linear},
+    layers::{Activation, LayerNorm, Linear, Projections},
     weights::{Scope, Weight},
 };
 
@@ -296,12 +296,10 @@ impl EncoderShape {
         let Self { width, inner, heads, eps, activation, causal } = *self;
         let mut attention = scope.sub("self_attn");
         let mut projection = |name: &str| Linear::init(&mut attention.sub(name), width, width, true);
-        let [q_proj, k_proj, v_proj, out_proj] =
-            [projection("q_proj")?, projection("k_proj")?, projection("v_proj")?, projection("out_proj")?];
+        let qkv = Projections::new([projection("q_proj")?, projection("k_proj")?, projection("v_proj")?]);
+        let out_proj = projection("out_proj")?;
         Ok(EncoderLayer {
-            q_proj,
-            k_proj,
-            v_proj,
+            qkv,
             out_proj,
             layer_norm1: LayerNorm::init(&mut scope.sub("layer_norm1"), width, eps)?,
             layer_norm2: LayerNorm::init(&mut scope.sub("layer_norm2"), width, eps)?,
@@ -317,9 +315,7 @@ impl EncoderShape {
 #[derive(Debug)]
 pub(crate) struct EncoderLayer {
     layer_norm1: LayerNorm,
-    q_proj: Linear,
-    k_proj: Linear,
-    v_proj: Linear,
+    qkv: Projections,
     out_proj: Linear,
     layer_norm2: LayerNorm,
     fc1: Linear,
@@ -333,7 +329,7 @@ impl EncoderLayer {
     /// [B, N, width] → the same.
     pub fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
         let x = self.layer_norm1.forward(hidden.clone());
-        let (q, k, v) = (self.q_proj.forward(x.clone()), self.k_proj.forward(x.clone()), self.v_proj.forward(x));
+        let [q, k, v] = self.qkv.forward(x);
         let hidden = self.out_proj.forward_plus(kernels::attention(q, k, v, self.attention), hidden);
         let x = self.activation.forward(self.fc1.forward(self.layer_norm2.forward(hidden.clone())));
         self.fc2.forward_plus(x, hidden)

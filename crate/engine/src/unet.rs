@@ -299,7 +299,7 @@ impl UNet2DCondition {
         for block in &self.up_blocks {
             for pair in &block.layers {
                 if let Some(skip) = skips.pop() {
-                    x = Tensor::cat(vec![x, skip], 1);
+                    x = kernels::cat_channels(x, skip);
                 }
                 x = layer(pair, x);
             }

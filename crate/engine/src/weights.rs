@@ -8,6 +8,7 @@ mod builder;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::{Bytes, DType, Device, Int, Tensor, TensorData};
 use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
@@ -15,7 +16,7 @@ use burn_wgpu::Wgpu;
 use half::f16;
 use safetensors::Dtype;
 
-use crate::{Error, Result};
+use crate::{Error, Result, kernels};
 
 pub use builder::WeightsBuilder;
 
@@ -68,6 +69,23 @@ pub struct WeightPart {
     pub words: Tensor<1, Int>,
     /// For quantized schemes, [rows, columns/32] f16 scales as words.
     pub scales: Option<Tensor<1, Int>>,
+    /// What a kernel made of them for good; clones of this part share it.
+    pub kept: Kept,
+}
+
+/// A tensor that is made once, and what it was made for.
+#[derive(Debug, Clone, Default)]
+pub struct Kept(Arc<Mutex<Option<(u32, Tensor<1>)>>>);
+
+impl Kept {
+    /// The tensor for `purpose`: the one that is kept, or else what `make` makes, which is kept from now on.
+    pub fn get_or_make(&self, purpose: u32, make: impl FnOnce() -> Tensor<1>) -> Tensor<1> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some((known, tensor)) if *known == purpose => tensor.clone(),
+            _ => kept.insert((purpose, make())).1.clone(),
+        }
+    }
 }
 
 impl Weight {
@@ -84,6 +102,45 @@ impl Weight {
             }
         };
         Self { scheme: Scheme::F32, rows, columns, parts: vec![WeightPart::new(rows, words, None)] }
+    }
+
+    /// Several of one kind and shape, one below the other; `None` where they differ, or their words cannot be joined. On the
+    /// processor each stays a part.
+    pub fn joined(weights: &[&Self]) -> Option<Self> {
+        /// Rows that no kernel computes together with others.
+        const TILE_ROWS: usize = 16;
+        let first = weights.first()?;
+        let kind = |weight: &Self| (weight.scheme, weight.rows, weight.columns, weight.parts.len());
+        if !first.rows.is_multiple_of(TILE_ROWS) || weights.iter().any(|weight| kind(weight) != kind(first)) {
+            return None;
+        }
+        let parts: Vec<_> = weights.iter().flat_map(|weight| &weight.parts).collect();
+        let rows = first.rows * weights.len();
+        let parts = match first.device() == Device::flex() {
+            true => parts.into_iter().cloned().collect(),
+            false if parts.len() > weights.len() => return None,
+            false => {
+                let words = kernels::cat_words(&parts.iter().map(|part| &part.words).collect::<Vec<_>>())?;
+                let scales: Vec<_> = parts.iter().filter_map(|part| part.scales.as_ref()).collect();
+                let scales = if scales.is_empty() { None } else { Some(kernels::cat_words(&scales)?) };
+                vec![WeightPart::new(rows, words, scales)]
+            }
+        };
+        Some(Self { scheme: first.scheme, rows, columns: first.columns, parts })
+    }
+
+    /// The weight at `index` of `count` that were [`Self::joined`].
+    pub fn one_of(&self, index: usize, count: usize) -> Self {
+        let rows = self.rows / count;
+        let part = |words: &Tensor<1, Int>| {
+            let each = words.dims()[0] / count;
+            words.clone().narrow(0, index * each, each)
+        };
+        let parts = match &self.parts[..] {
+            [all] => vec![WeightPart::new(rows, part(&all.words), all.scales.as_ref().map(part))],
+            parts => parts.chunks(parts.len() / count).nth(index).unwrap_or_default().to_vec(),
+        };
+        Self { rows, parts, ..self.clone() }
     }
 
     /// The device that holds it.
@@ -103,7 +160,7 @@ impl WeightPart {
     /// A part with an id of its own.
     pub fn new(rows: usize, words: Tensor<1, Int>, scales: Option<Tensor<1, Int>>) -> Self {
         static LAST: AtomicU32 = AtomicU32::new(0);
-        Self { rows, id: LAST.fetch_add(1, Ordering::Relaxed), words, scales }
+        Self { rows, id: LAST.fetch_add(1, Ordering::Relaxed), words, scales, kept: Kept::default() }
     }
 
     fn dequantize(&self, scheme: Scheme, columns: usize) -> Vec<f32> {

@@ -11,7 +11,7 @@ use fraise_engine::kernels::{
     attention::attention_reference, embedding::embedding_reference, gemm::conv2d_reference, gemm::linear_reference,
     norm::layer_norm_reference, norm::moments_reference, norm::normalize_reference, pad::pad_reference,
 };
-use fraise_engine::weights::Scheme;
+use fraise_engine::weights::{Scheme, Weight};
 
 const TOLERANCE: f32 = 1e-5;
 /// Of a convolution by Winograd's tiles of four, whose transforms multiply by up to 8: they lose another two bits.
@@ -142,6 +142,32 @@ fn sums_in_the_same_pass_equal_their_twins() {
             compare(&what, kernels::linear_to_pixels(rows.clone(), &weight, Some(&bias), map.clone()), as_map + map);
             let pixels = rows.swap_dims(1, 2).reshape([batch, channels, height, width]);
             compare(&what, kernels::linear_of_pixels(pixels, &weight, Some(&bias)), product);
+        }
+    }
+}
+
+#[test]
+fn joined_layers_equal_their_twins() {
+    let mut numbers = Random::new(29);
+    for scheme in Scheme::ALL {
+        for round in 0..6 {
+            let (batch, rows) = (numbers.between(1, 3), numbers.between(1, 90));
+            let (columns, outputs) = (inputs(scheme, &mut numbers, 96), 16 * numbers.between(1, 5));
+            let stored: [_; 3] =
+                core::array::from_fn(|_| StoredWeight::random(scheme, &[outputs, columns], &mut numbers));
+            // In parts, of which each layer has several.
+            let bytes = if round % 2 == 0 { 1 << 20 } else { 1 << 12 };
+            let weights = stored.map(|stored| stored.load_within(bytes, &Device::flex()));
+            let joined = Weight::joined(&weights.each_ref()).unwrap();
+            let bias = random(&mut numbers, [3 * outputs]);
+            let x = random(&mut numbers, [batch, rows, columns]);
+            let found: [Tensor<3>; 3] = kernels::linears(x.clone(), &joined, Some(&bias));
+            for (index, (found, weight)) in found.into_iter().zip(&weights).enumerate() {
+                let bias = bias.clone().narrow(0, index * outputs, outputs);
+                let twin = linear_reference(x.clone().reshape([batch * rows, columns]), weight, Some(&bias));
+                let what = format!("{index} of three {scheme:?} [{batch}, {rows}, {columns}] -> {outputs}");
+                compare(&what, found, twin.reshape([batch, rows, outputs]));
+            }
         }
     }
 }

@@ -7,11 +7,10 @@
 
 mod common;
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor};
-use common::{Random, StoredWeight, difference, gpu, half_gpu, read, tensor};
+use common::{Random, StoredWeight, difference, gpu, half_gpu, own_gpu, read, tensor};
 use fraise_engine::kernels::{
     self, AttentionShape, Blend, Border, Conv2dShape, Costs, Finish, GroupNorm, Level, Padding, Precision, Stage, Tile,
     TileCost, Tuning, Variant, at_half_precision, attention, gemm::conv2d_reference,
@@ -34,13 +33,12 @@ fn check_within(tolerance: f32, what: &str, op: impl Fn(&Device) -> Vec<f32>) {
     assert!(error <= tolerance * scale, "{what}: error {error:e} where the scale is {scale:e}");
 }
 
-/// Held by whoever changes the device's tuning.
-static TUNING: Mutex<()> = Mutex::new(());
-
-/// As [`check`], by each variant of the product and by costs, and cut into dispatches as for a slow device.
+/// As [`check`], by register tiles and by some tile in shared memory, and cut into dispatches as for a slow device. Cases take
+/// turns in the tiles and in whether costs choose as well: compiling each kernel for all would take minutes.
 fn check_variants(what: &str, op: impl Fn(&Device) -> Vec<f32>) {
-    let mut tunings = Variant::ALL.map(Tuning::from).to_vec();
-    tunings.push(by_costs());
+    let turn = what.bytes().map(usize::from).sum::<usize>();
+    let mut tunings = [Variant::Registers, Variant::TILES[turn % Variant::TILES.len()]].map(Tuning::from).to_vec();
+    tunings.extend((turn % 3 == 0).then(by_costs));
     check_each(&tunings, what, op);
 }
 
@@ -54,8 +52,7 @@ fn check_each_within(
     what: &str,
     op: impl Fn(&Device) -> Vec<f32>,
 ) {
-    let Some(gpu) = gpu() else { return };
-    let _turn = TUNING.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(gpu) = own_gpu() else { return };
     let expected = op(&Device::flex());
     for &tuning in tunings {
         for submit in [u64::MAX, 9_000] {
@@ -67,7 +64,6 @@ fn check_each_within(
             assert!(error <= tolerance * scale, "{what} by {way}: error {error:e} where the scale is {scale:e}");
         }
     }
-    Tuning::default().set_for(&gpu);
 }
 
 /// Of operations that have one kernel for GPUs that share memory and one for others: a variant of the product of each kind.
@@ -178,7 +174,6 @@ const HALF: f32 = 2e-3;
 #[test]
 fn products_at_16_bits_are_near_their_twins() {
     let Some(gpu) = half_gpu() else { return };
-    let _turn = TUNING.lock().unwrap_or_else(PoisonError::into_inner);
     let check = |what: &str, variant: Variant, op: &dyn Fn(&Device) -> Vec<f32>| {
         let expected = op(&Device::flex());
         Tuning { variant, half: true, ..Tuning::default() }.set_for(&gpu);
@@ -216,7 +211,6 @@ fn products_at_16_bits_are_near_their_twins() {
 #[test]
 fn what_16_bits_cannot_hold_is_their_greatest() {
     let Some(gpu) = half_gpu() else { return };
-    let _turn = TUNING.lock().unwrap_or_else(PoisonError::into_inner);
     let (rows, columns) = (33, 64);
     let mut random = Random::new(13);
     let x: Vec<f32> = random.values(rows * columns).iter().map(|value| value * 1e6).collect();
@@ -240,7 +234,6 @@ fn what_16_bits_cannot_hold_is_their_greatest() {
 #[test]
 fn sums_beyond_16_bits_are_finite() {
     let Some(gpu) = half_gpu() else { return };
-    let _turn = TUNING.lock().unwrap_or_else(PoisonError::into_inner);
     let (rows, columns) = (33, 640);
     let weights = Random::new(25).values(columns);
     let slabs = weights.chunks(32).map(|slab| slab.iter().map(|weight| weight.abs()).sum::<f32>());
@@ -357,6 +350,23 @@ fn some() -> [Tuning; 3] {
     [Variant::Registers.into(), Variant::Tiles32.into(), by_costs()]
 }
 
+/// Small weights are transformed once, until a map of another size wants other tiles.
+#[test]
+fn kept_weights_suit_every_size() {
+    let mut random = Random::new(37);
+    let stored = StoredWeight::random(Scheme::Q8, &[48, 64, 3, 3], &mut random);
+    // By tiles of two, of four, and by none.
+    let maps = [8, 8, 16, 16, 8, 5].map(|side| (side, random.values(64 * side * side)));
+    check_within(WINOGRAD, "the same weights at sizes in turn", |device| {
+        let weight = stored.load(device);
+        let convolved = maps.each_ref().map(|(side, x)| {
+            let x = tensor(x, [1, 64, *side, *side], device);
+            read(kernels::conv2d(x, &weight, None, Conv2dShape::SAME, Border::Zeros))
+        });
+        convolved.concat()
+    });
+}
+
 #[test]
 fn sums_in_the_same_pass_equal_their_twins() {
     let mut random = Random::new(14);
@@ -397,6 +407,84 @@ fn sums_in_the_same_pass_equal_their_twins() {
                 [read(of_pixels), read(sum), read(to_pixels)].concat()
             });
         }
+    }
+}
+
+#[test]
+fn joined_layers_are_each_by_itself() {
+    let mut random = Random::new(34);
+    for scheme in Scheme::ALL {
+        for round in 0..4 {
+            let (batch, height, width) = (random.between(1, 2), random.between(1, 9), random.between(1, 9));
+            // Some are more than a tile of each variant, and some sums are cut.
+            let (channels, outputs) = (32 * random.between(1, 12), 16 * random.between(1, 9));
+            let stored: [_; 3] =
+                core::array::from_fn(|_| StoredWeight::random(scheme, &[outputs, channels], &mut random));
+            let x = random.values(batch * channels * height * width);
+            let biases: [_; 3] = core::array::from_fn(|_| random.values(if round % 2 == 0 { outputs } else { 0 }));
+            let what = format!("three of {scheme:?} [{batch}, {height}·{width}, {channels}] -> {outputs}");
+            check_variants(&what, |device| {
+                let weights = stored.each_ref().map(|stored| stored.load(device));
+                let (map, rows) = (
+                    tensor(&x, [batch, channels, height, width], device),
+                    tensor(&x, [batch, height * width, channels], device),
+                );
+                let results: [[Tensor<3>; 3]; 2] = if *device == Device::flex() {
+                    let layers = || weights.iter().zip(biases.each_ref().map(|bias| optional_bias(bias, device)));
+                    let of_rows = layers().map(|(weight, bias)| kernels::linear(rows.clone(), weight, bias.as_ref()));
+                    let of_pixels =
+                        layers().map(|(weight, bias)| kernels::linear_of_pixels(map.clone(), weight, bias.as_ref()));
+                    [of_rows.collect::<Vec<_>>(), of_pixels.collect()].map(|results| results.try_into().unwrap())
+                } else {
+                    let joined = Weight::joined(&weights.each_ref()).unwrap();
+                    assert_eq!(joined.parts.len(), 1);
+                    let bias = optional_bias(&biases.concat(), device);
+                    [
+                        kernels::linears(rows, &joined, bias.as_ref()),
+                        kernels::linears_of_pixels(map, &joined, bias.as_ref()),
+                    ]
+                };
+                results.into_iter().flatten().flat_map(read).collect()
+            });
+        }
+    }
+}
+
+#[test]
+fn joined_layers_come_apart_again() {
+    let Some(gpu) = gpu() else { return };
+    let mut random = Random::new(35);
+    for scheme in Scheme::ALL {
+        let stored = [0; 3].map(|_| StoredWeight::random(scheme, &[48, 96], &mut random));
+        for device in [gpu.clone(), Device::flex()] {
+            let weights = stored.each_ref().map(|stored| stored.load(&device));
+            let joined = Weight::joined(&weights.each_ref()).unwrap();
+            assert_eq!((joined.rows, joined.columns), (144, 96));
+            for (index, stored) in stored.iter().enumerate() {
+                let one = joined.one_of(index, 3);
+                let dense = one.dequantize::<1>([stored.values.len()], &Device::flex());
+                assert_eq!(read(dense), stored.values, "{scheme:?} {index}");
+            }
+        }
+        // Others than these are not joined.
+        let [one, other] = [[48, 96], [32, 96]].map(|shape| StoredWeight::random(scheme, &shape, &mut random));
+        assert!(Weight::joined(&[&one.load(&gpu), &other.load(&gpu)]).is_none());
+        let odd = StoredWeight::random(scheme, &[20, 96], &mut random);
+        assert!(Weight::joined(&[&odd.load(&gpu), &odd.load(&gpu)]).is_none());
+    }
+}
+
+#[test]
+fn channels_are_put_side_by_side() {
+    let mut random = Random::new(36);
+    for _ in 0..12 {
+        let (batch, side) = (random.between(1, 3), random.between(1, 9));
+        let counts = [random.between(1, 40), random.between(1, 40)];
+        let maps = counts.map(|channels| random.values(batch * channels * side * side));
+        check_within(0.0, &format!("{counts:?} channels of {batch} maps, {side}x{side}"), |device| {
+            let [x, y] = [0, 1].map(|index| tensor(&maps[index], [batch, counts[index], side, side], device));
+            read(kernels::cat_channels(x, y))
+        });
     }
 }
 
@@ -589,8 +677,7 @@ fn pixel_shuffle_equals_its_twin() {
 
 #[test]
 fn calibration_measures_and_leaves_a_tuning() {
-    let Some(gpu) = gpu() else { return };
-    let _turn = TUNING.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(gpu) = own_gpu() else { return };
     let started = Instant::now();
     let clock = || started.elapsed().as_secs_f64() * 1e3;
     let levels = [Level { channels: 64, sides: [16, 16] }, Level { channels: 96, sides: [4, 4] }];

@@ -9,7 +9,7 @@ use super::check_levels;
 use crate::{
     Error, Result,
     bands::{Bands, NormSilu},
-    blocks::{Attention, ResnetBlock2D, ResnetNorm, Upsample2D},
+    blocks::{ResnetBlock2D, ResnetNorm, SelfAttention, Upsample2D},
     kernels::{self, Border, Conv2dShape, GroupNorm},
     layers::{Conv2d, group_norm},
     limits::piece_bytes,
@@ -132,13 +132,13 @@ impl AutoencoderKlConfig {
 #[derive(Debug)]
 struct SpatialAttention {
     norm: GroupNorm,
-    attention: Attention,
+    attention: SelfAttention,
 }
 
 impl SpatialAttention {
     fn init(s: &mut Scope, channels: usize, groups: usize) -> Result<Self> {
         let norm = group_norm(&mut s.sub("group_norm"), channels, groups, AutoencoderKlConfig::EPS)?;
-        Ok(Self { norm, attention: Attention::init(s, channels, channels, 1, true)? })
+        Ok(Self { norm, attention: SelfAttention::init(s, channels, 1, true)? })
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {

@@ -94,7 +94,7 @@ pub fn product<const X: usize, const D: usize>(
     product: &gemm::Product<D>,
     shape: [usize; D],
 ) -> Option<Tensor<D>> {
-    let gemm::Product { weight, positions, pixels: out, .. } = *product;
+    let gemm::Product { weight, positions, pixels: out, results, .. } = *product;
     let x = on_cpu(x)?;
     let input = match &product.input {
         None => Input::Rows(&x),
@@ -106,13 +106,17 @@ pub fn product<const X: usize, const D: usize>(
     let bias = product.bias.and_then(on_cpu);
     let plus = product.plus.as_ref().and_then(on_cpu);
     Some(filled(shape, |y| {
+        let each = weight.rows / results;
         let mut start = 0;
         for (packed, part) in packed.iter().zip(&weight.parts) {
-            let rows = start..start + part.rows;
-            start = rows.end;
-            let (weights, bias) = (packed.rows(), bias.as_deref());
+            // Of one result; where there are several, each has parts of its own.
+            let (result, first) = (start / each, start % each);
+            start += part.rows;
+            let bias = bias.as_deref().map(|bias| &bias[result * each..]);
+            let (weights, rows) = (packed.rows(), first..first + part.rows);
             let product = Product { weights, id: part.id, rows, depth: weight.columns, input, positions, bias, out };
-            product.compute_into(Output { y: &mut *y, rows: weight.rows, out });
+            let y = &mut y[result * positions * each..][..positions * each];
+            product.compute_into(Output { y, rows: each, out });
         }
         if let Some(plus) = &plus {
             y.iter_mut().zip(&**plus).for_each(|(y, plus)| *y += plus);

@@ -20,9 +20,10 @@ use super::cpu;
 use super::launch::{Unit, Wgsl, has_f16, launch, on_gpu, words_on_gpu};
 use super::pad::{Border, Padding, pad};
 use super::tuning::Tuning;
+use crate::limits::piece_bytes;
 use crate::weights::{Weight, WeightPart};
-pub(super) use costs::Size;
 pub use costs::{Costs, TileCost};
+pub(super) use costs::{Size, Way};
 use reads::{Depth, Reads};
 use tiles::Results;
 pub use tiles::{Stage, Tile};
@@ -131,7 +132,7 @@ pub fn linear_plus<const D: usize>(
     let rows = dims.iter().product::<usize>() / k;
     dims[D - 1] = weight.rows;
     let plus = plus.map(|plus| plus.reshape([rows, weight.rows]));
-    let product = Product { weight, bias, plus, positions: rows, input: None, pixels: None };
+    let product = Product { weight, bias, plus, positions: rows, input: None, pixels: None, results: 1 };
     product.compute(x.reshape([rows, k]), [rows, weight.rows], linear_reference).reshape(dims)
 }
 
@@ -140,13 +141,66 @@ pub fn linear_plus<const D: usize>(
 /// # Shapes
 /// `x` [B, K, H, W], `weight` [N, K], `bias` [N] → [B, H·W, N].
 pub fn linear_of_pixels(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>) -> Tensor<3> {
-    let [batch, channels, height, width] = x.dims();
+    let [batch, _, height, width] = x.dims();
     let (pixels, input) = (height * width, Some(Image::of(x.dims(), Conv2dShape::POINTWISE)));
-    let product = Product { weight, bias, plus: None, positions: batch * pixels, input, pixels: None };
+    let product = Product { weight, bias, plus: None, positions: batch * pixels, input, pixels: None, results: 1 };
     product.compute(x, [batch, pixels, weight.rows], |x, weight, bias| {
-        let rows = x.reshape([batch, channels, pixels]).swap_dims(1, 2).reshape([batch * pixels, channels]);
-        linear_reference(rows, weight, bias).reshape([batch, pixels, weight.rows])
+        linear_reference(rows_of_pixels(x), weight, bias).reshape([batch, pixels, weight.rows])
     })
+}
+
+/// The channels of every pixel: [B, K, H, W] → [B·H·W, K].
+fn rows_of_pixels(x: Tensor<4>) -> Tensor<2> {
+    let [batch, channels, height, width] = x.dims();
+    let pixels = height * width;
+    x.reshape([batch, channels, pixels]).swap_dims(1, 2).reshape([batch * pixels, channels])
+}
+
+/// Several linear layers of the same rows as one product, of their weights one below the other ([`Weight::joined`]).
+///
+/// # Shapes
+/// `x` [B, P, K], `weight` [R·N, K], `bias` [R·N] → [B, P, N], R times.
+pub fn linears<const R: usize>(x: Tensor<3>, weight: &Weight, bias: Option<&Tensor<1>>) -> [Tensor<3>; R] {
+    let [batch, rows, columns] = x.dims();
+    if are_large(&x, batch * rows, weight) {
+        return one_by_one(weight, bias, |weight, bias| linear(x.clone(), weight, bias));
+    }
+    let x = x.reshape([batch * rows, columns]);
+    let product = Product { weight, bias, plus: None, positions: batch * rows, input: None, pixels: None, results: R };
+    product.compute_apart(x, [batch, rows], linear_reference)
+}
+
+/// Whether the results of all layers together are larger than a piece may be.
+fn are_large<const D: usize>(x: &Tensor<D>, positions: usize, weight: &Weight) -> bool {
+    positions * weight.rows * size_of::<f32>() > piece_bytes(x)
+}
+
+/// Of each of the joined layers what `layer` makes.
+fn one_by_one<const R: usize>(
+    weight: &Weight,
+    bias: Option<&Tensor<1>>,
+    layer: impl Fn(&Weight, Option<&Tensor<1>>) -> Tensor<3>,
+) -> [Tensor<3>; R] {
+    let each = weight.rows / R;
+    core::array::from_fn(|index| {
+        let bias = bias.map(|bias| bias.clone().narrow(0, index * each, each));
+        layer(&weight.one_of(index, R), bias.as_ref())
+    })
+}
+
+/// As [`linears`], of the channels of every pixel, which become rows.
+///
+/// # Shapes
+/// `x` [B, K, H, W], `weight` [R·N, K], `bias` [R·N] → [B, H·W, N], R times.
+pub fn linears_of_pixels<const R: usize>(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>) -> [Tensor<3>; R] {
+    let [batch, _, height, width] = x.dims();
+    if are_large(&x, batch * height * width, weight) {
+        return one_by_one(weight, bias, |weight, bias| linear_of_pixels(x.clone(), weight, bias));
+    }
+    let (positions, input) = (batch * height * width, Some(Image::of(x.dims(), Conv2dShape::POINTWISE)));
+    let product = Product { weight, bias, plus: None, positions, input, pixels: None, results: R };
+    let reference = |x, weight: &Weight, bias: Option<&Tensor<1>>| linear_reference(rows_of_pixels(x), weight, bias);
+    product.compute_apart(x, [batch, height * width], reference)
 }
 
 /// As [`linear`], whose rows become the pixels of a map, plus `map`.
@@ -155,8 +209,15 @@ pub fn linear_of_pixels(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>)
 /// `x` [B, H·W, K], `weight` [N, K], `bias` [N], `map` [B, N, H, W] → [B, N, H, W].
 pub fn linear_to_pixels(x: Tensor<3>, weight: &Weight, bias: Option<&Tensor<1>>, map: Tensor<4>) -> Tensor<4> {
     let ([batch, pixels, k], dims) = (x.dims(), map.dims());
-    let product =
-        Product { weight, bias, plus: Some(map), positions: batch * pixels, input: None, pixels: Some(pixels) };
+    let product = Product {
+        weight,
+        bias,
+        plus: Some(map),
+        positions: batch * pixels,
+        input: None,
+        pixels: Some(pixels),
+        results: 1,
+    };
     product.compute(x.reshape([batch * pixels, k]), dims, |x, weight, bias| {
         let rows = linear_reference(x, weight, bias).reshape([batch, pixels, weight.rows]);
         rows.swap_dims(1, 2).reshape(dims)
@@ -199,7 +260,7 @@ pub fn conv2d_plus(
     let [batch, _, padded_h, padded_w] = x.dims();
     let [out_h, out_w] = [shape.output(padded_h), shape.output(padded_w)];
     let (pixels, input) = (out_h * out_w, Some(Image::of(x.dims(), shape)));
-    let product = Product { weight, bias, plus, positions: batch * pixels, input, pixels: Some(pixels) };
+    let product = Product { weight, bias, plus, positions: batch * pixels, input, pixels: Some(pixels), results: 1 };
     let dims = [batch, weight.rows, out_h, out_w];
     product.compute(x, dims, |x, weight, bias| conv2d_reference(x, weight, bias, shape))
 }
@@ -222,6 +283,8 @@ pub(super) struct Product<'a, const D: usize> {
     pub input: Option<Image>,
     /// Pixels of one image where the result is a map, [B, N, ..]; `None` where it is rows, [.., N].
     pub pixels: Option<usize>,
+    /// Results of rows that outputs are dealt out to, one after the other and equally many to each.
+    pub results: usize,
 }
 
 /// Where a convolution finds its inputs; sizes in values.
@@ -252,8 +315,24 @@ impl Image {
 }
 
 /// Fields of the kernel's `info`. `span`: places of `k` that one workgroup sums up. `out`: output pixels of one image that is
-/// read; `to`: of one that is stored, which is 1 where the results are rows.
-const INFO: [&str; 11] = ["n", "k", "p", "span", "values", "plane", "row", "out", "out_row", "stride", "to"];
+/// read; `to`: of one that is stored, which is 1 where the results are rows; `part`: outputs of one result.
+const INFO: [&str; 12] = ["n", "k", "p", "span", "values", "plane", "row", "out", "out_row", "stride", "to", "part"];
+
+impl Product<'_, 4> {
+    /// Results of rows, each of images of so many; `reference` makes them side by side, of [positions, inputs].
+    fn compute_apart<const X: usize, const R: usize>(
+        self,
+        x: Tensor<X>,
+        [images, rows]: [usize; 2],
+        reference: impl FnOnce(Tensor<X>, &Weight, Option<&Tensor<1>>) -> Tensor<2>,
+    ) -> [Tensor<3>; R] {
+        let each = self.weight.rows / R;
+        let y = self.compute(x, [R, images, rows, each], |x, weight, bias| {
+            reference(x, weight, bias).reshape([images, rows, R, each]).permute([2, 0, 1, 3])
+        });
+        core::array::from_fn(|result| y.clone().narrow(0, result, 1).reshape([images, rows, each]))
+    }
+}
 
 impl<const D: usize> Product<'_, D> {
     /// The product of `shape`, wherever the tensors live; `reference` makes it without what is added.
@@ -283,7 +362,7 @@ impl<const D: usize> Product<'_, D> {
             let bias = self.bias.map(|bias| bias.clone().narrow(0, start, part.rows));
             let plus = self.plus.as_ref().map(|plus| plus.clone().narrow(along, start, part.rows));
             let mut shape = shape;
-            shape[along] = part.rows;
+            shape[along] = part.rows / self.results;
             parts.push(self.launch_part(&input, part, (bias.as_ref(), plus.as_ref()), shape)?);
             start += part.rows;
         }
@@ -304,13 +383,13 @@ impl<const D: usize> Product<'_, D> {
         let (tuning, f16) = (Tuning::of(&input.device), has_f16(input));
         let weights: Vec<_> = [Some(&words), scales.as_ref()].into_iter().flatten().collect();
         let size = Size { n, p: self.positions, k };
-        let Some((tile, span)) = tuning.tile(size) else {
+        let Some(way) = tuning.way(size) else {
             // What is added is so in a pass of its own: software adapters take a second to compile one more such kernel.
             let mut reads = self.reads_key(f16, false);
             // One kernel for both: a software adapter takes a second to compile another.
             reads[2] = reads[2].min(Depth::Vectors as u32);
             let y = match self.input.as_ref().and_then(|image| Tiled::best(image, [n, self.positions], input)) {
-                Some(tiled) => tiled.launch((input, bias.as_ref(), None), (&weights, &reads), shape)?,
+                Some(tiled) => tiled.launch((input, bias.as_ref(), None), (part, &weights, &reads), shape)?,
                 None => {
                     let inputs = [&[input], &weights[..], &Vec::from_iter(&bias)].concat();
                     let key = ("gemm", [&[registers::width(n)], &reads[..]].concat());
@@ -323,18 +402,19 @@ impl<const D: usize> Product<'_, D> {
                 None => y,
             });
         };
-        let tile = if f16 && tuning.is_half() { tile.at_16_bits() } else { tile };
         let plus = plus.and_then(on_gpu);
         let image = self.input.as_ref();
-        let fastest = |costs: &Costs| Tiled::fastest(image?, [n, self.positions], input, costs);
+        let fastest = |costs: &Costs| Tiled::faster(image?, [n, self.positions], input, (costs, way.us));
         if let Some(tiled) = tuning.costs.as_ref().and_then(fastest) {
             let reads = self.reads_key(f16, false);
-            return tiled.launch((input, bias.as_ref(), plus.as_ref()), (&weights, &reads), shape);
+            return tiled.launch((input, bias.as_ref(), plus.as_ref()), (part, &weights, &reads), shape);
         }
+        let tile = if f16 && tuning.is_half() { way.tile.at_16_bits() } else { way.tile };
+        let span = split::span(way.spans, k);
         let reads = self.reads_key(f16, plus.is_some());
         let inputs = [&[input], &weights[..], &Vec::from_iter(&bias), &Vec::from_iter(&plus)].concat();
         let tiles = tile.workgroups([n, self.positions]);
-        let results = Results::of(n, self.pixels);
+        let results = Results::of(n / self.results, self.pixels);
         let key = ("gemm tiles", [&tile.key()[..], &[results as u32], &reads].concat());
         let kernel = self.kernel(key, tiles_text, Unit::Workgroup(tile.invocations()), [n, span]);
         match k.div_ceil(span) {
@@ -370,7 +450,7 @@ impl<const D: usize> Product<'_, D> {
             None => ([0; 3], 0, 0),
         };
         let (out, to) = (self.input.as_ref().map_or(0, Image::pixels), self.pixels.unwrap_or(1));
-        let info = [n, k, self.positions, span, values, plane, row, out, out_row, stride, to];
+        let info = [n, k, self.positions, span, values, plane, row, out, out_row, stride, to, n / self.results];
         let info = info.into_iter().map(|value| value as u32).collect();
         Wgsl { key, text, info, unit, multiplications: (n * k * self.positions) as u64 }
     }

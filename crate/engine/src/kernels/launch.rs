@@ -83,6 +83,11 @@ pub fn compiling<T>(work: impl FnOnce() -> T) -> T {
     result
 }
 
+/// Whether results are nothing, as [`compiling`] has it.
+pub fn is_compiling() -> bool {
+    IS_COMPILING.get()
+}
+
 /// Whether the tensor's numbers are in this program's own memory. Cheaper than a conversion, which explains its failure.
 pub fn is_on_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.device() == Device::flex()
@@ -122,7 +127,7 @@ pub fn launch<const D: usize>(kernel: Wgsl, units: usize, inputs: &[&CubeTensor]
         DType::F32,
     );
     let (size, each) = match kernel.unit {
-        Unit::Invocation => (WORKGROUP, WORKGROUP),
+        Unit::Invocation => (WORKGROUP, lanes(units)),
         Unit::Workgroup(size) => (size, 1),
     };
     // What a caller must have seen to: indices are 32 bits wide, the last workgroup row included, and buffers bounded.
@@ -132,7 +137,7 @@ pub fn launch<const D: usize>(kernel: Wgsl, units: usize, inputs: &[&CubeTensor]
         "{:?} exceeds the device's largest binding",
         kernel.key
     );
-    let workgroups = if IS_COMPILING.get() { 1 } else { (units as u32).div_ceil(each).max(1) };
+    let workgroups = if is_compiling() { 1 } else { (units as u32).div_ceil(each).max(1) };
     let tuning = Tuning::of(&like.device);
     let parts = tuning.parts(kernel.multiplications);
     let most = u64::from(workgroups).div_ceil(parts) as u32;
@@ -142,7 +147,7 @@ pub fn launch<const D: usize>(kernel: Wgsl, units: usize, inputs: &[&CubeTensor]
         let count = most.min(workgroups - first);
         make_room(like, kernel.multiplications / parts, tuning.submit);
         let grid = CubeCount::Static(count.min(MAX_GRID), count.div_ceil(MAX_GRID), 1);
-        let info = pairs([first].into_iter().chain(kernel.info.iter().copied()).collect());
+        let info = pairs([first, each].into_iter().chain(kernel.info.iter().copied()).collect());
         let info = MetadataBindingInfo::custom(info);
         let arguments = KernelArguments::new().with_buffers(bindings.clone()).with_info(info);
         let source = SourceKernel::new(kernel.clone(), CubeDim::new_1d(size));
@@ -165,6 +170,15 @@ fn make_room(like: &CubeTensor, multiplications: u64, most: u64) {
     QUEUED.set(queued);
 }
 
+/// Invocations of a workgroup that work. Software adapters do all of one on one core, eight or four at a time, so that the few of a
+/// small launch are spread over more workgroups than would hold them.
+fn lanes(units: usize) -> u32 {
+    /// Workgroups that keep all cores about equally busy.
+    const MANY: usize = 16;
+    const FEWEST: u32 = 8;
+    ((units / MANY) as u32).next_power_of_two().clamp(FEWEST, WORKGROUP)
+}
+
 fn bytes(tensor: &CubeTensor) -> u64 {
     (tensor.meta.shape().iter().product::<usize>() * tensor.dtype.size()) as u64
 }
@@ -179,24 +193,25 @@ fn pairs(mut words: Vec<u32>) -> Vec<u64> {
 pub const AXES: [&str; 4] = ["x", "y", "z", "w"];
 
 /// Declarations that every kernel starts with: its buffers by name and element type, and the fields of `info`, of which
-/// there is one more, `first`: the workgroup that this dispatch begins with.
+/// there are two more: `first`, the workgroup that this dispatch begins with, and `lanes`, how many of its invocations work.
 pub fn prelude(buffers: &[(&str, &str)], info: &[&str]) -> String {
     let mut text = String::new();
     for (index, (name, element)) in buffers.iter().enumerate() {
         text += &format!("@group(0) @binding({index}) var<storage, read_write> {name}: array<{element}>;\n");
     }
     let fields = info.iter().map(|field| format!("{field}: u32, ")).collect::<String>();
-    let count = info.len() + 1;
+    let count = info.len() + 2;
     let padding = (count..count.next_multiple_of(4)).map(|i| format!("padding{i}: u32, ")).collect::<String>();
     text + &format!(
-        "struct Info {{ first: u32, {fields}{padding} }}\n@group(0) @binding({}) var<uniform> info: Info;\n",
+        "struct Info {{ first: u32, lanes: u32, {fields}{padding} }}\n@group(0) @binding({}) var<uniform> info: Info;\n",
         buffers.len()
     )
 }
 
 /// Opens the entry point: `i` is the invocation's number, and those from `count` (an expression) on have nothing to do.
 pub fn entry(count: &str) -> String {
-    opening(WORKGROUP) + &format!("let i = g * {WORKGROUP}u + lane; if (i >= {count}) {{ return; }}\n")
+    opening(WORKGROUP)
+        + &format!("let i = g * info.lanes + lane; if (lane >= info.lanes || i >= {count}) {{ return; }}\n")
 }
 
 /// Opens the entry point of workgroups of `size`: `i` is the workgroup's number, of `count` (an expression), and `lane` the

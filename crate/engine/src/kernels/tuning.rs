@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use cubecl::Device;
 use serde::{Deserialize, Serialize};
 
-use super::gemm::{Costs, Size, Tile, Variant, split};
+use super::gemm::{Costs, Size, Variant, Way, split};
 use super::launch::{has_f16, on_gpu};
 use crate::{Error, Result};
 
@@ -128,15 +128,15 @@ impl Tuning {
         tunings.push((device.clone(), self));
     }
 
-    /// The tile of a product, and the places of its sum that one workgroup adds up; `None` for register tiles.
-    pub(super) fn tile(&self, size: Size) -> Option<(Tile, usize)> {
-        if let Some(way) = self.costs.and_then(|costs| costs.fastest(size)) {
-            return Some((way.tile, split::span(way.spans, size.k)));
+    /// How a product is computed; `None` for register tiles.
+    pub(super) fn way(&self, size: Size) -> Option<Way> {
+        if let Some(way) = self.costs.as_ref().and_then(|costs| costs.fastest(size)) {
+            return Some(way);
         }
         let (tile, wanted) = self.variant.tile()?;
         let invocations = tile.workgroups([size.n, size.p]) * tile.invocations() as usize;
-        let spans = (wanted as usize / invocations).min(size.k / split::LEAST_SPAN);
-        Some((tile, split::span(spans.max(1), size.k)))
+        let spans = (wanted as usize / invocations).min(size.k / split::LEAST_SPAN).max(1);
+        Some(Way { tile, spans, us: f64::INFINITY })
     }
 
     /// Whether what is launched now is computed at 16 bits, where the adapter has them.

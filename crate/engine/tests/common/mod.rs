@@ -33,9 +33,9 @@ pub fn gpu() -> Option<Device> {
     .clone()
 }
 
-/// The GPU where it has 16-bit floats; otherwise says so.
+/// As [`own_gpu`], where it has 16-bit floats; otherwise says so.
 pub fn half_gpu() -> Option<Device> {
-    let half = gpu()?;
+    let half = own_gpu()?;
     if has_half_precision(&half) {
         return Some(half);
     }
@@ -45,6 +45,18 @@ pub fn half_gpu() -> Option<Device> {
 
 /// A GPU that has WebGPU's default limits, but for its largest binding; `None` as for [`gpu`].
 pub fn small_gpu(binding_bytes: u64) -> Option<Device> {
+    gpu_within(|_| wgpu::Limits { max_storage_buffer_binding_size: binding_bytes, ..wgpu::Limits::default() })
+}
+
+/// A GPU of this thread's own, whose tuning no other thread sees; `None` as for [`gpu`].
+pub fn own_gpu() -> Option<Device> {
+    thread_local! {
+        static GPU: Option<Device> = gpu_within(wgpu::Adapter::limits);
+    }
+    GPU.with(Clone::clone)
+}
+
+fn gpu_within(limits: impl FnOnce(&wgpu::Adapter) -> wgpu::Limits) -> Option<Device> {
     gpu()?;
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         backends: wgpu::Backends::VULKAN,
@@ -55,7 +67,7 @@ pub fn small_gpu(binding_bytes: u64) -> Option<Device> {
         required_features: adapter
             .features()
             .difference(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS | wgpu::Features::all_experimental_mask()),
-        required_limits: wgpu::Limits { max_storage_buffer_binding_size: binding_bytes, ..wgpu::Limits::default() },
+        required_limits: limits(&adapter),
         ..wgpu::DeviceDescriptor::default()
     };
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();

@@ -52,7 +52,7 @@ pub struct Way {
     pub tile: Tile,
     /// its sum in so many spans,
     pub spans: usize,
-    /// which takes so many µs.
+    /// which is foretold to take so many µs.
     pub us: f64,
 }
 

@@ -12,7 +12,7 @@ pub struct Reads {
     depth: Depth,
     /// Side of a convolution's kernel; `None` for a linear layer.
     conv: Option<u32>,
-    /// The adapter has 16-bit floats: weights and scales are read as such, not unpacked from words. Sums stay at 32 bits.
+    /// The adapter has 16-bit floats: scales, and GPUs' weights, are read as such, not unpacked from words. Sums stay at 32 bits.
     f16: bool,
     /// Something is added.
     plus: bool,
@@ -138,11 +138,16 @@ impl Reads {
         match (self.scheme, self.together[0]) {
             (Scheme::F32 | Scheme::F16, _) if !self.has_vectors() => "u32",
             (Scheme::F32, count) => floats(count),
-            (Scheme::F16, 2) if self.f16 => "vec2<f16>",
-            (Scheme::F16, _) if self.f16 => "vec4<f16>",
+            (Scheme::F16, 2) if self.has_halves() => "vec2<f16>",
+            (Scheme::F16, _) if self.has_halves() => "vec4<f16>",
             (Scheme::F16, 4) => "vec2<u32>",
             (Scheme::F16 | Scheme::Q8 | Scheme::Q4, _) => "u32",
         }
+    }
+
+    /// Whether 16-bit weights are read as such. Software adapters read a vector's numbers one by one: words are half as many.
+    fn has_halves(&self) -> bool {
+        self.f16 && self.shifts
     }
 
     /// Type of weights that are read together, packed.
@@ -219,7 +224,7 @@ impl Reads {
         match self.scheme {
             Scheme::F32 => "v".into(),
             Scheme::F16 if !self.has_vectors() => "v".into(),
-            Scheme::F16 if self.f16 => format!("{vector}(v)"),
+            Scheme::F16 if self.has_halves() => format!("{vector}(v)"),
             Scheme::F16 if count == 2 => "unpack2x16float(v)".into(),
             Scheme::F16 => "vec4<f32>(unpack2x16float(v.x), unpack2x16float(v.y))".into(),
             // Each byte is multiplied to a word's upper end and stays there; the scale brings it back. (To unpack them as
@@ -302,7 +307,9 @@ impl Reads {
     pub fn stores(&self, p: &str, split: Option<&str>, values: &[(u32, String)]) -> String {
         let first = split.map_or(String::new(), |split| format!("{split} * info.n * info.p + "));
         let mut text = format!(
-            "if ({p} < info.p) {{ let q = {p}; let place = ((q / info.to) * info.n + n0) * info.to + q % info.to; let o = {first}place;\n"
+            "if ({p} < info.p) {{ let q = {p};\n\
+             let group = (n0 / info.part) * (info.p / info.to) + q / info.to;\n\
+             let place = (group * info.part + n0 % info.part) * info.to + q % info.to; let o = {first}place;\n"
         );
         for (j, value) in values {
             let added = match (self.plus, split) {

@@ -12,11 +12,12 @@ mod product;
 use burn::tensor::Tensor;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::costs::{Costs, Size};
+use super::costs::Costs;
 use super::reads::Reads;
 use super::{Image, Variant};
-use crate::kernels::launch::{Wgsl, entry, launch, on_gpu, prelude};
+use crate::kernels::launch::{Wgsl, entry, is_compiling, launch, on_gpu, prelude};
 use crate::limits;
+use crate::weights::WeightPart;
 pub use product::shared_text;
 use product::{DEPTH, INVOCATIONS, SIDE};
 
@@ -28,6 +29,8 @@ const TILES: usize = 8;
 const CHANNELS: usize = 4;
 /// What transforming a weight takes on software adapters, in multiplications at each point.
 const TRANSFORM: usize = 20;
+/// Places at each point up to which that is a seventh of the work or more.
+const MOST_PLACES_KEPT: usize = 128;
 
 type Matrix = &'static [&'static [f32]];
 
@@ -110,8 +113,12 @@ impl Tiled {
     }
 
     /// By tiles in shared memory: those that are foretold to be the fastest, where they are faster than the plain product.
-    pub fn fastest(image: &Image, [rows, positions]: [usize; 2], input: &CubeTensor, costs: &Costs) -> Option<Self> {
-        let plain_us = costs.fastest(Size { n: rows, p: positions, k: 9 * image.channels })?.us;
+    pub fn faster(
+        image: &Image,
+        [rows, positions]: [usize; 2],
+        input: &CubeTensor,
+        (costs, plain_us): (&Costs, f64),
+    ) -> Option<Self> {
         Self::all(image, [rows, positions], limits::SHARED_TRANSFORMED_BYTES.min(limits::binding_bytes_of(input)))
             .filter(|tiled| tiled.channels.is_multiple_of(DEPTH))
             .filter_map(|tiled| Some((tiled.us(costs)?, tiled)))
@@ -150,9 +157,16 @@ impl Tiled {
         Some(costs.of_launches(4, patches + transformed, product_us))
     }
 
-    /// Multiplications for each weight, its transform included.
+    /// Multiplications for each weight, its transform included where that is not kept.
     fn work(&self) -> usize {
-        self.points() * (self.places() + TRANSFORM)
+        self.points() * (self.places() + if self.keeps_weights() { 0 } else { TRANSFORM })
+    }
+
+    /// Whether transformed weights are kept for the next time: where they are small, and used so little that to transform
+    /// them takes long beside. On real GPUs it does not.
+    fn keeps_weights(&self) -> bool {
+        let bytes = (size_of::<f32>() * self.points() * self.channels * self.rows) as u64;
+        !self.is_shared && bytes <= limits::KEPT_BYTES && self.places() <= MOST_PLACES_KEPT
     }
 
     fn points(&self) -> usize {
@@ -172,20 +186,26 @@ impl Tiled {
         (size_of::<f32>() * self.points() * self.channels.max(self.rows) * columns) as u64
     }
 
-    /// The convolution of `input` with `weights`: words and, where they are quantized, scales.
+    /// The convolution of `input` with a part's `weights`: words and, where they are quantized, scales.
     pub fn launch<const Y: usize>(
         &self,
         (input, bias, plus): (&CubeTensor, Option<&CubeTensor>, Option<&CubeTensor>),
-        (weights, reads): (&[&CubeTensor], &[u32]),
+        (part, weights, reads): (&WeightPart, &[&CubeTensor], &[u32]),
         shape: [usize; Y],
     ) -> Option<Tensor<Y>> {
         let (points, places) = (self.points(), self.places());
         let (channels, rows) = (self.channels, self.rows);
         let inputs = self.kernel("winograd inputs", inputs_text, &[]);
         let inputs = launch(inputs, channels * places, &[input], [points * channels * places]);
-        let transformed =
-            Wgsl { info: reads_info(rows, channels), ..self.kernel("winograd weights", weights_text, reads) };
-        let transformed = launch(transformed, channels / CHANNELS * rows, weights, [points * channels * rows]);
+        let transform = || {
+            let kernel =
+                Wgsl { info: reads_info(rows, channels), ..self.kernel("winograd weights", weights_text, reads) };
+            launch(kernel, channels / CHANNELS * rows, weights, [points * channels * rows])
+        };
+        let transformed = match self.keeps_weights() && !is_compiling() {
+            true => part.kept.get_or_make(self.filter.side, transform),
+            false => transform(),
+        };
         let product = Wgsl {
             multiplications: (points * channels * rows * places) as u64,
             ..self.kernel("winograd product", product::text, &[])

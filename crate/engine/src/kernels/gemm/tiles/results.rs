@@ -8,16 +8,19 @@ use crate::kernels::launch::AXES;
 pub enum Results {
     /// In any way: number by number.
     Numbers,
-    /// Rows of whole vectors, [.., N].
+    /// Rows of whole vectors, [.., N], or one such result after the other.
     Rows,
     /// Maps of whole vectors, [B, N, ..].
     Maps,
 }
 
+/// Where output `n` of the row `p` is.
+const ROW: &str = "(n / info.part * info.p + p) * info.part + n % info.part";
+
 impl Results {
     const ALL: [Self; 3] = [Self::Numbers, Self::Rows, Self::Maps];
 
-    /// Those of `n` outputs; `pixels` of one image where they are maps.
+    /// Those of `n` outputs in each result; `pixels` of one image where they are maps.
     pub fn of(n: usize, pixels: Option<usize>) -> Self {
         match pixels {
             None if n.is_multiple_of(4) => Self::Rows,
@@ -54,7 +57,7 @@ impl Results {
                     text += &format!("{{ let p = p0 + {step}u;\n");
                     for h in 0..tile.each_n / 4 {
                         text += &format!("{{ let n = n0 + {}u;\n", h * tile.n * 4 / tile.each_n);
-                        text += &vector(reads, "p * info.n + n", &format!("a{p}_{h}"));
+                        text += &vector(reads, ROW, &format!("a{p}_{h}"));
                     }
                     text += "}\n";
                 }
