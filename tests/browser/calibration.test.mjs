@@ -162,13 +162,21 @@ test("auto measures a GPU that is said to be real, and takes the faster processo
   t.diagnostic(`${device.whyNotGpu} ${JSON.stringify(device.measured)}`);
   assert.equal(device.kind, "cpu");
   assert.match(device.whyNotGpu, /processor is faster here: [\d.]+ against [\d.]+/);
-  const [[, { gpuRate, cpuRate }]] = await kept(page);
+  const [[, { gpuRate, cpuRate, times }]] = await kept(page);
   assert.ok(cpuRate > gpuRate, `${cpuRate} against ${gpuRate}`);
+  assert.equal(times, 1);
   const size = await page.evaluate(async () => {
     for await (const _ of window.engine.generate({ prompt: "a strawberry", steps: 1 })); // to its end
     return (await window.engine.last()).blob.size;
   });
   assert.ok(size > 10_000, `a picture of ${size} bytes`);
+  // That of a real GPU is doubtful: the next load measures once more, and keeps what was faster; then that is that.
+  await load(page, "auto");
+  const [[, second]] = await kept(page);
+  assert.equal(second.times, 2);
+  assert.ok(second.gpuRate >= gpuRate, `${second.gpuRate} after ${gpuRate}`);
+  await load(page, "auto");
+  assert.deepEqual((await kept(page))[0][1], second);
   assert.deepEqual(problems, []);
 });
 

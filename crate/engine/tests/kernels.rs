@@ -486,6 +486,11 @@ fn channels_are_put_side_by_side() {
             read(kernels::cat_channels(x, y))
         });
     }
+    let map = random.values(2 * 8 * 9);
+    check_within(0.0, "a map beside itself", |device| {
+        let map = tensor(&map, [2, 8, 3, 3], device);
+        read(kernels::cat_channels(map.clone(), map))
+    });
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::indexed_db::{IndexedDbStore, PACKS};
 
 /// In front of a calibration's key in the store of packs, which no address equals: URLs hold no space. Its number changes
 /// with what there is to choose from.
-const KEY: &str = "calibration 6 of ";
+const KEY: &str = "calibration 7 of ";
 
 /// A calibration as it is kept, and as JavaScript sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -23,12 +23,20 @@ pub struct Measured {
     gpu_rate: f64,
     /// The same on the processor, by as many threads as there are to be.
     cpu_rate: f64,
+    /// How often it was measured: this is what was found when the GPU was fastest.
+    times: u32,
 }
 
 impl Measured {
     /// Whether the processor is faster.
     pub fn prefers_cpu(&self) -> bool {
         self.cpu_rate > self.gpu_rate
+    }
+
+    /// Whether it should be measured once more: a real GPU seldom wants register tiles, or loses to the processor, and what
+    /// else the machine did at the time may have made it seem so, for all visits to come.
+    fn is_doubtful(&self, is_fallback: bool) -> bool {
+        self.times < 2 && !is_fallback && (self.tuning.costs.is_none() || self.prefers_cpu())
     }
 
     /// Why the GPU should not be taken.
@@ -54,12 +62,13 @@ impl From<Calibration> for Measured {
     fn from(calibration: Calibration) -> Self {
         let Calibration { tuning, gpu_rate, cpu_rate } = calibration;
         let rounded = |rate: f64| (rate / 1e3).round() / 1e3; // three digits are more than are measured
-        Self { tuning, gpu_rate: rounded(gpu_rate), cpu_rate: rounded(cpu_rate) }
+        Self { tuning, gpu_rate: rounded(gpu_rate), cpu_rate: rounded(cpu_rate), times: 1 }
     }
 }
 
-/// Puts the device's tuning for a UNet of those ends in force: the kept one, or a new one, which is then kept. `None` on
-/// the processor, which needs none. The processor is measured with its crew, which is there afterwards.
+/// Puts the device's tuning for a UNet of those ends in force: the kept one, or a new one, which is then kept; one that is
+/// doubtful is measured once more. `None` on the processor, which needs none. The processor is measured with its crew, which
+/// is there afterwards.
 ///
 /// # Errors
 /// `DeviceLost` where the GPU cannot be measured.
@@ -75,13 +84,19 @@ pub async fn tune(
     let key = format!("{KEY}{version} {} and {members} {browser} {ends:?} {precision:?}", gpu.description());
     // Where nothing can be kept, it is measured on each visit.
     let kept = store.read(PACKS, &key).await.ok().flatten().and_then(|record| record.as_string());
-    if let Some(measured) = kept.and_then(|json| serde_json::from_str::<Measured>(&json).ok()) {
+    let kept = kept.and_then(|json| serde_json::from_str::<Measured>(&json).ok());
+    if let Some(measured) = kept.filter(|measured| !measured.is_doubtful(gpu.is_fallback())) {
         measured.tuning.set_for(&compute.device);
         return Ok(Some(measured));
     }
     crew.assemble().await;
     let measured = Measured::from(calibrate(&compute.device, ends, precision, &|| now_ms(scope)).await?);
     crew.forget();
+    let measured = match kept {
+        Some(before) if before.gpu_rate > measured.gpu_rate => Measured { times: before.times + 1, ..before },
+        before => Measured { times: before.map_or(1, |before| before.times + 1), ..measured },
+    };
+    measured.tuning.set_for(&compute.device);
     if let Ok(json) = serde_json::to_string(&measured) {
         let _ = store.write(PACKS, &key, &JsValue::from(json.as_str()), json.len()).await;
     }

@@ -148,6 +148,11 @@ impl Gpu {
         &self.adapter.description
     }
 
+    /// Whether the browser emulates it on the CPU, and says so.
+    pub fn is_fallback(&self) -> bool {
+        self.adapter.is_fallback
+    }
+
     /// Opens the browser's GPU with all the limits and features that it offers; otherwise says in words why not.
     async fn open(may_be_emulated: bool) -> std::result::Result<(Device, Self), String> {
         let adapter_facts = probe_adapter().await?;

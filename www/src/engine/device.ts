@@ -34,6 +34,8 @@ export interface Measured {
   readonly gpuRate: number;
   /** On the processor, by as many threads as it may have. */
   readonly cpuRate: number;
+  /** How often it was measured. Where a real GPU seemed slow at first, a later load measures it once more. */
+  readonly times: number;
   readonly tuning: {
     /** How all products are spread over the GPU, where nothing is known of tiles' costs. */
     readonly variant: ProductVariant;

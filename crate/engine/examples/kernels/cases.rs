@@ -103,8 +103,8 @@ pub fn quick() -> Vec<Shape> {
 pub enum Inputs {
     Linear(Tensor<2>, Layer),
     Conv(Tensor<4>, Layer),
-    /// Queries, and what are both keys and values.
-    Attention([Tensor<3>; 2]),
+    /// Queries, keys and values.
+    Attention(Box<[Tensor<3>; 3]>),
 }
 
 /// What a layer has.
@@ -129,7 +129,8 @@ impl Inputs {
                 Self::Conv(flat(dims.iter().product()).reshape(dims), layer())
             }
             Kind::Attention(_) => {
-                Self::Attention([positions, columns].map(|rows| flat(rows * outputs).reshape([1, rows, outputs])))
+                let tensor = |rows| flat(rows * outputs).reshape([1, rows, outputs]);
+                Self::Attention(Box::new([positions, columns, columns].map(tensor)))
             }
         }
     }
@@ -165,8 +166,9 @@ impl Case<'_> {
             (Inputs::Conv(image, Layer { weight, bias }), _) => {
                 flattened(conv2d_padded(image.clone(), weight, Some(bias), Conv2dShape::SAME))
             }
-            (Inputs::Attention([q, k]), Kind::Attention(heads)) => {
-                flattened(attention(q.clone(), k.clone(), k.clone(), AttentionShape { heads, causal: false }))
+            (Inputs::Attention(tensors), Kind::Attention(heads)) => {
+                let [q, k, v] = &**tensors;
+                flattened(attention(q.clone(), k.clone(), v.clone(), AttentionShape { heads, causal: false }))
             }
             (Inputs::Attention(_), _) => unreachable!("made of a shape of that kind"),
         }

@@ -137,6 +137,11 @@ pub fn launch<const D: usize>(kernel: Wgsl, units: usize, inputs: &[&CubeTensor]
         "{:?} exceeds the device's largest binding",
         kernel.key
     );
+    debug_assert!(
+        (1..inputs.len()).all(|last| !inputs[..last].iter().any(|first| are_one(first, inputs[last]))),
+        "{:?} has the same buffer twice, which browsers refuse",
+        kernel.key
+    );
     let workgroups = if is_compiling() { 1 } else { (units as u32).div_ceil(each).max(1) };
     let tuning = Tuning::of(&like.device);
     let parts = tuning.parts(kernel.multiplications);
@@ -177,6 +182,12 @@ fn lanes(units: usize) -> u32 {
     const MANY: usize = 16;
     const FEWEST: u32 = 8;
     ((units / MANY) as u32).next_power_of_two().clamp(FEWEST, WORKGROUP)
+}
+
+/// Whether two tensors are the same part of the same buffer.
+pub fn are_one(first: &CubeTensor, second: &CubeTensor) -> bool {
+    let [first, second] = [&first.handle, &second.handle];
+    std::ptr::eq(first.memory.descriptor(), second.memory.descriptor()) && first.offset_start == second.offset_start
 }
 
 fn bytes(tensor: &CubeTensor) -> u64 {

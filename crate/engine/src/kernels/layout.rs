@@ -5,7 +5,7 @@ use burn::tensor::{Int, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 use burn_wgpu::Wgpu;
 
-use super::launch::{Wgsl, entry, launch, on_gpu, prelude, words_on_gpu};
+use super::launch::{Wgsl, are_one, entry, launch, on_gpu, prelude, words_on_gpu};
 use crate::limits;
 
 /// The channels of one map, then those of another, in one pass.
@@ -16,7 +16,7 @@ pub fn cat_channels(x: Tensor<4>, y: Tensor<4>) -> Tensor<4> {
     let ([batch, channels, height, width], [_, more, _, _]) = (x.dims(), y.dims());
     let sizes = [channels, more].map(|channels| channels * height * width);
     match (on_gpu(&x), on_gpu(&y)) {
-        (Some(gx), Some(gy)) if sizes.iter().all(|size| size.is_multiple_of(4)) => {
+        (Some(gx), Some(gy)) if sizes.iter().all(|size| size.is_multiple_of(4)) && !are_one(&gx, &gy) => {
             side_by_side([&gx, &gy], (batch, sizes), [batch, channels + more, height, width])
         }
         _ => Tensor::cat(vec![x, y], 1),
