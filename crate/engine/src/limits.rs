@@ -13,11 +13,11 @@ pub const PIECE_BYTES: usize = 32 << 20;
 /// Largest intermediate result of a convolution by Winograd's register tiles, which take three such beyond what
 /// [`crate::requirements`] foretell. They are for software adapters, whose memory is the machine's.
 pub const TRANSFORMED_BYTES: u64 = 16 << 20;
-/// Largest transformed weights of one such convolution that are kept, also beyond what is foretold: the default model's
-/// UNet has some 70 MiB of them in all, Stable Diffusion at 512x512 none.
-pub const KEPT_BYTES: u64 = 8 << 20;
 /// The same by tiles in shared memory. Weights alone become as large: those of 640 channels.
 pub const SHARED_TRANSFORMED_BYTES: u64 = 64 << 20;
+/// Largest transformed weights of one convolution by register tiles that are kept, also beyond what is foretold: the default model's
+/// UNet has some 70 MiB of them in all, Stable Diffusion at 512x512 none.
+pub const KEPT_BYTES: u64 = 8 << 20;
 
 /// Limits of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

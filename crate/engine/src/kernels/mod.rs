@@ -2,8 +2,8 @@
 //! that the model files call, which picks the GPU kernel or the processor's ([`fraise_cpu`]), and the twin elsewhere.
 //!
 //! Weights stay as the pack stores them ([`crate::weights::Weight`]); a kernel dequantizes what it reads in registers.
-//! All run within WebGPU's default limits, and none needs 16-bit floats; where the adapter has them, weights are read as
-//! such. Arithmetic is at 32 bits, unless a caller allows a UNet 16 ([`Precision`]). Barriers cost software adapters most and save real GPUs most, so the product
+//! All run within WebGPU's default limits, and none needs 16-bit floats; where the adapter has them, scales and, by tiles in
+//! shared memory, weights are read as such. Arithmetic is at 32 bits, unless a caller allows a UNet 16 ([`Precision`]). Barriers cost software adapters most and save real GPUs most, so the product
 //! has variants with and without ([`gemm`]), of which [`calibration`] chooses by measurement; norms, softmax and attention go
 //! with it ([`Tuning::is_shared`]).
 
