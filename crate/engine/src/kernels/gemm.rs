@@ -132,7 +132,7 @@ pub fn linear_plus<const D: usize>(
     let rows = dims.iter().product::<usize>() / k;
     dims[D - 1] = weight.rows;
     let plus = plus.map(|plus| plus.reshape([rows, weight.rows]));
-    let product = Product { weight, bias, plus, positions: rows, input: None, pixels: None, results: 1 };
+    let product = Product { plus, ..Product::new(weight, bias, rows) };
     product.compute(x.reshape([rows, k]), [rows, weight.rows], linear_reference).reshape(dims)
 }
 
@@ -143,7 +143,7 @@ pub fn linear_plus<const D: usize>(
 pub fn linear_of_pixels(x: Tensor<4>, weight: &Weight, bias: Option<&Tensor<1>>) -> Tensor<3> {
     let [batch, _, height, width] = x.dims();
     let (pixels, input) = (height * width, Some(Image::of(x.dims(), Conv2dShape::POINTWISE)));
-    let product = Product { weight, bias, plus: None, positions: batch * pixels, input, pixels: None, results: 1 };
+    let product = Product { input, ..Product::new(weight, bias, batch * pixels) };
     product.compute(x, [batch, pixels, weight.rows], |x, weight, bias| {
         linear_reference(rows_of_pixels(x), weight, bias).reshape([batch, pixels, weight.rows])
     })
@@ -166,7 +166,7 @@ pub fn linears<const R: usize>(x: Tensor<3>, weight: &Weight, bias: Option<&Tens
         return one_by_one(weight, bias, |weight, bias| linear(x.clone(), weight, bias));
     }
     let x = x.reshape([batch * rows, columns]);
-    let product = Product { weight, bias, plus: None, positions: batch * rows, input: None, pixels: None, results: R };
+    let product = Product { results: R, ..Product::new(weight, bias, batch * rows) };
     product.compute_apart(x, [batch, rows], linear_reference)
 }
 
@@ -198,7 +198,7 @@ pub fn linears_of_pixels<const R: usize>(x: Tensor<4>, weight: &Weight, bias: Op
         return one_by_one(weight, bias, |weight, bias| linear_of_pixels(x.clone(), weight, bias));
     }
     let (positions, input) = (batch * height * width, Some(Image::of(x.dims(), Conv2dShape::POINTWISE)));
-    let product = Product { weight, bias, plus: None, positions, input, pixels: None, results: R };
+    let product = Product { input, results: R, ..Product::new(weight, bias, positions) };
     let reference = |x, weight: &Weight, bias: Option<&Tensor<1>>| linear_reference(rows_of_pixels(x), weight, bias);
     product.compute_apart(x, [batch, height * width], reference)
 }
@@ -209,15 +209,7 @@ pub fn linears_of_pixels<const R: usize>(x: Tensor<4>, weight: &Weight, bias: Op
 /// `x` [B, H·W, K], `weight` [N, K], `bias` [N], `map` [B, N, H, W] → [B, N, H, W].
 pub fn linear_to_pixels(x: Tensor<3>, weight: &Weight, bias: Option<&Tensor<1>>, map: Tensor<4>) -> Tensor<4> {
     let ([batch, pixels, k], dims) = (x.dims(), map.dims());
-    let product = Product {
-        weight,
-        bias,
-        plus: Some(map),
-        positions: batch * pixels,
-        input: None,
-        pixels: Some(pixels),
-        results: 1,
-    };
+    let product = Product { plus: Some(map), pixels: Some(pixels), ..Product::new(weight, bias, batch * pixels) };
     product.compute(x.reshape([batch * pixels, k]), dims, |x, weight, bias| {
         let rows = linear_reference(x, weight, bias).reshape([batch, pixels, weight.rows]);
         rows.swap_dims(1, 2).reshape(dims)
@@ -260,7 +252,7 @@ pub fn conv2d_plus(
     let [batch, _, padded_h, padded_w] = x.dims();
     let [out_h, out_w] = [shape.output(padded_h), shape.output(padded_w)];
     let (pixels, input) = (out_h * out_w, Some(Image::of(x.dims(), shape)));
-    let product = Product { weight, bias, plus, positions: batch * pixels, input, pixels: Some(pixels), results: 1 };
+    let product = Product { plus, input, pixels: Some(pixels), ..Product::new(weight, bias, batch * pixels) };
     let dims = [batch, weight.rows, out_h, out_w];
     product.compute(x, dims, |x, weight, bias| conv2d_reference(x, weight, bias, shape))
 }
@@ -334,7 +326,12 @@ impl Product<'_, 4> {
     }
 }
 
-impl<const D: usize> Product<'_, D> {
+impl<'a, const D: usize> Product<'a, D> {
+    /// Of rows, to rows, with nothing added.
+    fn new(weight: &'a Weight, bias: Option<&'a Tensor<1>>, positions: usize) -> Self {
+        Self { weight, bias, plus: None, positions, input: None, pixels: None, results: 1 }
+    }
+
     /// The product of `shape`, wherever the tensors live; `reference` makes it without what is added.
     fn compute<const X: usize>(
         self,
